@@ -1,0 +1,101 @@
+import { z } from 'zod';
+
+/** One documented variable: the schema is validator, manual and `.env.example` at once. */
+export interface Variable<T> {
+  /** Checks and converts the text; issue messages are codes of the catalogue `settings.*`. */
+  readonly type: z.ZodType<T, string>;
+  /** Text used when the variable is missing or empty. */
+  readonly fallback: string;
+  readonly group: 'guide' | 'tls' | 'ports' | 'paths' | 'mirrors' | 'service' | 'operation';
+  readonly zh: string;
+  readonly en: string;
+  readonly isSecret?: boolean;
+}
+
+const DOMAIN_LABELS = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
+const IPV4 = /^(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/;
+
+/** True for dotted IPv4 text. */
+export function isIpv4(text: string): boolean {
+  return IPV4.test(text);
+}
+
+/** True for a host name or an IPv4 address. */
+export function isHost(text: string): boolean {
+  return /^[\d.]+$/.test(text) ? isIpv4(text) : DOMAIN_LABELS.test(text);
+}
+
+/** Any text, trimmed by the reader. */
+export const text = z.string();
+
+/** A host name or IPv4 address. */
+export const host = z.string().refine(isHost, 'NOT_A_HOST');
+
+/** An IPv4 address or the empty text. */
+export const optionalAddress = z.string().refine((value) => value === '' || isIpv4(value), 'NOT_AN_ADDRESS');
+
+/** A TCP or UDP port, 1 to 65535. */
+export const port = z
+  .string()
+  .refine((value) => /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535, 'NOT_A_PORT')
+  .transform(Number);
+
+/** A positive whole number. */
+export const count = z
+  .string()
+  .refine((value) => /^[1-9]\d{0,8}$/.test(value), 'NOT_A_COUNT')
+  .transform(Number);
+
+/** `true|false`, also `yes|no|1|0|on|off`. */
+export const flag = z
+  .string()
+  .refine((value) => /^(true|false|yes|no|1|0|on|off)$/i.test(value), 'NOT_A_FLAG')
+  .transform((value) => /^(true|yes|1|on)$/i.test(value));
+
+/** `first-last`, two ports. */
+export const portRange = z
+  .string()
+  .refine((value) => {
+    const match = /^(\d{1,5})-(\d{1,5})$/.exec(value);
+    return match !== null && Number(match[1]) >= 1024 && Number(match[1]) < Number(match[2]) && Number(match[2]) <= 65_535;
+  }, 'NOT_A_PORT_RANGE')
+  .transform((value) => {
+    const [first, last] = value.split('-').map(Number);
+    return { first: first ?? 0, last: last ?? 0 };
+  });
+
+/** An absolute path or the empty text. */
+export const optionalPath = z.string().refine((value) => value === '' || value.startsWith('/'), 'NOT_ABSOLUTE');
+
+/** An absolute path. */
+export const path = z.string().refine((value) => /^\/[^\s]+$/.test(value), 'NOT_ABSOLUTE');
+
+/** An http(s) URL or the empty text. */
+export const optionalUrl = z.string().refine((value) => value === '' || /^https?:\/\/[^\s/]+/.test(value), 'NOT_A_URL');
+
+/** Comma-separated http(s) URLs. */
+export const urls = z
+  .string()
+  .refine((value) => list(value).every((one) => /^https?:\/\/[^\s/]+/.test(one)), 'NOT_A_URL')
+  .transform(list);
+
+/** `localhost`, or comma-separated, different IPv4 addresses. */
+export const nodes = z
+  .string()
+  .refine((value) => list(value).length > 0 && (value === 'localhost' || list(value).every(isIpv4)), 'NOT_NODES')
+  .refine((value) => new Set(list(value)).size === list(value).length, 'DUPLICATE_NODES')
+  .transform(list);
+
+/** `host:port` or the empty text. */
+export const optionalUpstream = z.string().refine((value) => {
+  if (value === '') return true;
+  const [name = '', number = '', ...rest] = value.split(':');
+  return rest.length === 0 && isHost(name) && port.safeParse(number).success;
+}, 'NOT_AN_UPSTREAM');
+
+function list(value: string): string[] {
+  return value
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== '');
+}
