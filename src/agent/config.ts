@@ -1,0 +1,74 @@
+import { z } from 'zod';
+
+const port = z.int().min(1).max(65_535);
+const endpoint = z.object({ host: z.string().min(1), port });
+const absolutePath = z.string().startsWith('/');
+const httpUrl = z.url({ protocol: /^https?$/ });
+
+/** A machine's name, also the path node `/n/<machine>`: lower-case letters, digits and dashes. */
+export const machineName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
+
+/** `host:port`, with an IPv6 host in brackets. */
+export const hostAndPort = z.string().regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/);
+
+/** The agent's configuration file (JSON). */
+export const agentConfigSchema = z.object({
+  machine: machineName,
+  fleet: z.string().min(1),
+  bind: z.string().min(1),
+  port,
+  stateDir: absolutePath,
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  redis: z
+    .object({
+      sentinels: z.array(endpoint),
+      masterName: z.string().min(1),
+      password: z.string(),
+      /** Used where no sentinel is named. */
+      direct: endpoint.nullable(),
+    })
+    .refine((redis) => redis.sentinels.length > 0 || redis.direct !== null, { error: 'name a sentinel or a direct address' }),
+  media: z
+    .object({
+      signallingUrl: httpUrl,
+      advertiseAddress: hostAndPort,
+      metricsUrl: httpUrl,
+      metricsUsername: z.string(),
+      metricsPassword: z.string(),
+      version: z.string(),
+      keyFingerprint: z.string(),
+    })
+    .nullable(),
+  gateway: z.object({ caddyAdminSocket: absolutePath }).nullable(),
+  webhook: z
+    .object({
+      enabled: z.boolean(),
+      urls: z.array(httpUrl),
+      /** API key → secret; LiveKit signs with one of them. */
+      keys: z.record(z.string(), z.string().min(1)),
+      /** The key that signs again what could not be delivered before LiveKit's token expired. */
+      signingKey: z.string(),
+    })
+    .refine((webhook) => !webhook.enabled || Object.hasOwn(webhook.keys, webhook.signingKey), {
+      error: 'signingKey must be one of keys',
+      path: ['signingKey'],
+    }),
+});
+
+export type AgentConfig = z.infer<typeof agentConfigSchema>;
+export type MediaConfig = NonNullable<AgentConfig['media']>;
+export type WebhookConfig = AgentConfig['webhook'];
+
+/** Reads the text of the configuration file; gives the configuration, or one line that says all that is wrong and shows no value. */
+export function parseAgentConfig(text: string): { config: AgentConfig } | { problem: string } {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return { problem: 'not valid JSON' };
+    throw error;
+  }
+  const result = agentConfigSchema.safeParse(json);
+  if (result.success) return { config: result.data };
+  return { problem: result.error.issues.map((issue) => `${issue.path.join('.') || '(file)'}: ${issue.message}`).join('; ') };
+}

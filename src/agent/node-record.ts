@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import { hostAndPort, machineName } from './config.ts';
+
+/** Redis hash: machine name → the machine's record as JSON. */
+export const NODES_KEY = 'fleet:nodes';
+/** Redis set of the machines that an operator drains. */
+export const DRAINING_KEY = 'fleet:draining';
+/** Redis channel: a record changed in more than its time. */
+export const CHANGED_CHANNEL = 'fleet:changed';
+/** A record older than this, by Redis TIME, is of a machine that no longer answers: ten missed heart-beats. */
+export const RECORD_MAX_AGE_MS = 10_000;
+
+const nodeRecordSchema = z.object({
+  machine: machineName,
+  /** Where machine 1 reaches LiveKit's signalling: `host:port`. */
+  signalling: hostAndPort,
+  /** LiveKit's own id, new at each of its starts; null while it is down. */
+  nodeId: z.string().nullable(),
+  version: z.string(),
+  state: z.enum(['serving', 'down', 'draining', 'stopped']),
+  keyFingerprint: z.string(),
+  /** By Redis TIME. */
+  updatedAtMs: z.number(),
+});
+
+/** What a media machine says about itself. */
+export type NodeRecord = z.infer<typeof nodeRecordSchema>;
+
+/** True while the record's machine takes signalling connections for its own rooms. */
+export function isReachable(record: NodeRecord, nowMs: number): boolean {
+  return (record.state === 'serving' || record.state === 'draining') && nowMs - record.updatedAtMs < RECORD_MAX_AGE_MS;
+}
+
+/** Reads one JSON record; null where it is none (another version's, or damaged). Throws nothing. */
+export function parseNodeRecord(json: string): NodeRecord | null {
+  try {
+    return nodeRecordSchema.safeParse(JSON.parse(json)).data ?? null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** Reads the fields of the Redis hash, sorted by machine; a record whose field is not its machine is left out. */
+export function parseNodeRecords(fields: Readonly<Record<string, string>>): NodeRecord[] {
+  const records: NodeRecord[] = [];
+  for (const [field, json] of Object.entries(fields)) {
+    const record = parseNodeRecord(json);
+    if (record !== null && record.machine === field) records.push(record);
+  }
+  return records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
+}

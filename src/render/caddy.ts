@@ -1,0 +1,78 @@
+import type { Settings } from '../settings/schema.ts';
+import type { Topology } from '../topology/topology.ts';
+import { json, ourFile } from './rendered-file.ts';
+import type { RenderedFile } from './rendered-file.ts';
+
+/** Path of Caddy's admin socket; only root and the service user may open it. */
+export function caddyAdminSocket(topology: Topology): string {
+  return `${topology.layout.run}/caddy-admin.sock`;
+}
+
+/**
+ * Caddy's JSON. The arrays below `@id` media, media-internal and node-paths are empty here: the agent fills them
+ * through the admin API from the registry. `stream_close_delay` keeps WebSockets open across such changes.
+ */
+export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
+  const domain = settings.DOMAIN;
+  const service = settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM;
+  const routes = (suffix: string): unknown[] => [
+    { match: [{ path: ['/n/*'] }], handle: [{ '@id': `node-paths${suffix}`, handler: 'subroute', routes: [] }] },
+    { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: service }] }] },
+    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy(`media${suffix}`)] },
+    { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
+  ];
+  const hosts = topology.hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
+  const site = (suffix: string): unknown => ({ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes: routes(suffix) }], terminal: true });
+  const servers: Record<string, unknown> = {
+    https: {
+      listen: [`:${settings.HTTPS_PORT}`],
+      routes: [site('')],
+      tls_connection_policies: [{ default_sni: domain }],
+      automatic_https: { disable_redirects: topology.hasPlainHttp },
+    },
+    internal: {
+      listen: [`127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`],
+      automatic_https: { disable: true },
+      routes: [{ handle: [mediaProxy('media-internal')] }],
+    },
+  };
+  if (topology.hasPlainHttp) servers['http'] = { listen: [`:${settings.HTTP_PORT}`], automatic_https: { disable: true }, routes: [site('-http')] };
+  return ourFile(
+    `${topology.layout.config}/caddy.json`,
+    json({
+      admin: { listen: `unix/${caddyAdminSocket(topology)}|0660` },
+      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase() } } },
+      storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
+      apps: {
+        http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers },
+        pki: { certificate_authorities: { local: { install_trust: false } } },
+        tls: tlsApp(topology, hosts),
+      },
+    }),
+  );
+}
+
+/** The proxy handler that every way to LiveKit shares. */
+function mediaProxy(id: string): unknown {
+  return {
+    '@id': id,
+    handler: 'reverse_proxy',
+    upstreams: [],
+    flush_interval: -1,
+    stream_close_delay: '24h',
+    load_balancing: { retries: 1, try_duration: '2s' },
+    headers: { request: { delete: ['CF-Connecting-IP'] } },
+  };
+}
+
+function tlsApp(topology: Topology, hosts: readonly string[]): unknown {
+  const { tls } = topology;
+  switch (tls.kind) {
+    case 'files':
+      return { certificates: { load_files: [{ certificate: tls.certFile, key: tls.keyFile }] } };
+    case 'internal':
+      return { automation: { policies: [{ subjects: hosts, issuers: [{ module: 'internal' }] }] } };
+    case 'acme':
+      return { automation: { policies: [{ subjects: hosts, issuers: [{ module: 'acme', ...(tls.email === '' ? {} : { email: tls.email }) }] }] } };
+  }
+}

@@ -1,0 +1,43 @@
+import type { PartSpec } from '../topology/part-spec.ts';
+import type { Part, Topology } from '../topology/topology.ts';
+
+/** Absolute paths of the programs, from the component store. */
+export interface Programs {
+  readonly node: string;
+  readonly redisServer: string;
+  readonly livekitServer: string;
+  readonly caddy: string;
+}
+
+/** The command lines of this machine's parts, in start order. */
+export function renderParts(topology: Topology, programs: Programs): PartSpec[] {
+  const { layout } = topology;
+  const node = (program: string): string[] => [
+    programs.node,
+    '--max-semi-space-size=1',
+    '--optimize-for-size',
+    `${layout.app}/${program}.mjs`,
+    '--config',
+    `${layout.config}/${program}.json`,
+  ];
+  const spec = (part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec => ({
+    part,
+    argv,
+    configFiles,
+    env: {},
+    bindsLowPorts: false,
+    ...more,
+  });
+  const all: Record<Part, PartSpec> = {
+    redis: spec('redis', [programs.redisServer, `${layout.state}/redis/redis.conf`], [`${layout.state}/redis/redis.conf`]),
+    sentinel: spec('sentinel', [programs.redisServer, `${layout.state}/sentinel/sentinel.conf`, '--sentinel'], [`${layout.state}/sentinel/sentinel.conf`]),
+    livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`]),
+    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`]),
+    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`]),
+    caddy: spec('caddy', [programs.caddy, 'run', '--config', `${layout.config}/caddy.json`], [`${layout.config}/caddy.json`], {
+      env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
+      bindsLowPorts: true,
+    }),
+  };
+  return topology.parts.map((part) => all[part]);
+}
