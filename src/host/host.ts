@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import { spawn } from 'node:child_process';
 import { chmod, chown, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -27,7 +28,7 @@ export function localHost(): Host {
     async run(argv, options = {}) {
       const [program = '', ...args] = argv;
       if (options.detached === true) {
-        const child = execa(program, args, { detached: true, stdio: 'ignore', cleanup: false, reject: false });
+        const child = spawn(program, args, { detached: true, stdio: 'ignore' });
         child.unref();
         return { code: 0, stdout: '', stderr: '' };
       }

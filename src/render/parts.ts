@@ -20,14 +20,6 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
     '--config',
     `${layout.config}/${program}.json`,
   ];
-  const spec = (part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec => ({
-    part,
-    argv,
-    configFiles,
-    env: {},
-    bindsLowPorts: false,
-    ...more,
-  });
   const all: Record<Part, PartSpec> = {
     redis: spec('redis', [programs.redisServer, `${layout.state}/redis/redis.conf`], [`${layout.state}/redis/redis.conf`]),
     sentinel: spec('sentinel', [programs.redisServer, `${layout.state}/sentinel/sentinel.conf`, '--sentinel'], [`${layout.state}/sentinel/sentinel.conf`]),
@@ -40,4 +32,8 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
     }),
   };
   return topology.parts.map((part) => all[part]);
+}
+
+function spec(part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec {
+  return { part, argv, configFiles, env: {}, bindsLowPorts: false, ...more };
 }

@@ -69,7 +69,7 @@ export function processManager(host: Host, options: { tools: string; folder: str
       await act('force-stop', part);
     },
     async stopAll(parts) {
-      const stopping = [...parts].reverse();
+      const stopping = parts.toReversed();
       for (const part of stopping) await sv('force-stop', home(part));
       for (const pid of await supervisorPids()) await host.run(['kill', '-HUP', pid]);
       for (let left = 100; left > 0; left--) {

@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import type { Desired } from '../plan/plan.ts';
+import { renderAgent, renderService } from '../render/app.ts';
+import { renderCaddy } from '../render/caddy.ts';
+import { renderLivekit } from '../render/livekit.ts';
+import { renderParts } from '../render/parts.ts';
+import type { Programs } from '../render/parts.ts';
+import { renderRedis, renderSentinel } from '../render/redis.ts';
+import { ourFile } from '../render/rendered-file.ts';
+import type { RenderedFile } from '../render/rendered-file.ts';
+import { renderRunit } from '../render/runit.ts';
+import type { Settings } from '../settings/schema.ts';
+import type { Topology } from '../topology/topology.ts';
+
+/** What the settings ask of this machine: every file, and per part the fingerprint of all that it is started from. */
+export function desire(input: {
+  settings: Settings;
+  topology: Topology;
+  programs: Programs;
+  tools: string;
+  livekitVersion: string;
+  /** Text of the bundled programs that run under the service user, by file name. */
+  apps: Readonly<Record<string, string>>;
+}): Desired {
+  const { settings, topology, programs, tools } = input;
+  const configs: RenderedFile[] = [
+    renderRedis(settings, topology),
+    renderSentinel(settings, topology),
+    renderLivekit(settings, topology),
+    renderAgent(settings, topology, input.livekitVersion),
+    renderCaddy(settings, topology),
+    ...(topology.parts.includes('service') ? [renderService(settings, topology)] : []),
+    ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
+  ];
+  const specs = renderParts(topology, programs);
+  const units = specs.map((spec) => ({ spec, files: renderRunit(spec, topology, { user: settings.SERVICE_USER, tools }) }));
+  const parts = units.map(({ spec, files }) => {
+    const inputs = [...files, ...configs.filter((file) => spec.configFiles.includes(file.path))];
+    return { part: spec.part, fingerprint: createHash('sha256').update(inputs.map((file) => file.content).join('\0')).digest('hex') };
+  });
+  return { files: [...configs, ...units.flatMap((unit) => unit.files)], parts };
+}

@@ -1,0 +1,31 @@
+import type { Host } from '../host/host.ts';
+import type { Desired, Observed } from '../plan/plan.ts';
+import type { ServiceManager } from '../supervisor/processes.ts';
+import type { Part, Topology } from '../topology/topology.ts';
+
+/** Where the fingerprints of started parts are kept; written after each start, so that a killed run converges. */
+export function appliedFile(topology: Topology): string {
+  return `${topology.layout.run}/applied.json`;
+}
+
+/** Reads what stands on the machine; changes nothing. `manager` is null before the supervisor's programs are there. */
+export async function observe(host: Host, desired: Desired, context: { topology: Topology; manager: ServiceManager | null }): Promise<Observed> {
+  const { topology, manager } = context;
+  const files = new Map<string, { content: string; mode: number }>();
+  const read = await Promise.all(desired.files.map(async (file) => [file.path, await host.read(file.path)] as const));
+  for (const [path, found] of read) if (found !== null) files.set(path, found);
+  const applied = await readApplied(host, topology);
+  const statuses = manager === null ? [] : await Promise.all(topology.parts.map((part) => manager.status(part)));
+  return { files, applied, running: new Set(statuses.filter((one) => one.state === 'running').map((one) => one.part)) };
+}
+
+/** The fingerprints noted so far; empty where none or unreadable. */
+export async function readApplied(host: Host, topology: Topology): Promise<Partial<Record<Part, string>>> {
+  const found = await host.read(appliedFile(topology));
+  if (found === null) return {};
+  try {
+    return JSON.parse(found.content) as Partial<Record<Part, string>>;
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,33 @@
+import type { Host } from '../host/host.ts';
+import { FleetError } from '../kernel/errors.ts';
+import type { Settings, VariableName } from '../settings/schema.ts';
+import type { Part, Topology } from '../topology/topology.ts';
+
+const LISTENERS: ReadonlyArray<{ part: Part; variable: VariableName }> = [
+  { part: 'caddy', variable: 'HTTP_PORT' },
+  { part: 'caddy', variable: 'HTTPS_PORT' },
+  { part: 'caddy', variable: 'GATEWAY_INTERNAL_PORT' },
+  { part: 'service', variable: 'SERVICE_PORT' },
+  { part: 'livekit', variable: 'LIVEKIT_HTTP_PORT' },
+  { part: 'livekit', variable: 'LIVEKIT_TCP_PORT' },
+  { part: 'livekit', variable: 'METRICS_PORT' },
+  { part: 'redis', variable: 'REDIS_PORT' },
+  { part: 'sentinel', variable: 'SENTINEL_PORT' },
+  { part: 'agent', variable: 'AGENT_PORT' },
+];
+
+/**
+ * Refuses before anything changes when another program listens on a port of a part that is about to start.
+ * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss -ltnp`)
+ */
+export async function checkPorts(host: Host, settings: Settings, context: { topology: Topology; starting: ReadonlySet<Part> }): Promise<void> {
+  const { stdout } = await host.run(['ss', '-H', '-ltnp']);
+  for (const { part, variable } of LISTENERS) {
+    if (!context.starting.has(part) || (variable === 'HTTP_PORT' && !context.topology.hasPlainHttp && context.topology.tls.kind === 'files')) continue;
+    const port = Number(settings[variable]);
+    const taken = stdout.split('\n').find((line) => line.split(/\s+/)[3]?.endsWith(`:${port}`) === true);
+    if (taken === undefined) continue;
+    const owner = /users:\(\("([^"]+)",pid=(\d+)/.exec(taken);
+    throw new FleetError('PORT_TAKEN', { port, use: part, program: owner === null ? '?' : `${owner[1]} (pid ${owner[2]})`, variable });
+  }
+}

@@ -1,0 +1,73 @@
+import { createConnection } from 'node:net';
+import type { Settings } from '../settings/schema.ts';
+import type { Part, Topology } from '../topology/topology.ts';
+
+/** Whether one part answers as it should. */
+export interface Health {
+  readonly part: Part;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** Asks every part of this machine once, side by side; each has 1.5 s to answer (loopback, so far more than it needs). */
+export function probeAll(settings: Settings, topology: Topology): Promise<Health[]> {
+  return Promise.all(topology.parts.map((part) => probe(part, settings)));
+}
+
+async function probe(part: Part, settings: Settings): Promise<Health> {
+  try {
+    const detail = await ask(part, settings);
+    return { part, ok: true, detail };
+  } catch (error) {
+    return { part, ok: false, detail: error instanceof Error ? reason(error) : String(error) };
+  }
+}
+
+function ask(part: Part, settings: Settings): Promise<string> {
+  switch (part) {
+    case 'redis':
+      return redis(settings.REDIS_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');
+    case 'sentinel':
+      return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL CKQUORUM livekit', '+OK');
+    case 'livekit':
+      return http(`http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}/`, [200]);
+    case 'service':
+      return http(`http://127.0.0.1:${settings.SERVICE_PORT}/readyz`, [200]);
+    case 'agent':
+      return http(`http://127.0.0.1:${settings.AGENT_PORT}/healthz`, [200]);
+    case 'caddy':
+      // 401 is LiveKit's own answer to a join without a token: the whole way through Caddy stands.
+      return http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, [401]);
+  }
+}
+
+async function http(url: string, wanted: readonly number[]): Promise<string> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(1500) });
+  await response.body?.cancel();
+  if (!wanted.includes(response.status)) throw new Error(`HTTP ${response.status}`);
+  return `HTTP ${response.status}`;
+}
+
+/** One command over the inline protocol after AUTH; rejects unless the answer starts as wanted. */
+function redis(port: number, password: string, command: string, wanted: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    let answer = '';
+    socket.setTimeout(1500, () => socket.destroy(new Error('timeout')));
+    socket.on('error', reject);
+    socket.on('connect', () => socket.write(`AUTH ${password}\r\n${command}\r\n`));
+    socket.on('data', (chunk) => {
+      answer += chunk.toString();
+      const lines = answer.split('\r\n');
+      if (lines.length < 3) return;
+      socket.destroy();
+      if (lines[1]?.startsWith(wanted) === true) resolve(lines[1]);
+      else reject(new Error(lines[0]?.startsWith('-') === true ? lines[0] : (lines[1] ?? '')));
+    });
+  });
+}
+
+function reason(error: Error): string {
+  const cause: unknown = error.cause;
+  return cause instanceof Error && cause.message !== '' ? cause.message : error.message;
+}

@@ -1,0 +1,68 @@
+import type { FleetEvent } from '../kernel/events.ts';
+import type { ErrorParams } from '../kernel/errors.ts';
+import { translate } from '../kernel/messages/translate.ts';
+import type { Language } from '../kernel/messages/translate.ts';
+import type { Problem } from '../settings/problem.ts';
+
+/** The only place that prints: text for people, or JSON lines for programs. */
+export interface Reporter {
+  emit(event: FleetEvent): void;
+  /** A message by code. */
+  say(code: string, params?: ErrorParams): void;
+  /** A line as it is (tables, log lines). */
+  line(text: string): void;
+  /** The result for a program; printed only with --json. */
+  result(value: unknown): void;
+  problems(problems: readonly Problem[]): void;
+  error(code: string, params: ErrorParams): void;
+}
+
+/** Text goes to `out`, errors to `err`; with `isJson` one JSON document a line goes to `out`, progress to nowhere. */
+export function createReporter(options: { language: Language; isJson: boolean; out: (text: string) => void; err: (text: string) => void }): Reporter {
+  const { language, isJson, out, err } = options;
+  const text = (code: string, params?: ErrorParams): string => translate(language, code, params);
+  const line = (content: string): void => {
+    if (!isJson) out(`${content}\n`);
+  };
+  const progress = new Map<string, string>();
+  return {
+    line,
+    say: (code, params) => line(text(code, params)),
+    emit(event) {
+      switch (event.kind) {
+        case 'step-started':
+          line(`▸ ${text(event.code, event.params)}`);
+          break;
+        case 'step-progress':
+          if (progress.get(event.id) !== event.detail) line(`    ${event.id}: ${event.detail}`);
+          progress.set(event.id, event.detail);
+          break;
+        case 'step-finished':
+          line(`  ✓ ${event.id}${event.detail === undefined ? '' : ` ${event.detail}`} (${(event.ms / 1000).toFixed(1)} s)`);
+          break;
+        case 'step-failed':
+          line(`  ✗ ${event.id}: ${event.detail} (${(event.ms / 1000).toFixed(1)} s)`);
+          break;
+        case 'note':
+          line(`  ${text(event.code, event.params)}`);
+          break;
+      }
+    },
+    result(value) {
+      if (isJson) out(`${JSON.stringify(value)}\n`);
+    },
+    problems(problems) {
+      if (isJson) out(`${JSON.stringify({ error: 'SETTINGS_INVALID', problems })}\n`);
+      for (const one of problems) {
+        const place = one.line === null ? text('FROM_COMMAND_LINE') : text('LINE', { line: one.line });
+        const shown = one.value === null ? '' : ` (${one.value})`;
+        err(`.env ${place}: ${one.variable ?? ''}${shown} – ${text(one.code, { hint: one.hint ?? '' })}\n`);
+      }
+      err(`${text('SETTINGS_INVALID', { count: problems.length })}\n`);
+    },
+    error(code, params) {
+      if (isJson) out(`${JSON.stringify({ error: code, ...params })}\n`);
+      err(`✗ ${text(code, params)}\n`);
+    },
+  };
+}
