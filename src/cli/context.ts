@@ -1,0 +1,90 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { localHost } from '../host/host.ts';
+import type { Host } from '../host/host.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { chooseLanguage } from '../kernel/messages/translate.ts';
+import type { Language } from '../kernel/messages/translate.ts';
+import { createReporter } from '../report/reporter.ts';
+import type { Reporter } from '../report/reporter.ts';
+import { parseSettings } from '../settings/parse.ts';
+import type { Problem } from '../settings/problem.ts';
+import type { Settings } from '../settings/schema.ts';
+import { planTopology } from '../topology/topology.ts';
+import type { Topology } from '../topology/topology.ts';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly env?: string;
+  readonly lang?: string;
+  readonly json?: boolean;
+}
+
+/** What a command works with. */
+export interface CliContext {
+  readonly projectRoot: string;
+  readonly envPath: string;
+  readonly host: Host;
+  readonly reporter: Reporter;
+  readonly language: Language;
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+}
+
+/** All problems of the settings at once; exit code 2. */
+export class SettingsProblems extends FleetError {
+  readonly problems: readonly Problem[];
+  constructor(problems: readonly Problem[]) {
+    super('SETTINGS_INVALID', { count: problems.length }, { exitCode: 2 });
+    this.problems = problems;
+  }
+}
+
+/** Builds the context of one run; Ctrl-C aborts its signal. */
+export function createContext(options: GlobalOptions): CliContext {
+  const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+  const language = chooseLanguage(options.lang, process.env);
+  const abort = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => abort.abort(new FleetError('INTERRUPTED', {}, { exitCode: 130 })));
+  const reporter = createReporter({
+    language,
+    isJson: options.json === true,
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+  });
+  return {
+    projectRoot,
+    envPath: resolve(options.env ?? `${projectRoot}/.env`),
+    host: localHost(),
+    reporter,
+    language,
+    signal: abort.signal,
+    now: () => performance.now(),
+  };
+}
+
+/**
+ * Reads and checks `.env` and the environment.
+ * @throws SettingsProblems with every problem
+ */
+export function loadSettings(context: CliContext): { settings: Settings; topology: Topology; envText: string } {
+  const envText = existsSync(context.envPath) ? readFileSync(context.envPath, 'utf8') : '';
+  const { settings, problems } = parseSettings(envText, process.env);
+  if (settings === null) throw new SettingsProblems(problems);
+  return { settings, envText, topology: planTopology(settings, ownAddresses()) };
+}
+
+/** @throws FleetError NOT_ROOT */
+export function requireRoot(command: string): void {
+  if (process.getuid?.() !== 0) throw new FleetError('NOT_ROOT', { command: `./部署.sh ${command}` });
+}
+
+/** IPv4 addresses of this machine's interfaces, without loopback. */
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((list) => list ?? [])
+    .filter((one) => one.family === 'IPv4' && !one.internal)
+    .map((one) => one.address);
+}

@@ -1,0 +1,99 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { applyPlan } from '../apply/apply.ts';
+import { observe } from '../apply/observe.ts';
+import { checkPorts } from '../apply/ports.ts';
+import { ensureUser } from '../apply/service-user.ts';
+import { takeLock } from '../host/lock.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { makePlan } from '../plan/plan.ts';
+import type { Change } from '../plan/plan.ts';
+import { editEnv } from '../settings/env-file.ts';
+import { missingSecrets } from '../settings/secrets.ts';
+import type { Settings } from '../settings/schema.ts';
+import type { Topology } from '../topology/topology.ts';
+import { loadSettings, requireRoot } from './context.ts';
+import type { CliContext } from './context.ts';
+import { prepare } from './prepare.ts';
+
+/** Brings the whole stack up on this machine; with `isDryRun` only says what would change. */
+export async function deploy(context: CliContext, options: { isDryRun: boolean }): Promise<void> {
+  requireRoot('deploy');
+  const { reporter, host } = context;
+  const first = loadSettings(context);
+  refuseSystemd(first.settings);
+  if (options.isDryRun) return showPlan(context, first.settings, first.topology);
+  const release = await takeLock(`${first.topology.layout.root}/lock`, 'deploy');
+  try {
+    const { settings, topology } = await completeEnv(context);
+    const { desired, manager } = await prepare(context, settings, topology);
+    const observed = await observe(host, desired, { topology, manager });
+    const changes = makePlan(desired, observed);
+    await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))) });
+    const user = await ensureUser(host, settings.SERVICE_USER);
+    await applyPlan(changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
+    if (changes.length === 0) reporter.say('NOTHING_TO_DO');
+    sayWhere(context, settings, topology);
+    reporter.result({ changes: changes.map(describe), url: topology.publicUrl });
+  } finally {
+    await release();
+  }
+}
+
+/** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */
+export async function showPlan(context: CliContext, settings: Settings, topology: Topology): Promise<void> {
+  const filled = { ...settings, ...missingSecrets(settings) };
+  const { desired, manager } = await prepare(context, filled, topology);
+  const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));
+  for (const change of changes) context.reporter.line(`  ${describe(change)}`);
+  if (changes.length === 0) context.reporter.say('NOTHING_TO_DO');
+  context.reporter.result({ changes: changes.map(describe) });
+}
+
+function describe(change: Change): string {
+  switch (change.kind) {
+    case 'create':
+      return `+ ${change.file.path}`;
+    case 'update':
+      return `~ ${change.file.path}`;
+    case 'start':
+      return `▶ ${change.part}`;
+    case 'restart':
+      return `↻ ${change.part}`;
+  }
+}
+
+/** Makes `.env` where it is missing and writes generated secrets into it; every other byte stays. */
+async function completeEnv(context: CliContext): Promise<{ settings: Settings; topology: Topology }> {
+  const { reporter, host, envPath, projectRoot } = context;
+  const root = { mode: 0o600, uid: 0, gid: 0 };
+  if (!existsSync(envPath)) {
+    await host.write(envPath, readFileSync(`${projectRoot}/.env.example`, 'utf8'), root);
+    reporter.say('ENV_CREATED', { path: envPath });
+  }
+  const { settings, topology, envText } = loadSettings(context);
+  const made = missingSecrets(settings);
+  if (Object.keys(made).length === 0) return { settings, topology };
+  await host.write(envPath, editEnv(envText, made), root);
+  reporter.say('SECRETS_WRITTEN', { names: Object.keys(made).join(', ') });
+  return { settings: { ...settings, ...made }, topology };
+}
+
+function refuseSystemd(settings: Settings): void {
+  const isSystemd = settings.SUPERVISOR === 'systemd' || (settings.SUPERVISOR === 'auto' && existsSync('/run/systemd/system'));
+  if (isSystemd) throw new FleetError('SYSTEMD_UNSUPPORTED');
+}
+
+function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topology: Topology): void {
+  reporter.line('');
+  reporter.say('DEPLOYED');
+  reporter.say('ADDRESS', { url: topology.publicUrl });
+  if (topology.hasPlainHttp) reporter.say('PLAIN_ADDRESS', { url: `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` });
+  if (topology.tls.kind === 'internal') reporter.say('TRUST_CA', { path: caFile(topology) });
+  reporter.say('API_TOKEN_PLACE', { url: topology.publicUrl, path: envPath });
+  reporter.say('NEXT_VERIFY');
+}
+
+/** Root certificate of Caddy's internal CA. */
+export function caFile(topology: Topology): string {
+  return `${topology.layout.state}/caddy/pki/authorities/local/root.crt`;
+}
