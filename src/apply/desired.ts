@@ -36,7 +36,12 @@ export function desire(input: {
   const units = specs.map((spec) => ({ spec, files: renderRunit(spec, topology, { user: settings.SERVICE_USER, tools }) }));
   const parts = units.map(({ spec, files }) => {
     const inputs = [...files, ...configs.filter((file) => spec.configFiles.includes(file.path))];
-    return { part: spec.part, fingerprint: createHash('sha256').update(inputs.map((file) => file.content).join('\0')).digest('hex') };
+    return {
+      part: spec.part,
+      fingerprint: createHash('sha256')
+        .update(inputs.map((file) => file.content).join('\0'))
+        .digest('hex'),
+    };
   });
   return { files: [...configs, ...units.flatMap((unit) => unit.files)], parts };
 }

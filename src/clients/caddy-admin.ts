@@ -25,7 +25,6 @@ export interface CaddyAdmin {
  */
 export function openCaddyAdmin(socketPath: string): CaddyAdmin {
   const headers = { host: 'localhost', 'content-type': 'application/json' };
-  const urlOf = (target: CaddyTarget): string => `http://localhost/id/${target.id}/${target.field}`;
   return {
     async read(target) {
       const answer = await sendRequest({ url: urlOf(target), headers, socketPath, timeoutMs: TIMEOUT_MS });
@@ -50,6 +49,10 @@ export async function ensureCaddyValue(admin: CaddyAdmin, target: CaddyTarget, v
   if (isDeepStrictEqual(running, value)) return 'same';
   await admin.replace(target, value);
   return 'written';
+}
+
+function urlOf(target: CaddyTarget): string {
+  return `http://localhost/id/${target.id}/${target.field}`;
 }
 
 function refused(target: CaddyTarget, text: string, status: number): FleetError {

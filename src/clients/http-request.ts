@@ -37,7 +37,9 @@ export function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
     ...(request.socketPath === undefined ? {} : { socketPath: request.socketPath }),
   };
   return new Promise((resolve, reject) => {
-    const onAnswer = (answer: IncomingMessage): void => collect(answer, request.maxBodyBytes ?? MAX_BODY_BYTES).then(resolve, reject);
+    const onAnswer = (answer: IncomingMessage): void => {
+      collect(answer, request.maxBodyBytes ?? MAX_BODY_BYTES).then(resolve, reject);
+    };
     const open = request.url.startsWith('https:') ? requestHttps : requestHttp;
     const sent: ClientRequest = open(request.url, options, onAnswer);
     sent.on('error', reject);

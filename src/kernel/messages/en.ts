@@ -2,7 +2,8 @@
 export const en: Readonly<Record<string, string>> = {
   NOT_ROOT: 'This command must run as root (it creates a user and opens ports 80 and 443). Try: sudo {command}',
   LOCKED: 'Another run holds the lock: {command} (pid {pid}). Wait for it to end; the lock is {path}.',
-  COMPONENT_UNAVAILABLE: 'Could not bring {component}. Tried: {tried}. Set COMPONENT_MIRROR or GOPROXY to a mirror you can reach, or give the path of your own binary in .env.',
+  COMPONENT_UNAVAILABLE:
+    'Could not bring {component}. Tried: {tried}. Set COMPONENT_MIRROR or GOPROXY to a mirror you can reach, or give the path of your own binary in .env.',
   PART_NOT_CONTROLLED: '{part} could not be told to {action}: {detail}. Run: ./部署.sh status',
   PORT_TAKEN: 'Port {port} ({use}) is used by {program}. Stop that program, or set {variable} to another port in .env.',
   NOT_HEALTHY: 'Not healthy after {seconds} s: {parts}. The former files are back. Last lines of the log:\n{log}',
@@ -10,7 +11,8 @@ export const en: Readonly<Record<string, string>> = {
   DISK_FULL: 'No space left while writing {path}. Free some space there and run the same command again; nothing was restarted.',
   NOT_DEPLOYED: 'Nothing is deployed in {path} yet. Run: ./部署.sh deploy',
   UNKNOWN_PART: 'There is no part called {part}. Parts: {known}',
-  SYSTEMD_UNSUPPORTED: 'Units for systemd are not built yet. Set SUPERVISOR=processes to run the parts as supervised processes (they do not come back after a reboot by themselves).',
+  SYSTEMD_UNSUPPORTED:
+    'Units for systemd are not built yet. Set SUPERVISOR=processes to run the parts as supervised processes (they do not come back after a reboot by themselves).',
   SETTINGS_INVALID: '{count} problem(s) in the settings; nothing was changed.',
   VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}',
   LINE: 'line {line}',

@@ -1,0 +1,33 @@
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const entries = ['cli', 'agent', 'service', 'meeting'];
+const hash = createHash('sha256');
+for (const file of [...globSync('src/**/*.ts', { cwd: root }).toSorted(), 'package-lock.json']) hash.update(file).update(readFileSync(`${root}/${file}`));
+const stamp = hash.digest('hex');
+const isBuilt =
+  existsSync(`${root}/dist/stamp`) && readFileSync(`${root}/dist/stamp`, 'utf8') === stamp && entries.every((name) => existsSync(`${root}/dist/${name}.mjs`));
+if (!isBuilt || process.argv.includes('--force')) {
+  mkdirSync(`${root}/dist`, { recursive: true });
+  await build({
+    absWorkingDir: root,
+    entryPoints: Object.fromEntries(entries.map((name) => [name, `src/${name}/main.ts`])),
+    outdir: 'dist',
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    minifySyntax: true,
+    external: ['@livekit/rtc-node', 'esbuild'],
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",
+    },
+    logLevel: 'warning',
+  });
+}
+writeFileSync(`${root}/dist/stamp`, stamp);

@@ -1,0 +1,103 @@
+import type { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { ensureCaddyValue } from '../clients/caddy-admin.ts';
+import type { CaddyAdmin } from '../clients/caddy-admin.ts';
+import { redisTimeMs } from '../clients/redis.ts';
+import { holdFleet, settleFleet } from './fleet-memory.ts';
+import type { FleetMemory } from './fleet-memory.ts';
+import { gatewayRoutes } from './gateway-routes.ts';
+import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
+import { startTicker } from './ticker.ts';
+
+const PERIOD_MS = 1_000;
+
+export interface GatewaySyncOptions {
+  readonly redis: Redis;
+  /** A second connection, for listening. */
+  readonly subscriber: Redis;
+  readonly caddy: CaddyAdmin;
+  readonly memory: FleetMemory;
+  readonly log: Logger;
+  readonly monotonicMs: () => number;
+}
+
+/** Keeps Caddy equal to the registry. */
+export interface GatewaySync {
+  /** True while Caddy answered last time and its configuration has the ids that the agent fills. */
+  isCaddyReady(): boolean;
+  stop(): Promise<void>;
+}
+
+/** Follows the registry every second, and at once when a machine announces a change, and writes to Caddy what differs. */
+export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
+  const { redis, subscriber, memory, log, monotonicMs } = options;
+  let known: NodeRecord[] | null = null;
+  let readableSinceMs: number | null = null;
+  let isLoaded = false;
+  let isCaddyReady = false;
+  let caddyProblem: string | null = null;
+
+  const readRegistry = async (): Promise<{ records: NodeRecord[]; nowMs: number } | null> => {
+    if (redis.status !== 'ready') return null;
+    try {
+      return { nowMs: await redisTimeMs(redis), records: parseNodeRecords(await redis.hgetall(NODES_KEY)) };
+    } catch (error) {
+      // Any failure of a command means the same here: go on with the fleet that is known.
+      log.debug({ err: error }, 'registry not readable');
+      return null;
+    }
+  };
+  const look = async (): Promise<{ fleet: NodeRecord[]; nowMs: number } | null> => {
+    const reading = await readRegistry();
+    if (reading === null) {
+      readableSinceMs = null;
+      return known === null ? null : { fleet: holdFleet(known, 0), nowMs: 0 };
+    }
+    readableSinceMs ??= monotonicMs();
+    return { fleet: settleFleet({ ...reading, readableForMs: monotonicMs() - readableSinceMs }, known ?? []), nowMs: reading.nowMs };
+  };
+  const tick = async (): Promise<void> => {
+    if (!isLoaded) known = await memory.load();
+    isLoaded = true;
+    const seen = await look();
+    if (seen === null) return;
+    known = seen.fleet;
+    const problem = await applyRoutes(options, seen.fleet, seen.nowMs);
+    isCaddyReady = problem === null;
+    if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
+    caddyProblem = problem;
+    await memory.save(seen.fleet);
+  };
+  const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'gateway not in step'));
+
+  subscriber.on('message', () => ticker.poke());
+  const subscribe = (): void => {
+    subscriber.subscribe(CHANGED_CHANNEL).catch((error: unknown) => log.debug({ err: error }, 'not subscribed; each second is read anyway'));
+  };
+  subscriber.on('ready', subscribe);
+  if (subscriber.status === 'ready') subscribe();
+
+  return { isCaddyReady: () => isCaddyReady, stop: () => ticker.stop() };
+}
+
+/** Brings Caddy in step; gives what is wrong, or null. An id that is missing does not keep the others from being written. */
+async function applyRoutes(options: GatewaySyncOptions, fleet: readonly NodeRecord[], nowMs: number): Promise<string | null> {
+  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs);
+  const wanted = [
+    { target: { id: 'node-paths', field: 'routes' }, value: nodePaths },
+    { target: { id: 'media', field: 'upstreams' }, value: upstreams },
+    { target: { id: 'media-internal', field: 'upstreams' }, value: upstreams },
+  ];
+  const missing: string[] = [];
+  try {
+    for (const { target, value } of wanted) {
+      const done = await ensureCaddyValue(options.caddy, target, value);
+      if (done === 'missing') missing.push(target.id);
+      if (done === 'written') options.log.info({ id: target.id, serving: upstreams.length, machines: fleet.length }, 'Caddy changed');
+    }
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  return missing.length === 0 ? null : `ids missing in the configuration: ${missing.join(', ')}`;
+}

@@ -1,0 +1,106 @@
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { redisTimeMs } from '../clients/redis.ts';
+import { NODES_KEY, isReachable, parseNodeRecords } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
+import type { WebhookRelay } from './webhook-relay/relay.ts';
+
+/** LiveKit's hash: room name → node id. */
+const ROOM_NODE_KEY = 'room_node_map';
+/** A webhook carries one room or participant: some kilobytes. */
+const MAX_WEBHOOK_BYTES = 1024 * 1024;
+
+export interface HttpApiOptions {
+  readonly machine: string;
+  readonly redis: Redis;
+  readonly log: Logger;
+  /** Null on a machine without LiveKit. */
+  readonly isLivekitServing: (() => boolean) | null;
+  /** Null on a machine without Caddy. */
+  readonly isCaddyReady: (() => boolean) | null;
+  /** Null where webhooks are turned off. */
+  readonly relay: WebhookRelay | null;
+}
+
+/** The agent's own HTTP server, not yet listening. */
+export function createHttpApi(options: HttpApiOptions): Server {
+  return createServer((request, response) => {
+    handle(options, request, response).catch((error: unknown) => {
+      options.log.error({ err: error }, 'request failed');
+      if (!response.headersSent) sendJson(response, 500, { error: 'INTERNAL' });
+      else response.destroy();
+    });
+  });
+}
+
+async function handle(options: HttpApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = new URL(request.url ?? '/', 'http://agent').pathname;
+  if (request.method === 'POST' && path === '/webhook' && options.relay !== null) return receiveWebhook(options.relay, request, response);
+  if (request.method === 'GET' && path === '/healthz') return sendHealth(options, response);
+  const room = request.method === 'GET' ? roomOf(path) : null;
+  if (room !== null) return sendRoomNode(options.redis, room, response);
+  sendJson(response, 404, { error: 'NOT_FOUND' });
+}
+
+async function receiveWebhook(relay: WebhookRelay, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_WEBHOOK_BYTES) {
+      response.setHeader('connection', 'close');
+      return sendJson(response, 413, { error: 'TOO_LARGE' });
+    }
+    chunks.push(chunk);
+  }
+  const status = relay.receive(Buffer.concat(chunks), request.headers.authorization ?? '');
+  sendJson(response, status, {});
+}
+
+async function sendHealth(options: HttpApiOptions, response: ServerResponse): Promise<void> {
+  const fleet = await readFleet(options.redis);
+  sendJson(response, 200, {
+    machine: options.machine,
+    redis: fleet !== null,
+    livekit: options.isLivekitServing?.() ?? null,
+    caddy: options.isCaddyReady?.() ?? null,
+    nodes: (fleet?.records ?? []).map((record) => ({ ...record, ageMs: (fleet?.nowMs ?? 0) - record.updatedAtMs })),
+  });
+}
+
+async function sendRoomNode(redis: Redis, room: string, response: ServerResponse): Promise<void> {
+  const fleet = await readFleet(redis);
+  if (fleet === null) return sendJson(response, 503, { error: 'REDIS_UNAVAILABLE' });
+  const nodeId = await redis.hget(ROOM_NODE_KEY, room);
+  const record = nodeId === null ? undefined : fleet.records.find((one) => one.nodeId === nodeId && isReachable(one, fleet.nowMs));
+  if (record === undefined) return sendJson(response, 404, { error: 'ROOM_HAS_NO_NODE' });
+  sendJson(response, 200, { path: `/n/${record.machine}` });
+}
+
+async function readFleet(redis: Redis): Promise<{ records: NodeRecord[]; nowMs: number } | null> {
+  if (redis.status !== 'ready') return null;
+  try {
+    return { nowMs: await redisTimeMs(redis), records: parseNodeRecords(await redis.hgetall(NODES_KEY)) };
+  } catch {
+    // Redis went away just now, in whatever way: the same as above.
+    return null;
+  }
+}
+
+function roomOf(path: string): string | null {
+  const encoded = /^\/v1\/rooms\/([^/]+)\/node$/.exec(path)?.[1];
+  if (encoded === undefined) return null;
+  try {
+    return decodeURIComponent(encoded);
+  } catch (error) {
+    if (error instanceof URIError) return null;
+    throw error;
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}

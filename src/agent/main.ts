@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { errorCode } from '../clients/http-request.ts';
+import { parseAgentConfig } from './config.ts';
+import type { AgentConfig } from './config.ts';
+import { startAgent } from './start-agent.ts';
+
+/** Parts get this long to end by themselves; the slowest is a Redis command's own second. */
+const STOP_DEADLINE_MS = 3_000;
+
+function refuse(problem: string): never {
+  process.stderr.write(`agent: ${problem}\n`);
+  process.exit(2);
+}
+
+async function loadConfig(): Promise<AgentConfig> {
+  let path: string | undefined;
+  try {
+    path = parseArgs({ options: { config: { type: 'string' } } }).values.config;
+  } catch (error) {
+    if (errorCode(error).startsWith('ERR_PARSE_ARGS')) refuse('usage: main --config FILE');
+    throw error;
+  }
+  if (path === undefined) refuse('usage: main --config FILE');
+  const text = await readFile(path, 'utf8').catch((error: unknown) => refuse(`cannot read ${path}: ${errorCode(error)}`));
+  const result = parseAgentConfig(text);
+  if ('problem' in result) refuse(`${path}: ${result.problem}`);
+  return result.config;
+}
+
+const config = await loadConfig();
+const log = pino({ level: config.logLevel, base: null });
+const stop = await startAgent(config, { log, nowMs: () => Date.now(), monotonicMs: () => performance.now() }).catch((error: unknown) => {
+  log.fatal({ err: error }, 'agent not started');
+  return process.exit(1);
+});
+
+let isStopping = false;
+const end = (signal: string): void => {
+  if (isStopping) return;
+  isStopping = true;
+  log.info({ signal }, 'agent ends');
+  setTimeout(() => process.exit(0), STOP_DEADLINE_MS).unref();
+  stop().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      log.error({ err: error }, 'agent did not end cleanly');
+      process.exit(1);
+    },
+  );
+};
+process.on('SIGTERM', end);
+process.on('SIGINT', end);

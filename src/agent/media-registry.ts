@@ -1,0 +1,96 @@
+import type { Logger } from 'pino';
+import type { Redis } from 'ioredis';
+import { redisTimeMs } from '../clients/redis.ts';
+import type { MediaConfig } from './config.ts';
+import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
+import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
+import { startTicker } from './ticker.ts';
+
+const PERIOD_MS = 1_000;
+/** LiveKit answers 406 while Redis is away and for some seconds after: to take it out for that would empty the whole fleet. */
+const UNREADY_TOLERANCE_MS = 10_000;
+/** The id changes only when LiveKit starts, which the watch notices; asked again this often in case it did not. */
+const NODE_ID_PERIOD_MS = 5_000;
+
+export interface MediaRegistryOptions {
+  readonly machine: string;
+  readonly media: MediaConfig;
+  readonly redis: Redis;
+  readonly probe: LivekitProbe;
+  readonly log: Logger;
+  /** A clock that never jumps, in milliseconds. */
+  readonly monotonicMs: () => number;
+}
+
+/** The machine's own entry in the fleet's registry. */
+export interface MediaRegistry {
+  isServing(): boolean;
+  /** Marks the record `stopped`, waiting one second for Redis at most, and ends. */
+  stop(): Promise<void>;
+}
+
+/** Writes the machine's record into Redis every second, and at once when LiveKit ends. */
+export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry {
+  const { redis, log, monotonicMs } = options;
+  const judge = createServingJudge(monotonicMs);
+  let isServing = false;
+  let nodeId: string | null = null;
+  let nodeIdAtMs = 0;
+  let endWatch: (() => void) | null = null;
+  let announced = '';
+
+  const observe = async (): Promise<void> => {
+    const answer = await options.probe.check();
+    isServing = judge(answer);
+    if (answer === 'refused') nodeId = null;
+    else if (nodeId === null || monotonicMs() - nodeIdAtMs >= NODE_ID_PERIOD_MS) {
+      nodeId = (await options.probe.readNodeId()) ?? nodeId;
+      nodeIdAtMs = monotonicMs();
+    }
+    if (answer === 'ok') endWatch ??= options.probe.watch(onLivekitEnd);
+  };
+  const onLivekitEnd = (): void => {
+    endWatch = null;
+    nodeId = null;
+    ticker.poke();
+  };
+  const write = async (state: NodeRecord['state']): Promise<void> => {
+    const { machine, media } = options;
+    const fixed = { machine, signalling: media.advertiseAddress, nodeId, version: media.version, state, keyFingerprint: media.keyFingerprint };
+    const record: NodeRecord = { ...fixed, updatedAtMs: await redisTimeMs(redis) };
+    await redis.hset(NODES_KEY, machine, JSON.stringify(record));
+    const news = JSON.stringify(fixed);
+    if (news === announced) return;
+    await redis.publish(CHANGED_CHANNEL, machine);
+    announced = news;
+    log.info({ state, nodeId }, 'record changed');
+  };
+  const tick = async (): Promise<void> => {
+    await observe();
+    if (redis.status !== 'ready') return;
+    const isDraining = isServing && (await redis.sismember(DRAINING_KEY, options.machine)) === 1;
+    await write(isDraining ? 'draining' : isServing ? 'serving' : 'down');
+  };
+  const ticker = startTicker(PERIOD_MS, tick, (error) => log.warn({ err: error }, 'record not written'));
+
+  return {
+    isServing: () => isServing,
+    async stop() {
+      endWatch?.();
+      await ticker.stop();
+      if (redis.status !== 'ready') return;
+      await write('stopped').catch((error: unknown) => log.warn({ err: error }, 'record not marked stopped'));
+    },
+  };
+}
+
+/** Judges answers in their order: up with the first `ok`, down at once when nothing listens, and only after the tolerance when unready. */
+export function createServingJudge(monotonicMs: () => number): (answer: LivekitAnswer) => boolean {
+  let lastOkMs: number | null = null;
+  return (answer) => {
+    if (answer === 'ok') lastOkMs = monotonicMs();
+    if (answer === 'refused') lastOkMs = null;
+    return lastOkMs !== null && monotonicMs() - lastOkMs < UNREADY_TOLERANCE_MS;
+  };
+}

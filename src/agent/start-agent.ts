@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { openCaddyAdmin } from '../clients/caddy-admin.ts';
+import { connectFleetRedis } from '../clients/redis.ts';
+import type { AgentConfig } from './config.ts';
+import { openFleetMemory } from './fleet-memory.ts';
+import { startGatewaySync } from './gateway-sync.ts';
+import { createHttpApi } from './http-api.ts';
+import { openLivekitProbe } from './livekit-probe.ts';
+import { startMediaRegistry } from './media-registry.ts';
+import { startWebhookRelay } from './webhook-relay/relay.ts';
+import { openWebhookStore } from './webhook-relay/store.ts';
+
+/** The clocks and the log that the parts share. */
+export interface AgentEnvironment {
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** A clock that never jumps. */
+  readonly monotonicMs: () => number;
+}
+
+/** Starts the parts that the configuration names. Gives a function that ends them. Rejects where the port or the state directory cannot be had. */
+export async function startAgent(config: AgentConfig, environment: AgentEnvironment): Promise<() => Promise<void>> {
+  const { log, nowMs, monotonicMs } = environment;
+  await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+  const store = config.webhook.enabled ? openWebhookStore(join(config.stateDir, 'webhooks.db')) : null;
+  const relay = store === null ? null : startWebhookRelay({ config: config.webhook, store, log: log.child({ part: 'webhook' }), nowMs });
+  const onChange = (isReady: boolean, reason: string): void => log.info({ isReady, reason }, 'Redis');
+  const redis = connectFleetRedis(config.redis, { onChange });
+  const media =
+    config.media === null
+      ? null
+      : startMediaRegistry({
+          machine: config.machine,
+          media: config.media,
+          redis,
+          probe: openLivekitProbe(config.media),
+          log: log.child({ part: 'media' }),
+          monotonicMs,
+        });
+  const subscriber = config.gateway === null ? null : connectFleetRedis(config.redis, { isSubscriber: true });
+  const gateway =
+    config.gateway === null || subscriber === null
+      ? null
+      : startGatewaySync({
+          redis,
+          subscriber,
+          caddy: openCaddyAdmin(config.gateway.caddyAdminSocket),
+          memory: openFleetMemory(join(config.stateDir, 'fleet.json')),
+          log: log.child({ part: 'gateway' }),
+          monotonicMs,
+        });
+  const server = createHttpApi({
+    machine: config.machine,
+    redis,
+    log,
+    isLivekitServing: media === null ? null : () => media.isServing(),
+    isCaddyReady: gateway === null ? null : () => gateway.isCaddyReady(),
+    relay,
+  });
+  server.listen(config.port, config.bind);
+  await once(server, 'listening');
+  log.info({ machine: config.machine, bind: config.bind, port: config.port }, 'agent up');
+  return async () => {
+    server.close();
+    server.closeAllConnections();
+    await Promise.all([relay?.stop(), gateway?.stop(), media?.stop()]);
+    subscriber?.disconnect();
+    redis.disconnect();
+  };
+}

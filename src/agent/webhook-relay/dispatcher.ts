@@ -1,0 +1,145 @@
+import type { Logger } from 'pino';
+import { errorCode, sendRequest } from '../../clients/http-request.ts';
+import type { Delivery, Lane, WebhookStore } from './store.ts';
+import { signWebhook, tokenExpiryMs } from './token.ts';
+
+/** A receiver has this long to answer. */
+const ATTEMPT_TIMEOUT_MS = 10_000;
+const GIVE_UP_AFTER_MS = 24 * 3600 * 1000;
+/** Rooms that one URL may be busy with at a time: so many hung rooms it takes to delay the others of that URL. */
+const LANES_PER_URL = 32;
+/** A token is renewed when it would end while the receiver looks at it. */
+const EXPIRY_MARGIN_MS = 15_000;
+
+export interface DispatcherOptions {
+  readonly store: WebhookStore;
+  readonly urls: readonly string[];
+  readonly signing: { readonly apiKey: string; readonly secret: string };
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** The pause after the n-th failure in a row (from 1). */
+  readonly backoffMs?: (failures: number) => number;
+  readonly attemptTimeoutMs?: number;
+}
+
+/** Delivers what the store holds. */
+export interface Dispatcher {
+  /** Says that the store holds something new for these lanes. */
+  wake(lanes: readonly Lane[]): void;
+  /** Breaks off the attempts under way, whose rows stay. */
+  stop(): Promise<void>;
+}
+
+interface LaneState extends Lane {
+  failures: number;
+}
+
+interface UrlState {
+  active: number;
+  readonly ready: LaneState[];
+}
+
+/** Half a second, doubled with each failure, a minute at most. */
+export function defaultBackoffMs(failures: number): number {
+  return Math.min(500 * 2 ** Math.min(failures - 1, 10), 60_000);
+}
+
+/** Starts with what a former process left in the store. One lane's deliveries are made strictly in their order; lanes wait for no other lane. */
+export function startDispatcher(options: DispatcherOptions): Dispatcher {
+  const { store, log, nowMs } = options;
+  const backoffMs = options.backoffMs ?? defaultBackoffMs;
+  const abort = new AbortController();
+  const urls = new Map<string, UrlState>(options.urls.map((url) => [url, { active: 0, ready: [] }]));
+  /** Lanes that are ready, busy or waiting for their next attempt. */
+  const lanes = new Map<string, LaneState>();
+  const timers = new Set<NodeJS.Timeout>();
+  const attempts = new Set<Promise<void>>();
+
+  const wake = (woken: readonly Lane[]): void => {
+    for (const { url, room } of woken) {
+      const key = keyOf({ url, room });
+      if (lanes.has(key)) continue;
+      const lane: LaneState = { url, room, failures: 0 };
+      lanes.set(key, lane);
+      enqueue(lane);
+    }
+  };
+  const enqueue = (lane: LaneState): void => {
+    urls.get(lane.url)?.ready.push(lane);
+    pump(lane.url);
+  };
+  const pump = (url: string): void => {
+    const state = urls.get(url);
+    if (state === undefined) return;
+    while (!abort.signal.aborted && state.active < LANES_PER_URL) {
+      const lane = state.ready.shift();
+      if (lane === undefined) return;
+      state.active += 1;
+      const attempt = advance(lane)
+        .catch((error: unknown) => retryLater(lane, String(error)))
+        .finally(() => {
+          state.active -= 1;
+          attempts.delete(attempt);
+          pump(url);
+        });
+      attempts.add(attempt);
+    }
+  };
+  /** One attempt at the lane's oldest delivery; afterwards the lane is gone, ready again, or waiting. */
+  const advance = async (lane: LaneState): Promise<void> => {
+    const delivery = store.head(lane);
+    if (delivery === null) {
+      lanes.delete(keyOf(lane));
+      return;
+    }
+    const problem = await attemptDelivery(lane.url, delivery);
+    if (abort.signal.aborted) return;
+    const isTooOld = nowMs() - delivery.receivedAtMs >= GIVE_UP_AFTER_MS;
+    if (problem === null || isTooOld) {
+      store.remove(delivery.id);
+      lane.failures = 0;
+      if (problem !== null) log.error({ origin: new URL(lane.url).origin, problem }, 'webhook given up after 24 h');
+      urls.get(lane.url)?.ready.push(lane);
+      return;
+    }
+    retryLater(lane, problem);
+  };
+  const retryLater = (lane: LaneState, problem: string): void => {
+    if (abort.signal.aborted) return;
+    lane.failures += 1;
+    log[lane.failures === 1 ? 'warn' : 'debug']({ origin: new URL(lane.url).origin, problem, failures: lane.failures }, 'webhook not delivered');
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      enqueue(lane);
+    }, backoffMs(lane.failures));
+    timers.add(timer);
+  };
+  const attemptDelivery = async (url: string, delivery: Delivery): Promise<string | null> => {
+    const isExpiring = tokenExpiryMs(delivery.authorization) - EXPIRY_MARGIN_MS <= nowMs();
+    const authorization = isExpiring ? signWebhook(delivery.body, { ...options.signing, nowMs: nowMs() }) : delivery.authorization;
+    try {
+      const headers = { 'content-type': 'application/webhook+json', authorization };
+      const timeoutMs = options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS;
+      const answer = await sendRequest({ url, method: 'POST', headers, body: delivery.body, timeoutMs, maxBodyBytes: 1024, signal: abort.signal });
+      return answer.status >= 200 && answer.status < 300 ? null : `status ${answer.status}`;
+    } catch (error) {
+      // Every way to fail is retried alike.
+      return errorCode(error);
+    }
+  };
+
+  wake(store.lanes());
+  return {
+    wake,
+    async stop() {
+      abort.abort();
+      for (const timer of timers) clearTimeout(timer);
+      await Promise.all(attempts);
+    },
+  };
+}
+
+function keyOf(lane: Lane): string {
+  return `${lane.url}\n${lane.room}`;
+}

@@ -1,0 +1,65 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { z } from 'zod';
+
+/** LiveKit signs webhooks with HS256 tokens that live five minutes (livekit/protocol, webhook/resource_url_notifier.go). */
+const LIFETIME_S = 300;
+/** Clocks of one fleet differ by less than this. */
+const LEEWAY_S = 60;
+
+const headerSchema = z.object({ alg: z.literal('HS256') });
+const claimsSchema = z.object({ iss: z.string(), sha256: z.string(), exp: z.number(), nbf: z.number().optional() });
+
+/** API key → secret. */
+export type ApiKeys = Readonly<Record<string, string>>;
+
+/** True if `token` was signed with one of `keys`, is valid at `nowMs`, and names the hash of exactly this body. */
+export function isWebhookTokenValid(token: string, body: Uint8Array, options: { keys: ApiKeys; nowMs: number }): boolean {
+  const [header, payload, signature, ...rest] = token.split('.');
+  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) return false;
+  const claims = claimsSchema.safeParse(decode(payload)).data;
+  if (claims === undefined || !headerSchema.safeParse(decode(header)).success) return false;
+  const secret = Object.hasOwn(options.keys, claims.iss) ? options.keys[claims.iss] : undefined;
+  if (secret === undefined || !isEqual(signature, sign(`${header}.${payload}`, secret))) return false;
+  const nowS = options.nowMs / 1000;
+  if (claims.exp + LEEWAY_S < nowS || (claims.nbf ?? 0) - LEEWAY_S > nowS) return false;
+  return isEqual(claims.sha256, hashBody(body));
+}
+
+/** A token like LiveKit's own for this body, valid from `nowMs` for five minutes. */
+export function signWebhook(body: Uint8Array, options: { apiKey: string; secret: string; nowMs: number }): string {
+  const nowS = Math.floor(options.nowMs / 1000);
+  const header = encode({ alg: 'HS256', typ: 'JWT' });
+  const payload = encode({ iss: options.apiKey, nbf: nowS, exp: nowS + LIFETIME_S, sha256: hashBody(body) });
+  return `${header}.${payload}.${sign(`${header}.${payload}`, options.secret)}`;
+}
+
+/** When a stored token ends, in milliseconds; 0 where it does not say. It was verified when it was stored. */
+export function tokenExpiryMs(token: string): number {
+  return (claimsSchema.safeParse(decode(token.split('.')[1] ?? '')).data?.exp ?? 0) * 1000;
+}
+
+function hashBody(body: Uint8Array): string {
+  return createHash('sha256').update(body).digest('base64');
+}
+
+function sign(text: string, secret: string): string {
+  return createHmac('sha256', secret).update(text).digest('base64url');
+}
+
+function encode(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}
+
+function decode(part: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(part, 'base64url').toString('utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+function isEqual(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,62 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { onTestFinished, vi } from 'vitest';
+import type { NodeRecord } from '../../src/agent/node-record.ts';
+
+export const silentLog = pino({ level: 'silent' });
+
+/** A serving machine's record, fresh at time 0. */
+export function nodeRecord(change: Partial<NodeRecord> & { machine: string }): NodeRecord {
+  return { signalling: '10.0.0.2:7880', nodeId: 'ND_1', version: '1.13.5', state: 'serving', keyFingerprint: 'ab', updatedAtMs: 0, ...change };
+}
+
+/** An empty directory that goes away with the test. */
+export async function temporaryDirectory(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'fleet-agent-'));
+  onTestFinished(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+export interface ReceivedRequest {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** What the receiver answers: a status (with a body), or nothing at all. */
+export type Reply = number | { status: number; body: string } | 'hang';
+
+/** A real HTTP server on a free port (or a Unix socket) that records what it gets. */
+export async function startReceiver(reply: (request: ReceivedRequest) => Reply, socketPath?: string): Promise<{ url: string; received: ReceivedRequest[] }> {
+  const received: ReceivedRequest[] = [];
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const one = { url: request.url ?? '', method: request.method ?? '', headers: request.headers, body: Buffer.concat(chunks).toString('utf8') };
+    received.push(one);
+    const answer = reply(one);
+    if (answer === 'hang') return;
+    response.writeHead(typeof answer === 'number' ? answer : answer.status).end(typeof answer === 'number' ? '' : answer.body);
+  });
+  await new Promise<void>((resolve) => {
+    if (socketPath === undefined) server.listen(0, '127.0.0.1', resolve);
+    else server.listen(socketPath, resolve);
+  });
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const port = socketPath === undefined ? (server.address() as AddressInfo).port : 0;
+  return { url: `http://127.0.0.1:${port}`, received };
+}
+
+/** Waits until `check` no longer throws, 5 s at most. */
+export async function until(check: () => void | Promise<void>, timeoutMs = 5_000): Promise<void> {
+  await vi.waitFor(check, { timeout: timeoutMs, interval: 10 });
+}

@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { expect, onTestFinished, test } from 'vitest';
+import { ensureCaddyValue, openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
+import type { CaddyAdmin } from '../../src/clients/caddy-admin.ts';
+import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
+import { gatewayRoutes } from '../../src/agent/gateway-routes.ts';
+import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
+import { nodeRecord, silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
+
+/** Caddy's part of the admin API: a value per id and field. */
+function fakeCaddy(): { admin: CaddyAdmin; values: Map<string, unknown>; writes: string[]; reads: () => number; restart: () => void } {
+  const empty: [string, unknown][] = [
+    ['media/upstreams', []],
+    ['media-internal/upstreams', []],
+    ['node-paths/routes', []],
+  ];
+  const values = new Map(empty);
+  const writes: string[] = [];
+  let reads = 0;
+  const admin: CaddyAdmin = {
+    async read({ id, field }) {
+      reads += 1;
+      return values.get(`${id}/${field}`);
+    },
+    async replace({ id, field }, value) {
+      writes.push(id);
+      values.set(`${id}/${field}`, value);
+    },
+  };
+  const restart = (): void => empty.forEach(([key, value]) => void values.set(key, value));
+  return { admin, values, writes, reads: () => reads, restart };
+}
+
+test('starts from the remembered fleet while Redis is away, writes once, and again when Caddy restarted', async () => {
+  const path = join(await temporaryDirectory(), 'fleet.json');
+  const fleet = [nodeRecord({ machine: 'm2' })];
+  await openFleetMemory(path).save(fleet);
+  const redis = new Redis({ lazyConnect: true });
+  const caddy = fakeCaddy();
+  const sync = startGatewaySync({
+    redis,
+    subscriber: redis,
+    caddy: caddy.admin,
+    memory: openFleetMemory(path),
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+  });
+  onTestFinished(() => sync.stop());
+
+  await until(() => expect(sync.isCaddyReady()).toBe(true));
+  const wanted = gatewayRoutes(fleet, 0);
+  expect(caddy.values.get('media/upstreams')).toEqual(wanted.upstreams);
+  expect(caddy.values.get('media-internal/upstreams')).toEqual(wanted.upstreams);
+  expect(caddy.values.get('node-paths/routes')).toEqual(wanted.nodePaths);
+  expect(caddy.writes).toEqual(['node-paths', 'media', 'media-internal']);
+
+  const before = caddy.reads();
+  await until(() => expect(caddy.reads()).toBeGreaterThanOrEqual(before + 3));
+  expect(caddy.writes).toHaveLength(3);
+
+  caddy.restart();
+  await until(() => expect(caddy.writes).toHaveLength(6));
+});
+
+test('a missing id is reported and the others are written all the same', async () => {
+  const path = join(await temporaryDirectory(), 'fleet.json');
+  await openFleetMemory(path).save([nodeRecord({ machine: 'm2' })]);
+  const redis = new Redis({ lazyConnect: true });
+  const caddy = fakeCaddy();
+  caddy.values.delete('media/upstreams');
+  const sync = startGatewaySync({
+    redis,
+    subscriber: redis,
+    caddy: caddy.admin,
+    memory: openFleetMemory(path),
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+  });
+  onTestFinished(() => sync.stop());
+  await until(() => expect(caddy.writes).toEqual(['node-paths', 'media-internal']));
+  expect(sync.isCaddyReady()).toBe(false);
+});
+
+test('a write goes over the Unix socket without an Origin, and equal values are not written', async () => {
+  const socket = join(await temporaryDirectory(), 'admin.sock');
+  const running = JSON.stringify([{ b: 1, dial: 'x:1' }]);
+  const { received } = await startReceiver((request) => (request.method === 'GET' ? { status: 200, body: running } : 200), socket);
+  const admin = openCaddyAdmin(socket);
+  const target = { id: 'media', field: 'upstreams' };
+  expect(await ensureCaddyValue(admin, target, [{ dial: 'x:1', b: 1 }])).toBe('same');
+  expect(await ensureCaddyValue(admin, target, [{ dial: 'y:1' }])).toBe('written');
+  expect(received.map(({ method, url }) => `${method} ${url}`)).toEqual(['GET /id/media/upstreams', 'GET /id/media/upstreams', 'PATCH /id/media/upstreams']);
+  expect(received[2]?.body).toBe('[{"dial":"y:1"}]');
+  expect(received[2]?.headers['origin']).toBeUndefined();
+});
+
+test('an unknown id is missing, and a refusal carries the reason', async () => {
+  const socket = join(await temporaryDirectory(), 'admin.sock');
+  await startReceiver((request) => (request.url.includes('nope') ? 404 : { status: 400, body: '{"error":"bad dial"}' }), socket);
+  const admin = openCaddyAdmin(socket);
+  expect(await ensureCaddyValue(admin, { id: 'nope', field: 'upstreams' }, [])).toBe('missing');
+  await expect(admin.replace({ id: 'media', field: 'upstreams' }, [])).rejects.toMatchObject({
+    code: 'CADDY_REFUSED',
+    params: { status: 400, reason: '{"error":"bad dial"}' },
+  });
+});

@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import { WebhookReceiver } from 'livekit-server-sdk';
+import { expect, onTestFinished, test } from 'vitest';
+import { defaultBackoffMs } from '../../src/agent/webhook-relay/dispatcher.ts';
+import { startWebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
+import type { RelayOptions, WebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
+import { openWebhookStore } from '../../src/agent/webhook-relay/store.ts';
+import { signWebhook } from '../../src/agent/webhook-relay/token.ts';
+import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
+
+const KEY = { apiKey: 'APIkey', secret: 'a-secret-of-at-least-thirty-two-characters' };
+
+interface Setup {
+  readonly urls: string[];
+  readonly path?: string;
+  readonly change?: Partial<Pick<RelayOptions, 'nowMs' | 'backoffMs' | 'attemptTimeoutMs'>>;
+}
+
+async function startRelay({ urls, path, change }: Setup): Promise<{ relay: WebhookRelay; stop: () => Promise<void> }> {
+  const store = openWebhookStore(path ?? join(await temporaryDirectory(), 'webhooks.db'));
+  const config = { enabled: true, urls, keys: { [KEY.apiKey]: KEY.secret }, signingKey: KEY.apiKey };
+  const relay = startWebhookRelay({ config, store, log: silentLog, nowMs: () => Date.now(), backoffMs: () => 5, ...change });
+  let stopped: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopped ??= relay.stop());
+  onTestFinished(stop);
+  return { relay, stop };
+}
+
+function send(relay: WebhookRelay, id: string, room: string, nowMs = Date.now()): number {
+  const body = Buffer.from(JSON.stringify({ event: 'room_started', id, room: { name: room } }));
+  return relay.receive(body, signWebhook(body, { ...KEY, nowMs }));
+}
+
+const idOf = (request: { body: string }): string => (JSON.parse(request.body) as { id: string }).id;
+
+test('a delivery is the body and the token as LiveKit sent them', async () => {
+  const { url, received } = await startReceiver(() => 200);
+  const { relay } = await startRelay({ urls: [`${url}/hook`] });
+  const body = Buffer.from('{"event":"room_started", "id":"EV_1" ,"room":{"name":"r"}}');
+  const token = signWebhook(body, { ...KEY, nowMs: Date.now() });
+  expect(relay.receive(body, token)).toBe(200);
+  await until(() => expect(received).toHaveLength(1));
+  expect(received[0]).toMatchObject({
+    url: '/hook',
+    method: 'POST',
+    body: body.toString(),
+    headers: { 'content-type': 'application/webhook+json', authorization: token },
+  });
+});
+
+test('a wrong signature, a foreign key, another body or an old token is refused', async () => {
+  const { url, received } = await startReceiver(() => 200);
+  const { relay } = await startRelay({ urls: [url] });
+  const body = Buffer.from('{"id":"EV_1"}');
+  const nowMs = Date.now();
+  const good = signWebhook(body, { ...KEY, nowMs });
+  const bad = [
+    '',
+    'a.b.c',
+    `Bearer ${good}`,
+    signWebhook(body, { ...KEY, secret: 'wrong', nowMs }),
+    signWebhook(body, { ...KEY, apiKey: 'toString', nowMs }),
+    signWebhook(Buffer.from('{}'), { ...KEY, nowMs }),
+    signWebhook(body, { ...KEY, nowMs: nowMs - 3600_000 }),
+    good.replace(/^[^.]+/, Buffer.from('{"alg":"none"}').toString('base64url')),
+  ];
+  expect(bad.map((token) => relay.receive(body, token))).toEqual(bad.map(() => 401));
+  expect(relay.receive(Buffer.from('no json'), signWebhook(Buffer.from('no json'), { ...KEY, nowMs }))).toBe(400);
+  expect(relay.receive(body, good)).toBe(200);
+  await until(() => expect(received).toHaveLength(1));
+});
+
+test('the order within a room holds across failures', async () => {
+  let attempts = 0;
+  const done: string[] = [];
+  const { url } = await startReceiver((request) => {
+    attempts += 1;
+    if (attempts % 3 !== 0) return attempts % 2 === 0 ? 404 : 503;
+    done.push(idOf(request));
+    return 204;
+  });
+  const { relay } = await startRelay({ urls: [url] });
+  const ids = Array.from({ length: 10 }, (_, index) => `EV_${index}`);
+  for (const id of ids) send(relay, id, 'room');
+  await until(() => expect(done).toEqual(ids));
+});
+
+test('what was accepted survives a restart, in order', async () => {
+  const path = join(await temporaryDirectory(), 'webhooks.db');
+  let isUp = false;
+  const done: string[] = [];
+  const { url, received } = await startReceiver((request) => {
+    if (isUp) done.push(idOf(request));
+    return isUp ? 200 : 500;
+  });
+  const first = await startRelay({ urls: [url], path });
+  for (const id of ['EV_1', 'EV_2', 'EV_3']) send(first.relay, id, 'room');
+  await until(() => expect(received.length).toBeGreaterThan(2));
+  await first.stop();
+  isUp = true;
+  const second = await startRelay({ urls: [url], path });
+  await until(() => expect(done).toEqual(['EV_1', 'EV_2', 'EV_3']));
+  expect(send(second.relay, 'EV_2', 'room')).toBe(200);
+  send(second.relay, 'EV_4', 'room');
+  await until(() => expect(done).toEqual(['EV_1', 'EV_2', 'EV_3', 'EV_4']));
+  await second.stop();
+  const store = openWebhookStore(path);
+  expect(store.lanes()).toEqual([]);
+  store.close();
+});
+
+test('a hung room or URL delays no other', async () => {
+  const hung = await startReceiver(() => 'hang');
+  const { url, received } = await startReceiver((request) => (idOf(request) === 'EV_hang' ? 'hang' : 200));
+  const { relay } = await startRelay({ urls: [hung.url, url] });
+  send(relay, 'EV_hang', 'stuck');
+  for (let index = 0; index < 50; index += 1) send(relay, `EV_${index}`, `room-${index}`);
+  await until(() => expect(received).toHaveLength(51));
+  expect(hung.received.length).toBeLessThanOrEqual(32);
+});
+
+test('an attempt without an answer ends and is made again', async () => {
+  let isHung = true;
+  const { url, received } = await startReceiver(() => (isHung ? 'hang' : 200));
+  const { relay } = await startRelay({ urls: [url], change: { attemptTimeoutMs: 50 } });
+  send(relay, 'EV_1', 'room');
+  await until(() => expect(received.length).toBeGreaterThan(1));
+  isHung = false;
+  const before = received.length;
+  await until(() => expect(received.length).toBeGreaterThan(before));
+});
+
+test('an expired token is replaced by one that the SDK accepts', async () => {
+  let nowMs = Date.now() - 600_000;
+  let isUp = false;
+  const { url, received } = await startReceiver(() => (isUp ? 200 : 503));
+  const { relay } = await startRelay({ urls: [url], change: { nowMs: () => nowMs } });
+  send(relay, 'EV_1', 'room', nowMs);
+  await until(() => expect(received.length).toBeGreaterThan(0));
+  const original = received[0]?.headers.authorization ?? '';
+  const sdk = new WebhookReceiver(KEY.apiKey, KEY.secret);
+  await expect(sdk.receive(received[0]?.body ?? '', original)).rejects.toThrow();
+  nowMs = Date.now();
+  isUp = true;
+  await until(() => expect(received.at(-1)?.headers.authorization).not.toBe(original));
+  const last = received.at(-1);
+  expect((await sdk.receive(last?.body ?? '', last?.headers.authorization ?? '')).id).toBe('EV_1');
+});
+
+test('after 24 hours a delivery is given up and the next one goes on', async () => {
+  let nowMs = Date.now();
+  const { url, received } = await startReceiver((request) => (idOf(request) === 'EV_poison' ? 500 : 200));
+  const { relay } = await startRelay({ urls: [url], change: { nowMs: () => nowMs } });
+  send(relay, 'EV_poison', 'room');
+  await until(() => expect(received.length).toBeGreaterThan(0));
+  nowMs += 24 * 3600 * 1000;
+  send(relay, 'EV_next', 'room', nowMs);
+  await until(() => expect(received.map(idOf)).toContain('EV_next'));
+});
+
+test('the same event twice is one delivery to each URL', async () => {
+  const one = await startReceiver(() => 200);
+  const two = await startReceiver(() => 200);
+  const { relay } = await startRelay({ urls: [one.url, two.url] });
+  expect([send(relay, 'EV_1', 'room'), send(relay, 'EV_1', 'room'), send(relay, 'EV_2', 'room')]).toEqual([200, 200, 200]);
+  await until(() =>
+    expect([one.received.map(idOf), two.received.map(idOf)]).toEqual([
+      ['EV_1', 'EV_2'],
+      ['EV_1', 'EV_2'],
+    ]),
+  );
+});
+
+test('pauses double from half a second to a minute', () => {
+  expect([1, 2, 3, 7, 8, 5_000].map(defaultBackoffMs)).toEqual([500, 1_000, 2_000, 32_000, 60_000, 60_000]);
+});
