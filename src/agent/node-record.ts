@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { hostAndPort, machineName } from './config.ts';
 
 /** Redis hash: machine name → the machine's record as JSON. */

@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** LiveKit signs webhooks with HS256 tokens that live five minutes (livekit/protocol, webhook/resource_url_notifier.go). */
 const LIFETIME_S = 300;

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import { AccessToken, RoomServiceClient, TwirpError } from 'livekit-server-sdk';
+import { z } from 'zod';
+import type { createRoomSchema, joinRoomSchema, JoinView, RoomView } from '../../contract/rooms.ts';
+import type { ServiceConfig } from '../config.ts';
+import { HttpProblem } from '../problem.ts';
+import type { Store } from '../store/store.ts';
+
+/** The use-cases of rooms over the store and LiveKit. */
+export interface Rooms {
+  create(wanted: z.infer<typeof createRoomSchema>): Promise<RoomView>;
+  join(id: string, wanted: z.infer<typeof joinRoomSchema>): Promise<JoinView>;
+  leave(id: string, identity: string): Promise<void>;
+  read(id: string): RoomView;
+}
+
+/** @param deps.now milliseconds since the epoch */
+export function createRooms(deps: { config: ServiceConfig; store: Store; now: () => number }): Rooms {
+  const { config, store, now } = deps;
+  const secret = config.livekitKeys[config.signingKey] ?? '';
+  const livekit = new RoomServiceClient(config.livekitApiUrl, config.signingKey, secret, { requestTimeout: 5 });
+
+  function read(id: string): RoomView {
+    const room = store.findRoom(id);
+    if (room === null) throw new HttpProblem(404, 'ROOM_NOT_FOUND', `There is no room ${id}`);
+    return room;
+  }
+
+  return {
+    read,
+    async create(wanted) {
+      const id = wanted.id ?? `r-${randomUUID()}`;
+      const known = store.findRoom(id);
+      if (known !== null && known.state !== 'finished') throw new HttpProblem(409, 'ROOM_EXISTS', `Room ${id} exists already`);
+      const { maxParticipants = 0, emptyTimeout, metadata } = wanted;
+      await asking(() =>
+        livekit.createRoom({
+          name: id,
+          maxParticipants,
+          ...(emptyTimeout === undefined ? {} : { emptyTimeout }),
+          ...(metadata === undefined ? {} : { metadata }),
+        }),
+      );
+      store.addRoom({ id, name: wanted.name ?? id, maxParticipants, nowMs: now() });
+      return read(id);
+    },
+    async join(id, wanted) {
+      if (read(id).state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
+      const { identity, canPublish, canSubscribe, canPublishData } = wanted;
+      const token = new AccessToken(config.signingKey, secret, {
+        identity,
+        ttl: config.tokenTtlSeconds,
+        ...(wanted.name === undefined ? {} : { name: wanted.name }),
+        ...(wanted.metadata === undefined ? {} : { metadata: wanted.metadata }),
+      });
+      token.addGrant({ roomJoin: true, room: id, canPublish, canSubscribe, canPublishData });
+      const [path, jwt] = await Promise.all([nodePath(config, id), token.toJwt()]);
+      return { room: id, identity, url: `${config.publicUrl}${path}`, token: jwt, expiresAt: new Date(now() + config.tokenTtlSeconds * 1000).toISOString() };
+    },
+    async leave(id, identity) {
+      read(id);
+      await asking(() => livekit.removeParticipant(id, identity), 404);
+    },
+  };
+}
+
+/** Path of the room's own node from the agent; empty (any node) when the agent does not say within 500 ms. */
+async function nodePath(config: ServiceConfig, room: string): Promise<string> {
+  if (config.nodeLookupUrl === null) return '';
+  try {
+    const response = await fetch(`${config.nodeLookupUrl}/v1/rooms/${encodeURIComponent(room)}/node`, { signal: AbortSignal.timeout(500) });
+    const answer = z.object({ path: z.string().regex(/^\/n\/[\w-]+$/) }).safeParse(await response.json());
+    return answer.success ? answer.data.path : '';
+  } catch (error) {
+    if (error instanceof Error) return '';
+    throw error;
+  }
+}
+
+/** Turns LiveKit's failures into problems; an answer with status `allowed` counts as done. */
+async function asking(call: () => Promise<unknown>, allowed?: number): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof TwirpError && error.status === allowed) return;
+    throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,72 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { TokenVerifier } from 'livekit-server-sdk';
+import { z } from 'zod';
+import { HttpProblem } from '../problem.ts';
+
+/** A verified webhook event, ready to be stored; `body` is without `turnPassword`. */
+export interface StoredEvent {
+  readonly id: string;
+  readonly event: string;
+  readonly room: string;
+  readonly participant: { identity: string; sid: string } | null;
+  /** When LiveKit made the room (whole seconds, as milliseconds); 0 where the event does not say. */
+  readonly roomCreatedAtMs: number;
+  readonly receivedAtMs: number;
+  readonly body: string;
+}
+
+const payloadSchema = z.looseObject({
+  id: z.string().min(1),
+  event: z.string(),
+  room: z.looseObject({ name: z.string(), creationTime: z.coerce.number().optional() }).optional(),
+  participant: z.looseObject({ identity: z.string().default(''), sid: z.string() }).optional(),
+});
+
+/**
+ * Verifies a webhook as LiveKit signs it: the Authorization header is a bare JWT of one of the keys whose `sha256`
+ * claim is the standard base64 of the raw body's SHA-256; 5 s of clock leeway.
+ * @throws HttpProblem 401 WEBHOOK_SIGNATURE, 400 WEBHOOK_BODY
+ */
+export async function verifyEvent(
+  rawBody: Buffer,
+  authorization: string | undefined,
+  options: { keys: Readonly<Record<string, string>>; nowMs: number },
+): Promise<StoredEvent> {
+  const token = (authorization ?? '').replace(/^Bearer /, '');
+  await verifySignature(rawBody, token, options.keys);
+  const parsed = payloadSchema.safeParse(parseJson(rawBody.toString('utf8')));
+  if (!parsed.success) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
+  const { id, event, room, participant } = parsed.data;
+  return {
+    id,
+    event,
+    room: room?.name ?? '',
+    participant: participant === undefined ? null : { identity: participant.identity, sid: participant.sid },
+    roomCreatedAtMs: (room?.creationTime ?? 0) * 1000,
+    receivedAtMs: options.nowMs,
+    body: JSON.stringify(parsed.data, (key, value: unknown) => (key === 'turnPassword' ? undefined : value)),
+  };
+}
+
+async function verifySignature(rawBody: Buffer, token: string, keys: Readonly<Record<string, string>>): Promise<void> {
+  const [, claims = ''] = token.split('.');
+  const issuer = z.looseObject({ iss: z.string() }).safeParse(parseJson(Buffer.from(claims, 'base64url').toString('utf8')));
+  const secret = issuer.success && Object.hasOwn(keys, issuer.data.iss) ? keys[issuer.data.iss] : undefined;
+  if (secret === undefined || !issuer.success) throw new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Signed by no key of this fleet');
+  try {
+    const verified = await new TokenVerifier(issuer.data.iss, secret).verify(token, 5);
+    const wanted = Buffer.from(verified.sha256 ?? '', 'base64');
+    const actual = createHash('sha256').update(rawBody).digest();
+    if (wanted.length !== actual.length || !timingSafeEqual(wanted, actual)) throw new Error('The body is not the one that was signed');
+  } catch (error) {
+    throw new HttpProblem(401, 'WEBHOOK_SIGNATURE', error instanceof Error ? error.message : 'Signature refused', { cause: error });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { expect, onTestFinished, test } from 'vitest';
+import { createHttpApi } from '../../src/agent/http-api.ts';
+import { startWebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
+import { openWebhookStore } from '../../src/agent/webhook-relay/store.ts';
+import { signWebhook } from '../../src/agent/webhook-relay/token.ts';
+import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
+
+const KEY = { apiKey: 'APIkey', secret: 'a-secret-of-at-least-thirty-two-characters' };
+
+async function startApi(urls: string[]): Promise<string> {
+  const store = openWebhookStore(join(await temporaryDirectory(), 'webhooks.db'));
+  const config = { enabled: true, urls, keys: { [KEY.apiKey]: KEY.secret }, signingKey: KEY.apiKey };
+  const relay = startWebhookRelay({ config, store, log: silentLog, nowMs: () => Date.now() });
+  const redis = new Redis({ lazyConnect: true });
+  const server = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: () => true, relay });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(async () => {
+    server.close();
+    server.closeAllConnections();
+    await relay.stop();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test('a webhook is answered once it is stored, and refused with a wrong signature', async () => {
+  const { url, received } = await startReceiver(() => 200);
+  const api = await startApi([url]);
+  const body = JSON.stringify({ id: 'EV_1', event: 'room_started', room: { name: 'r' } });
+  const post = (authorization: string) => fetch(`${api}/webhook`, { method: 'POST', body, headers: { authorization } });
+  expect((await post('wrong')).status).toBe(401);
+  expect((await post(signWebhook(Buffer.from(body), { ...KEY, nowMs: Date.now() }))).status).toBe(200);
+  await until(() => expect(received.map((one) => one.body)).toEqual([body]));
+});
+
+test('a body that is too large is refused', async () => {
+  const api = await startApi([]);
+  expect((await fetch(`${api}/webhook`, { method: 'POST', body: 'x'.repeat(1024 * 1024 + 1) })).status).toBe(413);
+});
+
+test('without Redis the agent says so and stays up', async () => {
+  const api = await startApi([]);
+  const health = await fetch(`${api}/healthz`);
+  expect([health.status, await health.json()]).toEqual([200, { machine: 'm1', redis: false, livekit: null, caddy: true, nodes: [] }]);
+  expect((await fetch(`${api}/v1/rooms/r/node`)).status).toBe(503);
+  expect((await fetch(`${api}/v1/rooms/%/node`)).status).toBe(404);
+  expect((await fetch(`${api}/nothing`)).status).toBe(404);
+});
