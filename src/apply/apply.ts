@@ -1,5 +1,4 @@
 import { probeAll } from '../health/probe.ts';
-import type { Health } from '../health/probe.ts';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Emit } from '../kernel/events.ts';
@@ -23,8 +22,9 @@ export interface ApplyContext {
 }
 
 /**
- * Writes the plan's files, starts and restarts its parts, and waits for health. When health is not reached, the former
- * files are put back, the parts restarted with them, and NOT_HEALTHY is thrown with the last log lines.
+ * Writes the plan's files, starts and restarts its parts, and waits for health. When a part cannot be started or health
+ * is not reached, the former files are put back and the parts restarted with them.
+ * @throws FleetError NOT_HEALTHY, DISK_FULL, PART_NOT_CONTROLLED
  */
 export async function applyPlan(changes: readonly Change[], context: ApplyContext): Promise<void> {
   const { manager, topology, emit, now } = context;
@@ -36,23 +36,31 @@ export async function applyPlan(changes: readonly Change[], context: ApplyContex
   if (writes.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(writes.length) });
   await manager.activate();
   const moves = changes.filter((change) => change.kind === 'start' || change.kind === 'restart');
-  for (const change of moves) await move(context, change.kind, change.part, change.fingerprint);
-  emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
-  const waited = now();
-  const missing = await awaitHealth(context);
-  if (missing.length === 0) {
+  try {
+    for (const change of moves) await move(context, change.kind, change.part, change.fingerprint);
+    emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
+    const waited = now();
+    await awaitHealth(context);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
-    return;
+  } catch (error) {
+    await rollBack(context, former, moves);
+    throw error;
   }
-  const part = missing[0]?.part ?? 'caddy';
-  const log = await tailLog(context.host, topology, { part, lines: 8 });
-  for (const { file, before } of former) {
-    if (before === null) continue;
-    await write(context, file.path, before.content, { mode: before.mode, isService: file.owner === 'service' });
-  }
-  for (const change of moves) if (former.some(({ before }) => before !== null)) await manager.restart(change.part);
+}
+
+/** Puts the files that were there before back and restarts what had been touched; a first deploy's files stay for reading. */
+async function rollBack(
+  context: ApplyContext,
+  former: ReadonlyArray<{ file: { path: string; owner: string }; before: { content: string; mode: number } | null }>,
+  moves: ReadonlyArray<{ part: Part }>,
+): Promise<void> {
+  // Forgotten fingerprints make the next run start these parts anew, whatever becomes of this one.
   await writeApplied(context, {});
-  throw new FleetError('NOT_HEALTHY', { seconds: context.settings.HEALTH_TIMEOUT, parts: missing.map((one) => `${one.part} (${one.detail})`).join(', '), log });
+  const restored = former.filter(({ before }) => before !== null);
+  for (const { file, before } of restored) {
+    if (before !== null) await write(context, file.path, before.content, { mode: before.mode, isService: file.owner === 'service' });
+  }
+  if (restored.length > 0) for (const { part } of moves) await context.manager.restart(part);
 }
 
 async function move(context: ApplyContext, kind: 'start' | 'restart', part: Part, fingerprint: string): Promise<void> {
@@ -61,13 +69,18 @@ async function move(context: ApplyContext, kind: 'start' | 'restart', part: Part
   context.emit({ kind: 'step-finished', id: part, ms: 0, detail: kind });
 }
 
-/** Polls every 50 ms until all parts are well; gives those that are not when HEALTH_TIMEOUT is over. */
-async function awaitHealth(context: ApplyContext): Promise<Health[]> {
-  const deadline = context.now() + context.settings.HEALTH_TIMEOUT * 1000;
+/** Polls every 50 ms until all parts are well; throws NOT_HEALTHY with the first sick part's last log lines after HEALTH_TIMEOUT. */
+async function awaitHealth(context: ApplyContext): Promise<void> {
+  const seconds = context.settings.HEALTH_TIMEOUT;
+  const deadline = context.now() + seconds * 1000;
   for (;;) {
     const sick = (await probeAll(context.settings, context.topology)).filter((one) => !one.ok);
-    if (sick.length === 0 || context.now() > deadline) return sick;
+    if (sick.length === 0) return;
     context.signal.throwIfAborted();
+    if (context.now() > deadline) {
+      const log = await tailLog(context.host, context.topology, { part: sick[0]?.part ?? 'caddy', lines: 8 });
+      throw new FleetError('NOT_HEALTHY', { seconds, parts: sick.map((one) => `${one.part} (${one.detail})`).join(', '), log });
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

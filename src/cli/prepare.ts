@@ -54,15 +54,18 @@ export async function prepare(context: CliContext, settings: Settings, topology:
 /** This very Node, copied to where the service user may read it (a checkout below /root is closed to it). */
 async function bringNode(storeDir: string): Promise<string> {
   const target = `${storeDir}/node/${process.versions.node}/bin/node`;
-  const size = (path: string): Promise<number> =>
-    stat(path).then(
-      (info) => info.size,
-      () => -1,
-    );
   if ((await size(target)) === (await size(process.execPath))) return target;
   await mkdir(dirname(target), { recursive: true });
   await copyFile(process.execPath, `${target}.${process.pid}`);
   await chmod(`${target}.${process.pid}`, 0o755);
   await rename(`${target}.${process.pid}`, target);
   return target;
+}
+
+/** Bytes of a file; -1 where it is missing. */
+function size(path: string): Promise<number> {
+  return stat(path).then(
+    (info) => info.size,
+    () => -1,
+  );
 }

@@ -14,15 +14,15 @@ export async function publishTone(room: Room): Promise<() => Promise<void>> {
   options.source = TrackSource.SOURCE_MICROPHONE;
   if (room.localParticipant === undefined) throw new StepError('SIGNALLING_FAILED', 'not in the room');
   await room.localParticipant.publishTrack(track, options);
-  let isPlaying = true;
+  const stopping = new AbortController();
   const playing = (async () => {
-    for (let at = 0; isPlaying; at += FRAME) {
+    for (let at = 0; !stopping.signal.aborted; at += FRAME) {
       const samples = Int16Array.from({ length: FRAME }, (_, index) => Math.round(8000 * Math.sin((2 * Math.PI * 440 * (at + index)) / RATE)));
       await source.captureFrame(new AudioFrame(samples, RATE, 1, FRAME));
     }
   })();
   return async () => {
-    isPlaying = false;
+    stopping.abort();
     await playing;
     await track.close();
   };

@@ -15,18 +15,19 @@ export function caddyAdminSocket(topology: Topology): string {
 export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
   const domain = settings.DOMAIN;
   const service = settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM;
-  const routes = (suffix: string): unknown[] => [
-    { match: [{ path: ['/n/*'] }], handle: [{ '@id': `node-paths${suffix}`, handler: 'subroute', routes: [] }] },
+  const routes: unknown[] = [
+    { match: [{ path: ['/n/*'] }], handle: [{ '@id': 'node-paths', handler: 'subroute', routes: [] }] },
     { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: service }] }] },
-    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy(`media${suffix}`)] },
+    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy('media')] },
     { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
   const hosts = topology.hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
-  const site = (suffix: string): unknown => ({ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes: routes(suffix) }], terminal: true });
-  const servers: Record<string, unknown> = {
-    https: {
-      listen: [`:${settings.HTTPS_PORT}`],
-      routes: [site('')],
+  // Caddy serves its HTTP port without TLS also on a server that has TLS on the others.
+  const listen = topology.hasPlainHttp ? [`:${settings.HTTPS_PORT}`, `:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
+  const servers = {
+    public: {
+      listen,
+      routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
       automatic_https: { disable_redirects: topology.hasPlainHttp },
     },
@@ -36,12 +37,12 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
       routes: [{ handle: [mediaProxy('media-internal')] }],
     },
   };
-  if (topology.hasPlainHttp) servers['http'] = { listen: [`:${settings.HTTP_PORT}`], automatic_https: { disable: true }, routes: [site('-http')] };
   return ourFile(
     `${topology.layout.config}/caddy.json`,
     json({
       admin: { listen: `unix/${caddyAdminSocket(topology)}|0660` },
-      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase() } } },
+      // The agent asks every second: its requests would drown everything else.
+      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'] } } },
       storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
       apps: {
         http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers },

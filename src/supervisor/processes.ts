@@ -41,7 +41,8 @@ export function processManager(host: Host, options: { tools: string; folder: str
   }
 
   async function activate(): Promise<void> {
-    if ((await supervisorPids()).length === 0) await host.run(['setsid', '--fork', `${tools}/runsvdir`, '-P', folder], { detached: true });
+    if ((await supervisorPids()).length === 0)
+      await host.run(['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`, 'setsid', '--fork', `${tools}/runsvdir`, '-P', folder], { detached: true });
   }
 
   async function act(word: string, part: Part): Promise<void> {
@@ -59,11 +60,13 @@ export function processManager(host: Host, options: { tools: string; folder: str
     activate,
     async start(part) {
       await host.remove(`${home(part)}/down`);
-      await act('start', part);
+      await act('up', part);
     },
     async restart(part) {
       await host.remove(`${home(part)}/down`);
-      await act('restart', part);
+      // `up` returns at once: whether the part stays up is for the health probes to say.
+      await act('force-stop', part);
+      await act('up', part);
     },
     async stop(part) {
       await act('force-stop', part);
@@ -81,7 +84,7 @@ export function processManager(host: Host, options: { tools: string; folder: str
     async status(part) {
       const exitLines = (await readFile(`${runDir}/${part}.exits`, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
       const { stdout } = await sv('status', home(part));
-      const match = /^run: .*\(pid (\d+)\) (\d+)s/.exec(stdout);
+      const match = /^run: [^;]*?\(pid (\d+)\) (\d+)s/.exec(stdout);
       const state = match !== null ? 'running' : stdout.startsWith('down') && stdout.includes('want up') ? 'failing' : 'stopped';
       return {
         part,

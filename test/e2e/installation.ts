@@ -1,0 +1,94 @@
+import { execa } from 'execa';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+
+/** Result of one command of the product. */
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** An installation in a folder and on ports of its own. */
+export interface Installation {
+  readonly folder: string;
+  readonly envFile: string;
+  readonly ports: Readonly<Record<string, number>>;
+  run(words: readonly string[], env?: Record<string, string>): Promise<Ran>;
+  remove(): Promise<void>;
+}
+
+const NAMES = [
+  'HTTP_PORT',
+  'HTTPS_PORT',
+  'SERVICE_PORT',
+  'GATEWAY_INTERNAL_PORT',
+  'LIVEKIT_HTTP_PORT',
+  'LIVEKIT_TCP_PORT',
+  'TURN_UDP_PORT',
+  'METRICS_PORT',
+  'REDIS_PORT',
+  'SENTINEL_PORT',
+  'AGENT_PORT',
+];
+const root = resolve(import.meta.dirname, '../..');
+
+/** Writes a `.env` with free ports; nothing runs yet. */
+export async function createInstallation(): Promise<Installation> {
+  const folder = await mkdtemp(`${tmpdir()}/livekit-fleet-`);
+  await chmod(folder, 0o755);
+  const numbers = await freePorts(NAMES.length);
+  const ports = Object.fromEntries(NAMES.map((name, index) => [name, numbers[index] ?? 0]));
+  const envFile = `${folder}/.env`;
+  const lines = [
+    `DATA_DIR=${folder}/data`,
+    'SUPERVISOR=processes',
+    'HEALTH_TIMEOUT=30',
+    'LIVEKIT_UDP_PORTS=52000-52999',
+    ...Object.entries(ports).map(([name, port]) => `${name}=${port}`),
+  ];
+  await writeFile(envFile, `${lines.join('\n')}\n`);
+  return {
+    folder,
+    envFile,
+    ports,
+    async run(words, env = {}) {
+      const result = await execa(`${root}/部署.sh`, [...words, '--env', envFile], { env: { LANG: 'C', ...env }, reject: false, timeout: 900_000 });
+      return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
+    },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** Waits for a condition, asked every 50 ms; rejects after `timeoutMs`. */
+export async function until(condition: () => Promise<boolean>, timeoutMs: number): Promise<void> {
+  for (const deadline = Date.now() + timeoutMs; ;) {
+    if (await condition()) return;
+    if (Date.now() > deadline) throw new Error(`not so within ${timeoutMs} ms`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** Ports below the range that the system gives to outgoing connections. */
+async function freePorts(count: number): Promise<number[]> {
+  const found: number[] = [];
+  while (found.length < count) {
+    const port = 15_000 + Math.floor(Math.random() * 15_000);
+    if (!found.includes(port) && (await isFree(port))) found.push(port);
+  }
+  return found;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.on('error', () => done(false));
+    server.listen(port, () => {
+      const { port: bound } = server.address() as AddressInfo;
+      server.close(() => done(bound === port));
+    });
+  });
+}
