@@ -27,7 +27,7 @@ export interface ApplyContext {
  * @throws FleetError NOT_HEALTHY, DISK_FULL, PART_NOT_CONTROLLED
  */
 export async function applyPlan(changes: readonly Change[], context: ApplyContext): Promise<void> {
-  const { manager, topology, emit, now } = context;
+  const { manager, emit, now } = context;
   await makeFolders(context);
   const writes = changes.filter((change) => change.kind === 'create' || change.kind === 'update');
   const former = await Promise.all(writes.map(async ({ file }) => ({ file, before: await context.host.read(file.path) })));

@@ -32,7 +32,7 @@ export interface ServiceManager {
  */
 export function processManager(host: Host, options: { tools: string; folder: string; runDir: string }): ServiceManager {
   const { tools, folder, runDir } = options;
-  const sv = (...words: string[]): Promise<{ code: number; stdout: string }> => host.run([`${tools}/sv`, '-w', '20', ...words], { timeoutMs: 30_000 });
+  const sv = (...words: string[]): Promise<{ code: number; stdout: string }> => host.run([`${tools}/sv`, ...words], { timeoutMs: 40_000 });
   const home = (part: Part): string => `${folder}/${part}`;
 
   async function supervisorPids(): Promise<string[]> {
@@ -45,13 +45,14 @@ export function processManager(host: Host, options: { tools: string; folder: str
       await host.run(['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`, 'setsid', '--fork', `${tools}/runsvdir`, '-P', folder], { detached: true });
   }
 
-  async function act(word: string, part: Part): Promise<void> {
+  /** `-w` makes `sv` wait for the result; without it `up` returns at once. */
+  async function act(part: Part, ...words: string[]): Promise<void> {
     // runsvdir looks for new folders every 5 s at most; until then `sv` has nobody to talk to.
     for (let left = 80; ; left--) {
-      const { code, stdout } = await sv(word, home(part));
+      const { code, stdout } = await sv(...words, home(part));
       if (code === 0) return;
       if (left === 0 || !/unable to open supervise|runsv not running|supervise\/ok/.test(stdout))
-        throw new FleetError('PART_NOT_CONTROLLED', { part, action: word, detail: stdout.trim() });
+        throw new FleetError('PART_NOT_CONTROLLED', { part, action: words.join(' '), detail: stdout.trim() });
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
@@ -60,20 +61,20 @@ export function processManager(host: Host, options: { tools: string; folder: str
     activate,
     async start(part) {
       await host.remove(`${home(part)}/down`);
-      await act('up', part);
+      await act(part, 'up');
     },
     async restart(part) {
       await host.remove(`${home(part)}/down`);
       // `up` returns at once: whether the part stays up is for the health probes to say.
-      await act('force-stop', part);
-      await act('up', part);
+      await act(part, '-w', '20', 'force-stop');
+      await act(part, 'up');
     },
     async stop(part) {
-      await act('force-stop', part);
+      await act(part, '-w', '20', 'force-stop');
     },
     async stopAll(parts) {
       const stopping = parts.toReversed();
-      for (const part of stopping) await sv('force-stop', home(part));
+      for (const part of stopping) await sv('-w', '20', 'force-stop', home(part));
       for (const pid of await supervisorPids()) await host.run(['kill', '-HUP', pid]);
       for (let left = 100; left > 0; left--) {
         const alive = await host.run(['pgrep', '-f', `(runsvdir -P ${folder}|svlogd -ttt ${folder})`]);
