@@ -66,7 +66,8 @@ export function processManager(host: Host, options: { tools: string; folder: str
     async restart(part) {
       await host.remove(`${home(part)}/down`);
       // `up` returns at once: whether the part stays up is for the health probes to say.
-      await act(part, '-w', '20', 'force-stop');
+      // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
+      if ((await sv('status', home(part))).stdout.startsWith('run:')) await act(part, '-w', '20', 'force-stop');
       await act(part, 'up');
     },
     async stop(part) {
