@@ -55,5 +55,6 @@ export const en: Readonly<Record<string, string>> = {
   TRUST_CA: 'Trust the CA  {path}',
   NEXT_VERIFY: 'Next          ./部署.sh verify   (a real meeting through this address)',
   STOPPED: 'All parts are stopped.',
+  INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
   VERIFIED: 'The meeting worked from end to end.',
 };

@@ -53,5 +53,6 @@ export const zh: Readonly<Record<string, string>> = {
   TRUST_CA: '信任此 CA   {path}',
   NEXT_VERIFY: '下一步      ./部署.sh verify   （经由此地址开一次真实会议）',
   STOPPED: '全部部件已停止。',
+  INTERRUPTED: '已中断。再次执行同一命令即可继续。',
   VERIFIED: '会议全程正常。',
 };
