@@ -3,8 +3,8 @@ import { z } from 'zod';
 /** Names that LiveKit, URLs and logs all take as they are. */
 const name = z.string().regex(/^[\w.:@-]{1,128}$/u);
 
-/** A room's own id. */
-export const roomIdSchema = name;
+/** A room's own id; `.` and `..` are path steps in a URL. */
+export const roomIdSchema = name.refine((id) => id !== '.' && id !== '..', { message: 'is a path step' });
 
 /** POST /api/v1/rooms. `emptyTimeout` in seconds. */
 export const createRoomSchema = z.strictObject({
@@ -48,4 +48,13 @@ export interface JoinView {
   readonly url: string;
   readonly token: string;
   readonly expiresAt: string;
+}
+
+/** A stored webhook event of a room. */
+export interface EventView {
+  readonly id: string;
+  /** LiveKit's name of it, such as `participant_joined`. */
+  readonly event: string;
+  readonly identity: string | null;
+  readonly receivedAt: string;
 }

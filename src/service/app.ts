@@ -1,6 +1,7 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
 import Fastify from 'fastify';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../contract/rooms.ts';
 import type { ServiceConfig } from './config.ts';
@@ -9,24 +10,49 @@ import { createRooms } from './rooms/rooms.ts';
 import type { Store } from './store/store.ts';
 import { verifyEvent } from './webhooks/event.ts';
 
+/** Codes of what Fastify itself refuses. */
+const CODES: ReadonlyMap<number, string> = new Map([
+  [413, 'BODY_TOO_LARGE'],
+  [415, 'UNSUPPORTED_MEDIA_TYPE'],
+]);
 const params = z.object({ id: roomIdSchema });
 
-/** The HTTP application; `server.listen` is the caller's. */
-export function buildApp(deps: { config: ServiceConfig; store: Store; now: () => number }): FastifyInstance {
+export interface AppDeps {
+  readonly config: ServiceConfig;
+  readonly store: Store;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Takes the JSON log lines; the standard output where absent. */
+  readonly logTo?: { write(line: string): void };
+}
+
+/** The HTTP application; to listen and to close the store are the caller's. */
+export function buildApp(deps: AppDeps): FastifyInstance {
   const { config, store, now } = deps;
   const rooms = createRooms(deps);
-  const app = Fastify({ bodyLimit: 64 * 1024, logger: { level: config.logLevel, redact: ['req.headers.authorization'] }, forceCloseConnections: 'idle' });
-  app.setErrorHandler(async (error, request, reply) => {
-    const problem = toProblem(error);
-    if (problem.status >= 500) request.log.error({ err: error }, problem.code);
-    await reply
-      .code(problem.status)
-      .type('application/problem+json')
-      .send({ type: 'about:blank', title: problem.code, status: problem.status, code: problem.code, detail: problem.message, instance: request.url });
+  const app = Fastify({
+    bodyLimit: 64 * 1024,
+    logger: {
+      level: config.logLevel,
+      redact: ['req.headers.authorization', 'headers.authorization', 'authorization'],
+      ...(deps.logTo === undefined ? {} : { stream: deps.logTo }),
+    },
+    // A request id that no restart repeats.
+    genReqId: () => randomUUID(),
+    // Errors before routing, such as a malformed URL, do not come to the error handler.
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    forceCloseConnections: 'idle',
   });
-  app.setNotFoundHandler(() => {
-    throw new HttpProblem(404, 'NOT_FOUND', 'There is nothing at this address');
+  // A connection that a client keeps open after its last answer would hold up the stop until its keep-alive ends.
+  let isClosing = false;
+  app.addHook('preClose', async () => {
+    isClosing = true;
   });
+  app.addHook('onSend', async (_request, reply) => {
+    if (isClosing) reply.header('connection', 'close');
+  });
+  app.setErrorHandler(sendProblem);
+  app.setNotFoundHandler(refuseUnknown);
   for (const prefix of ['', '/api']) {
     app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
     app.get(`${prefix}/readyz`, async (_request, reply) => {
@@ -37,6 +63,8 @@ export function buildApp(deps: { config: ServiceConfig; store: Store; now: () =>
   void app.register(
     async (api) => {
       api.addHook('onRequest', async (request) => authenticate(request, config.tokenSha256));
+      // Its own handler, so that the hook guards unknown addresses too.
+      api.setNotFoundHandler(refuseUnknown);
       api.post('/rooms', async (request, reply) => reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}))));
       api.get('/rooms', async (request) => {
         const { limit, cursor } = listRoomsSchema.parse(request.query);
@@ -66,10 +94,23 @@ export function buildApp(deps: { config: ServiceConfig; store: Store; now: () =>
   return app;
 }
 
+function refuseUnknown(): never {
+  throw new HttpProblem(404, 'NOT_FOUND', 'There is nothing at this address');
+}
+
+function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, code, message } = toProblem(error);
+  if (status >= 500) request.log.error({ err: error }, code);
+  return reply
+    .code(status)
+    .type('application/problem+json')
+    .send({ type: 'about:blank', title: STATUS_CODES[status] ?? code, status, code, detail: message, instance: request.url });
+}
+
 function authenticate(request: FastifyRequest, hashes: readonly string[]): void {
-  const [scheme, token = ''] = (request.headers.authorization ?? '').split(' ');
+  const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
   const given = createHash('sha256').update(token).digest();
-  if (scheme !== 'Bearer' || !hashes.some((hash) => timingSafeEqual(Buffer.from(hash, 'hex'), given)))
+  if (token === '' || !hashes.some((hash) => timingSafeEqual(Buffer.from(hash, 'hex'), given)))
     throw new HttpProblem(401, 'UNAUTHORIZED', 'A valid bearer token is needed');
 }
 
@@ -78,7 +119,7 @@ function toProblem(error: unknown): HttpProblem {
   if (error instanceof z.ZodError)
     return new HttpProblem(400, 'BAD_REQUEST', error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
   if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500)
-    return new HttpProblem(error.statusCode, 'BAD_REQUEST', error.message);
+    return new HttpProblem(error.statusCode, CODES.get(error.statusCode) ?? 'BAD_REQUEST', error.message);
   return new HttpProblem(500, 'INTERNAL', 'Something went wrong; the log has the details');
 }
 
@@ -89,8 +130,12 @@ async function notReady(config: ServiceConfig, store: Store): Promise<string[]> 
   } catch (error) {
     reasons.push(`database: ${error instanceof Error ? error.message : String(error)}`);
   }
+  // LiveKit answers 401 to a validation without a token; 1 s is ample inside one machine.
   const status = await fetch(`${config.livekitApiUrl}/rtc/validate`, { signal: AbortSignal.timeout(1000) }).then(
-    (response) => response.status,
+    async (response) => {
+      await response.body?.cancel();
+      return response.status;
+    },
     () => 0,
   );
   if (status !== 401) reasons.push(`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`);

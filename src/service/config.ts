@@ -1,19 +1,28 @@
 import { z } from 'zod';
 
 /** service.json. `tokenSha256` holds hex SHA-256 of the bearer tokens that are accepted, never the tokens. */
-export const serviceConfigSchema = z.strictObject({
-  bind: z.string(),
-  port: z.int(),
-  database: z.string(),
-  livekitApiUrl: z.url(),
-  publicUrl: z.string(),
-  nodeLookupUrl: z.url().nullable(),
-  livekitKeys: z.record(z.string(), z.string()),
-  signingKey: z.string(),
-  tokenSha256: z.array(z.string().regex(/^[0-9a-f]{64}$/)).min(1),
-  tokenTtlSeconds: z.int().positive(),
-  logLevel: z.enum(['debug', 'info', 'warn', 'error']),
-});
+export const serviceConfigSchema = z
+  .strictObject({
+    bind: z.string().min(1),
+    /** 0: any free port. */
+    port: z.int().min(0).max(65_535),
+    /** Path of the SQLite file; its directory exists. */
+    database: z.string().min(1),
+    /** Where LiveKit's server API answers, without a trailing slash. */
+    livekitApiUrl: z.url().regex(/[^/]$/, 'ends with a slash'),
+    /** What clients connect to; a room's node path is appended. */
+    publicUrl: z.string().regex(/^wss?:\/\/.*[^/]$/, 'not ws(s)://… without a trailing slash'),
+    /** The agent that knows each room's node; null: every room at `publicUrl`. */
+    nodeLookupUrl: z.url().regex(/[^/]$/, 'ends with a slash').nullable(),
+    /** API key → secret; webhooks signed by any of them are taken. */
+    livekitKeys: z.record(z.string().min(1), z.string().min(1)),
+    /** The key that signs tokens and calls to LiveKit. */
+    signingKey: z.string(),
+    tokenSha256: z.array(z.string().regex(/^[0-9a-f]{64}$/)).min(1),
+    tokenTtlSeconds: z.int().positive(),
+    logLevel: z.enum(['debug', 'info', 'warn', 'error']),
+  })
+  .refine((config) => Object.hasOwn(config.livekitKeys, config.signingKey), { path: ['signingKey'], message: 'is not one of livekitKeys' });
 
 /** Checked configuration of the business service. */
 export type ServiceConfig = z.infer<typeof serviceConfigSchema>;

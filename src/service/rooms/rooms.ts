@@ -31,9 +31,9 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     async create(wanted) {
       const id = wanted.id ?? `r-${randomUUID()}`;
       const known = store.findRoom(id);
-      if (known !== null && known.state !== 'finished') throw new HttpProblem(409, 'ROOM_EXISTS', `Room ${id} exists already`);
+      if (known !== null && known.state !== 'finished') throw roomExists(id);
       const { maxParticipants = 0, emptyTimeout, metadata } = wanted;
-      await asking(() =>
+      const made = await asking(() =>
         livekit.createRoom({
           name: id,
           maxParticipants,
@@ -41,7 +41,9 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
           ...(metadata === undefined ? {} : { metadata }),
         }),
       );
-      store.addRoom({ id, name: wanted.name ?? id, maxParticipants, nowMs: now() });
+      const livekitCreatedAtMs = Number(made.creationTimeMs) || Number(made.creationTime) * 1000;
+      // Another request may have made the same room while LiveKit was asked.
+      if (!store.addRoom({ id, name: wanted.name ?? id, maxParticipants, createdAtMs: now(), livekitCreatedAtMs })) throw roomExists(id);
       return read(id);
     },
     async join(id, wanted) {
@@ -59,7 +61,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     },
     async leave(id, identity) {
       read(id);
-      await asking(() => livekit.removeParticipant(id, identity), 404);
+      await asking(() => removeIfPresent(livekit, id, identity));
     },
   };
 }
@@ -77,12 +79,25 @@ async function nodePath(config: ServiceConfig, room: string): Promise<string> {
   }
 }
 
-/** Turns LiveKit's failures into problems; an answer with status `allowed` counts as done. */
-async function asking(call: () => Promise<unknown>, allowed?: number): Promise<void> {
+async function removeIfPresent(livekit: RoomServiceClient, room: string, identity: string): Promise<void> {
   try {
-    await call();
+    await livekit.removeParticipant(room, identity);
   } catch (error) {
-    if (error instanceof TwirpError && error.status === allowed) return;
-    throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    if (!(error instanceof TwirpError && error.code === 'not_found')) throw error;
+  }
+}
+
+function roomExists(id: string): HttpProblem {
+  return new HttpProblem(409, 'ROOM_EXISTS', `Room ${id} exists already`);
+}
+
+/** Turns LiveKit's failures into problems: what it refuses as invalid is the caller's mistake, all else means that it cannot serve now. */
+async function asking<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof TwirpError && error.status === 400) throw new HttpProblem(400, 'LIVEKIT_REFUSED', message, { cause: error });
+    throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${message}`, { cause: error });
   }
 }

@@ -1,23 +1,29 @@
 import { DatabaseSync } from 'node:sqlite';
-import type { RoomView } from '../../contract/rooms.ts';
+import type { EventView, RoomView } from '../../contract/rooms.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
+import { migrate } from './migrations.ts';
 
-const MIGRATIONS = [
-  `CREATE TABLE rooms (id TEXT PRIMARY KEY, name TEXT NOT NULL, max_participants INTEGER NOT NULL, state TEXT NOT NULL, created_at INTEGER NOT NULL, finished_at INTEGER) STRICT;
-   CREATE TABLE participants (room TEXT NOT NULL, identity TEXT NOT NULL, sid TEXT NOT NULL, left INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (room, sid)) STRICT;
-   CREATE TABLE events (id TEXT PRIMARY KEY, room TEXT NOT NULL, event TEXT NOT NULL, identity TEXT, received_at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
-   CREATE INDEX events_by_room ON events (room, received_at);`,
-];
+/** A room as LiveKit has just made it. */
+export interface NewRoom {
+  readonly id: string;
+  readonly name: string;
+  readonly maxParticipants: number;
+  readonly createdAtMs: number;
+  /** LiveKit's own creation time; events of an older room of this name do not count for this one. */
+  readonly livekitCreatedAtMs: number;
+}
 
 /** The service's durable state. Every method is one transaction. */
 export interface Store {
-  addRoom(room: { id: string; name: string; maxParticipants: number; nowMs: number }): void;
+  /** Adds the room, or starts a finished one anew; false (nothing changes) while a room of this id is not finished. */
+  addRoom(room: NewRoom): boolean;
   findRoom(id: string): RoomView | null;
+  /** Rooms in the order of their ids, those after `cursor`. */
   listRooms(page: { limit: number; cursor: string | null }): RoomView[];
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
   addEvent(event: StoredEvent): boolean;
-  eventsOf(room: string): Array<{ id: string; event: string; identity: string | null; receivedAt: string }>;
-  /** Throws when the database cannot be written. */
+  eventsOf(room: string): EventView[];
+  /** Throws when the database cannot be locked for writing. */
   checkWritable(): void;
   close(): void;
 }
@@ -26,79 +32,84 @@ export interface Store {
 export function openStore(path: string): Store {
   const db = new DatabaseSync(path);
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
-  const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number };
-  for (const [index, sql] of MIGRATIONS.entries()) {
-    if (index >= version) db.exec(`BEGIN IMMEDIATE; ${sql} PRAGMA user_version = ${index + 1}; COMMIT;`);
-  }
-  const room = `SELECT id, name, max_participants AS maxParticipants, state, created_at AS createdAt,
-    (SELECT count(*) FROM participants p WHERE p.room = rooms.id AND p.left = 0) AS numParticipants FROM rooms`;
+  migrate(db);
+  const rooms = `SELECT id, name, max_participants AS maxParticipants, state, created_at AS createdAt,
+    iif(state = 'finished', 0, (SELECT count(*) FROM participants p WHERE p.room = rooms.id AND p.left = 0 AND p.room_created_at >= livekit_created_at))
+    AS numParticipants FROM rooms`;
   const insertRoom = db.prepare(
-    `INSERT INTO rooms VALUES (?, ?, ?, 'new', ?, NULL) ON CONFLICT (id) DO UPDATE SET name = excluded.name, max_participants = excluded.max_participants, state = 'new', created_at = excluded.created_at, finished_at = NULL WHERE state = 'finished'`,
+    `INSERT INTO rooms (id, name, max_participants, state, created_at, livekit_created_at) VALUES (?, ?, ?, 'new', ?, ?)
+     ON CONFLICT (id) DO UPDATE SET name = excluded.name, max_participants = excluded.max_participants, state = 'new',
+       created_at = excluded.created_at, livekit_created_at = excluded.livekit_created_at, finished_at = NULL WHERE state = 'finished'`,
   );
-  const selectRoom = db.prepare(`${room} WHERE id = ?`);
-  const selectRooms = db.prepare(`${room} WHERE id > ? ORDER BY id LIMIT ?`);
-  const insertEvent = db.prepare('INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)');
+  const selectRoom = db.prepare(`${rooms} WHERE id = ?`);
+  const selectRooms = db.prepare(`${rooms} WHERE id > ? ORDER BY id LIMIT ?`);
+  const insertEvent = db.prepare('INSERT OR IGNORE INTO events (id, room, event, identity, received_at, body, room_created_at) VALUES (?, ?, ?, ?, ?, ?, ?)');
   const selectEvents = db.prepare('SELECT id, event, identity, received_at AS receivedAt FROM events WHERE room = ? ORDER BY received_at, rowid');
-  const setLive = db.prepare(`UPDATE rooms SET state = 'live' WHERE id = ? AND state = 'new' AND created_at <= ?`);
-  const setFinished = db.prepare(`UPDATE rooms SET state = 'finished', finished_at = ? WHERE id = ? AND created_at <= ?`);
-  const addParticipant = db.prepare('INSERT OR IGNORE INTO participants (room, identity, sid) VALUES (?, ?, ?)');
-  const endParticipant = db.prepare('INSERT INTO participants (room, identity, sid, left) VALUES (?, ?, ?, 1) ON CONFLICT (room, sid) DO UPDATE SET left = 1');
-  const endAll = db.prepare('UPDATE participants SET left = 1 WHERE room = ?');
+  // The state follows from which events exist, not from their order: they may come before the room's row, or finished before started.
+  const settleRoom = db.prepare(
+    `UPDATE rooms SET state = 'live' WHERE id = ? AND state = 'new' AND EXISTS (SELECT 1 FROM events e
+       WHERE e.room = rooms.id AND e.event IN ('room_started', 'participant_joined') AND e.room_created_at >= livekit_created_at)`,
+  );
+  const finishRoom = db.prepare(
+    `UPDATE rooms SET state = 'finished', finished_at = ? WHERE id = ? AND state <> 'finished' AND EXISTS (SELECT 1 FROM events e
+       WHERE e.room = rooms.id AND e.event = 'room_finished' AND e.room_created_at >= livekit_created_at)`,
+  );
+  const addParticipant = db.prepare('INSERT OR IGNORE INTO participants (room, identity, sid, room_created_at) VALUES (?, ?, ?, ?)');
+  const endParticipant = db.prepare(
+    'INSERT INTO participants (room, identity, sid, room_created_at, left) VALUES (?, ?, ?, ?, 1) ON CONFLICT (room, sid) DO UPDATE SET left = 1',
+  );
 
-  function applyEvent({ room: id, event, participant, roomCreatedAtMs, receivedAtMs }: StoredEvent): void {
-    // LiveKit gives whole seconds: an event of the room's own second counts.
-    const upTo = roomCreatedAtMs + 1000;
-    switch (event) {
-      case 'room_started':
-        setLive.run(id, upTo);
-        break;
-      case 'room_finished':
-        setFinished.run(receivedAtMs, id, upTo);
-        endAll.run(id);
-        break;
-      case 'participant_joined':
-        if (participant !== null) addParticipant.run(id, participant.identity, participant.sid);
-        setLive.run(id, upTo);
-        break;
-      case 'participant_left':
-      case 'participant_connection_aborted':
-        if (participant !== null) endParticipant.run(id, participant.identity, participant.sid);
-        break;
+  function transaction<T>(work: () => T): T {
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      // SQLite has rolled back by itself after some failures, such as a full disk.
+      if (db.isTransaction) db.exec('ROLLBACK');
+      throw error;
     }
   }
 
+  function settle(id: string, nowMs: number): void {
+    settleRoom.run(id);
+    finishRoom.run(nowMs, id);
+  }
+
+  function applyEvent({ room, event, participant, roomCreatedAtMs, receivedAtMs }: StoredEvent): void {
+    if (participant !== null && event === 'participant_joined') addParticipant.run(room, participant.identity, participant.sid, roomCreatedAtMs);
+    if (participant !== null && (event === 'participant_left' || event === 'participant_connection_aborted'))
+      endParticipant.run(room, participant.identity, participant.sid, roomCreatedAtMs);
+    settle(room, receivedAtMs);
+  }
+
   return {
-    addRoom: ({ id, name, maxParticipants, nowMs }) => void insertRoom.run(id, name, maxParticipants, nowMs),
+    addRoom: ({ id, name, maxParticipants, createdAtMs, livekitCreatedAtMs }) =>
+      transaction(() => {
+        const { changes } = insertRoom.run(id, name, maxParticipants, createdAtMs, livekitCreatedAtMs);
+        if (changes > 0) settle(id, createdAtMs);
+        return changes > 0;
+      }),
     findRoom(id) {
       const row = selectRoom.get(id);
-      return row === undefined ? null : view(row);
+      return row === undefined ? null : roomView(row);
     },
-    listRooms: ({ limit, cursor }) => selectRooms.all(cursor ?? '', limit).map(view),
-    addEvent(event) {
-      db.exec('BEGIN IMMEDIATE');
-      try {
-        const { changes } = insertEvent.run(event.id, event.room, event.event, event.participant?.identity ?? null, event.receivedAtMs, event.body);
+    listRooms: ({ limit, cursor }) => selectRooms.all(cursor ?? '', limit).map(roomView),
+    addEvent: (event) =>
+      transaction(() => {
+        const { id, room, participant, receivedAtMs, body, roomCreatedAtMs } = event;
+        const { changes } = insertEvent.run(id, room, event.event, participant?.identity ?? null, receivedAtMs, body, roomCreatedAtMs);
         if (changes > 0) applyEvent(event);
-        db.exec('COMMIT');
         return changes > 0;
-      } catch (error) {
-        db.exec('ROLLBACK');
-        throw error;
-      }
-    },
-    eventsOf: (id) =>
-      selectEvents.all(id).map((row) => ({
-        id: String(row['id']),
-        event: String(row['event']),
-        identity: row['identity'] === null ? null : String(row['identity']),
-        receivedAt: new Date(Number(row['receivedAt'])).toISOString(),
-      })),
+      }),
+    eventsOf: (id) => selectEvents.all(id).map(eventView),
     checkWritable: () => db.exec('BEGIN IMMEDIATE; ROLLBACK'),
     close: () => db.close(),
   };
 }
 
-function view(row: Record<string, unknown>): RoomView {
+function roomView(row: Record<string, unknown>): RoomView {
   return {
     id: String(row['id']),
     name: String(row['name']),
@@ -106,5 +117,14 @@ function view(row: Record<string, unknown>): RoomView {
     state: String(row['state']) as RoomView['state'],
     numParticipants: Number(row['numParticipants']),
     createdAt: new Date(Number(row['createdAt'])).toISOString(),
+  };
+}
+
+function eventView(row: Record<string, unknown>): EventView {
+  return {
+    id: String(row['id']),
+    event: String(row['event']),
+    identity: row['identity'] === null ? null : String(row['identity']),
+    receivedAt: new Date(Number(row['receivedAt'])).toISOString(),
   };
 }

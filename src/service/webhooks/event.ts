@@ -9,7 +9,7 @@ export interface StoredEvent {
   readonly event: string;
   readonly room: string;
   readonly participant: { identity: string; sid: string } | null;
-  /** When LiveKit made the room (whole seconds, as milliseconds); 0 where the event does not say. */
+  /** When LiveKit made the room, by its own clock; 0 where the event does not say. */
   readonly roomCreatedAtMs: number;
   readonly receivedAtMs: number;
   readonly body: string;
@@ -18,9 +18,12 @@ export interface StoredEvent {
 const payloadSchema = z.looseObject({
   id: z.string().min(1),
   event: z.string(),
-  room: z.looseObject({ name: z.string(), creationTime: z.coerce.number().optional() }).optional(),
+  room: z.looseObject({ name: z.string(), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).optional(),
   participant: z.looseObject({ identity: z.string().default(''), sid: z.string() }).optional(),
 });
+
+/** The room's TURN secret, in both spellings of protobuf's JSON. */
+const SECRET_FIELDS: ReadonlySet<string> = new Set(['turnPassword', 'turn_password']);
 
 /**
  * Verifies a webhook as LiveKit signs it: the Authorization header is a bare JWT of one of the keys whose `sha256`
@@ -32,8 +35,7 @@ export async function verifyEvent(
   authorization: string | undefined,
   options: { keys: Readonly<Record<string, string>>; nowMs: number },
 ): Promise<StoredEvent> {
-  const token = (authorization ?? '').replace(/^Bearer /, '');
-  await verifySignature(rawBody, token, options.keys);
+  await verifySignature(rawBody, authorization ?? '', options.keys);
   const parsed = payloadSchema.safeParse(parseJson(rawBody.toString('utf8')));
   if (!parsed.success) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
   const { id, event, room, participant } = parsed.data;
@@ -42,9 +44,9 @@ export async function verifyEvent(
     event,
     room: room?.name ?? '',
     participant: participant === undefined ? null : { identity: participant.identity, sid: participant.sid },
-    roomCreatedAtMs: (room?.creationTime ?? 0) * 1000,
+    roomCreatedAtMs: room?.creationTimeMs ?? (room?.creationTime ?? 0) * 1000,
     receivedAtMs: options.nowMs,
-    body: JSON.stringify(parsed.data, (key, value: unknown) => (key === 'turnPassword' ? undefined : value)),
+    body: JSON.stringify(parsed.data, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
   };
 }
 

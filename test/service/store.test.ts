@@ -1,0 +1,64 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, expect, it } from 'vitest';
+import { openStore } from '../../src/service/store/store.ts';
+import { temporaryDirectory } from './fixtures.ts';
+
+const firstSchema = `
+  CREATE TABLE rooms (id TEXT PRIMARY KEY, name TEXT NOT NULL, max_participants INTEGER NOT NULL, state TEXT NOT NULL, created_at INTEGER NOT NULL, finished_at INTEGER) STRICT;
+  CREATE TABLE participants (room TEXT NOT NULL, identity TEXT NOT NULL, sid TEXT NOT NULL, left INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (room, sid)) STRICT;
+  CREATE TABLE events (id TEXT PRIMARY KEY, room TEXT NOT NULL, event TEXT NOT NULL, identity TEXT, received_at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+  CREATE INDEX events_by_room ON events (room, received_at);
+  PRAGMA user_version = 1;`;
+
+describe('the database', () => {
+  it('keeps its rooms when it comes from the first schema', async () => {
+    const path = join(await temporaryDirectory(), 'service.db');
+    const db = new DatabaseSync(path);
+    db.exec(firstSchema);
+    db.exec(`INSERT INTO rooms VALUES ('r1', 'One', 0, 'live', 1700000000900, NULL);
+      INSERT INTO participants VALUES ('r1', 'ann', 'PA_ann', 0), ('r1', 'bob', 'PA_bob', 1);
+      INSERT INTO events VALUES ('EV_0', 'r1', 'room_finished', NULL, 1600000000000, '{"room":{"name":"r1","creationTime":1600000000}}'),
+        ('EV_1', 'r1', 'room_started', NULL, 1700000000950, '{"room":{"name":"r1","creationTime":"1700000000"}}'),
+        ('EV_2', 'r1', 'egress_started', NULL, 1700000000960, '{}');`);
+    db.close();
+
+    const store = openStore(path);
+    const participant = { identity: 'cid', sid: 'PA_cid' };
+    store.addEvent({ id: 'EV_3', event: 'participant_joined', room: 'r1', participant, roomCreatedAtMs: 1_700_000_000_362, receivedAtMs: 1, body: '{}' });
+    expect(store.findRoom('r1')).toMatchObject({ name: 'One', state: 'live', numParticipants: 2 });
+    expect(store.eventsOf('r1')).toHaveLength(4);
+    store.close();
+  });
+
+  it('survives being opened again, and refuses one of a newer program', async () => {
+    const path = join(await temporaryDirectory(), 'service.db');
+    const first = openStore(path);
+    first.addRoom({ id: 'r1', name: 'One', maxParticipants: 0, createdAtMs: 5, livekitCreatedAtMs: 5 });
+    first.close();
+    const second = openStore(path);
+    expect(second.findRoom('r1')).toMatchObject({ id: 'r1', state: 'new' });
+    second.close();
+    const db = new DatabaseSync(path);
+    expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
+    db.exec('PRAGMA user_version = 99');
+    db.close();
+    expect(() => openStore(path)).toThrow('schema 99');
+  });
+
+  it('undoes a whole event when a part of it cannot be stored', async () => {
+    const path = join(await temporaryDirectory(), 'service.db');
+    const store = openStore(path);
+    store.addRoom({ id: 'r1', name: 'One', maxParticipants: 0, createdAtMs: 5, livekitCreatedAtMs: 5 });
+    const other = new DatabaseSync(path);
+    other.exec(`CREATE TRIGGER refuse BEFORE UPDATE ON rooms BEGIN SELECT RAISE(ABORT, 'refused by the test'); END`);
+    const event = { id: 'EV_1', event: 'room_started', room: 'r1', participant: null, roomCreatedAtMs: 5, receivedAtMs: 6, body: '{}' };
+    expect(() => store.addEvent(event)).toThrow('refused by the test');
+    expect(store.eventsOf('r1')).toEqual([]);
+    other.exec('DROP TRIGGER refuse');
+    other.close();
+    expect(store.addEvent(event)).toBe(true);
+    expect(store.findRoom('r1')).toMatchObject({ state: 'live' });
+    store.close();
+  });
+});

@@ -1,0 +1,134 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { keys, livekitStartMs, roomEvent, sign, startLivekitStandIn, startService } from './fixtures.ts';
+import type { OnCreate, TestService } from './fixtures.ts';
+
+async function serviceWithRoom(onCreate?: OnCreate): Promise<TestService> {
+  const service = await startService((await startLivekitStandIn(onCreate)).url);
+  await service.call('POST', '/api/v1/rooms', { id: 'r1' });
+  return service;
+}
+
+const stateOf = async (service: TestService): Promise<unknown> => {
+  const { state, numParticipants } = (await service.call('GET', '/api/v1/rooms/r1')).body;
+  return [state, numParticipants];
+};
+
+describe('a webhook that is not proved to be LiveKit’s', () => {
+  const text = JSON.stringify(roomEvent('EV_1', 'room_started'));
+  it.each<[string, string, () => Promise<string>]>([
+    ['no signature', text, () => Promise.resolve('')],
+    ['no JWT', text, () => Promise.resolve('a.b.c')],
+    ['an unknown key', text, () => sign(text, { name: 'key9', secret: keys.key1 })],
+    // Looked up carelessly, this key's secret would be the source text of Object, which everyone knows.
+    ['a key that every object inherits', text, () => sign(text, { name: 'constructor', secret: String(Object) })],
+    ['a wrong secret', text, () => sign(text, { name: 'key1', secret: keys.key2 })],
+    ['a signature of no body', text, () => sign('')],
+    ['a body changed by a byte', text.replace('EV_1', 'EV_2'), () => sign(text)],
+    ['an expired signature', text, () => sign(text, undefined, -30)],
+  ])('is refused: %s', async (_name, body, authorization) => {
+    const service = await serviceWithRoom();
+    expect(await service.post(body, await authorization())).toMatchObject({ status: 401, body: { code: 'WEBHOOK_SIGNATURE' } });
+    expect(service.store.eventsOf('r1')).toEqual([]);
+    expect(await stateOf(service)).toEqual(['new', 0]);
+  });
+});
+
+describe('a webhook', () => {
+  it('is taken from every key, 3 s late, and as large as 500 KiB', async () => {
+    const service = await serviceWithRoom();
+    const second = JSON.stringify(roomEvent('EV_1', 'room_started'));
+    expect((await service.post(second, await sign(second, { name: 'key2', secret: keys.key2 }))).status).toBe(200);
+    const late = JSON.stringify(roomEvent('EV_2', 'track_published'));
+    expect((await service.post(late, await sign(late, undefined, -3))).status).toBe(200);
+    expect((await service.webhook({ ...roomEvent('EV_3', 'track_published'), filler: 'x'.repeat(500 * 1024) })).status).toBe(200);
+    expect(await service.webhook({ ...roomEvent('EV_4', 'track_published'), filler: 'x'.repeat(1024 * 1024) })).toMatchObject({ status: 413 });
+    expect(service.store.eventsOf('r1').map(({ id }) => id)).toEqual(['EV_1', 'EV_2', 'EV_3']);
+  });
+
+  it('moves the room through its life', async () => {
+    const service = await serviceWithRoom();
+    await service.webhook(roomEvent('EV_1', 'room_started'));
+    expect(await stateOf(service)).toEqual(['live', 0]);
+    await service.webhook(roomEvent('EV_2', 'participant_joined', { participant: 'ann' }));
+    await service.webhook(roomEvent('EV_3', 'participant_joined', { participant: 'bob' }));
+    expect(await stateOf(service)).toEqual(['live', 2]);
+    await service.webhook(roomEvent('EV_4', 'participant_left', { participant: 'ann' }));
+    expect(await stateOf(service)).toEqual(['live', 1]);
+    await service.webhook(roomEvent('EV_5', 'room_finished'));
+    expect(await stateOf(service)).toEqual(['finished', 0]);
+    expect(await service.call('POST', '/api/v1/rooms/r1/join', { identity: 'ann' })).toMatchObject({ status: 409, body: { code: 'ROOM_FINISHED' } });
+    const { events } = (await service.call('GET', '/api/v1/rooms/r1/events')).body;
+    expect(events).toMatchObject([
+      { id: 'EV_1', event: 'room_started', identity: null, receivedAt: expect.any(String) },
+      { id: 'EV_2', event: 'participant_joined', identity: 'ann' },
+      { id: 'EV_3' },
+      { id: 'EV_4', event: 'participant_left', identity: 'ann' },
+      { id: 'EV_5', event: 'room_finished' },
+    ]);
+  });
+
+  it('counts once, however often it comes', async () => {
+    const service = await serviceWithRoom();
+    const joined = roomEvent('EV_1', 'participant_joined', { participant: 'ann' });
+    expect(await service.webhook(joined)).toMatchObject({ status: 200, body: { accepted: true } });
+    await service.webhook(roomEvent('EV_2', 'participant_left', { participant: 'ann' }));
+    expect(await service.webhook(joined)).toMatchObject({ status: 200, body: { accepted: false } });
+    expect(await stateOf(service)).toEqual(['live', 0]);
+    expect(service.store.eventsOf('r1')).toHaveLength(2);
+  });
+
+  it('may come out of order', async () => {
+    const service = await serviceWithRoom();
+    await service.webhook(roomEvent('EV_4', 'room_finished'));
+    expect(await stateOf(service)).toEqual(['finished', 0]);
+    await service.webhook(roomEvent('EV_1', 'room_started'));
+    await service.webhook(roomEvent('EV_3', 'participant_left', { participant: 'ann' }));
+    await service.webhook(roomEvent('EV_2', 'participant_joined', { participant: 'ann' }));
+    expect(await stateOf(service)).toEqual(['finished', 0]);
+  });
+
+  it('may say that someone left before it says that they joined', async () => {
+    const service = await serviceWithRoom();
+    await service.webhook(roomEvent('EV_2', 'participant_left', { participant: 'ann' }));
+    await service.webhook(roomEvent('EV_1', 'participant_joined', { participant: 'ann' }));
+    expect(await stateOf(service)).toEqual(['live', 0]);
+  });
+
+  it('counts when it comes before LiveKit’s answer to the room’s creation', async () => {
+    const service = await startService(
+      (
+        await startLivekitStandIn(async ({ name, creationTimeMs }) => {
+          await service.webhook(roomEvent('EV_1', 'room_started', { room: name, createdAtMs: creationTimeMs }));
+        })
+      ).url,
+    );
+    const made = await service.call('POST', '/api/v1/rooms', { id: 'r1' });
+    expect(made).toMatchObject({ status: 201, body: { state: 'live' } });
+  });
+
+  it('of a room’s former life leaves its next one alone', async () => {
+    const service = await serviceWithRoom();
+    await service.webhook(roomEvent('EV_1', 'participant_joined', { participant: 'ann' }));
+    await service.webhook(roomEvent('EV_2', 'room_finished'));
+    expect((await service.call('POST', '/api/v1/rooms', { id: 'r1' })).body).toMatchObject({ state: 'new', numParticipants: 0 });
+    await service.webhook(roomEvent('EV_3', 'participant_joined', { participant: 'bob', createdAtMs: livekitStartMs + 60_000 }));
+    await service.webhook(roomEvent('EV_4', 'room_finished'));
+    expect(await stateOf(service)).toEqual(['live', 1]);
+  });
+
+  it('leaves no TURN password on the disk or in the log', async () => {
+    const service = await serviceWithRoom();
+    await service.webhook(roomEvent('EV_1', 'room_started'));
+    const files = await readdir(service.directory);
+    const contents = await Promise.all(files.map((name) => readFile(join(service.directory, name), 'latin1')));
+    expect(contents.join('')).toContain('EV_1');
+    expect(contents.join('') + service.logs.join('')).not.toContain('TURN-PASSWORD');
+  });
+
+  it('without an id is refused', async () => {
+    const service = await serviceWithRoom();
+    expect(await service.webhook({ event: 'room_started' })).toMatchObject({ status: 400, body: { code: 'WEBHOOK_BODY' } });
+  });
+});
