@@ -33,6 +33,11 @@ fleet_npm_ci() {
   ( cd "$FLEET_ROOT" && npm ci --no-audit --no-fund --loglevel=error >&2 )
 }
 
+# True where dist/ is there and no source is newer (an installation without sources is always current).
+fleet_is_built() {
+  [ -e "$FLEET_ROOT/dist/stamp" ] && { [ ! -d "$FLEET_ROOT/src" ] || [ -z "$(find "$FLEET_ROOT/src" "$FLEET_ROOT/package-lock.json" -newer "$FLEET_ROOT/dist/stamp" -print -quit)" ]; }
+}
+
 fleet_prepare() {
   if [ ! -d "$FLEET_ROOT/node_modules" ] && [ -d "$FLEET_ROOT/src" ]; then
     if ! command -v npm >/dev/null && fleet_download_node; then PATH=$FLEET_ROOT/runtime/node/bin:$PATH; fi
@@ -43,18 +48,15 @@ fleet_prepare() {
     fleet_npm_ci || return 1
   fi
   fleet_find_node || { fleet_download_node && fleet_find_node; } || return 1
-  if [ -d "$FLEET_ROOT/src" ] && { [ ! -e "$FLEET_ROOT/dist/stamp" ] || [ -n "$(find "$FLEET_ROOT/src" "$FLEET_ROOT/package-lock.json" -newer "$FLEET_ROOT/dist/stamp" -print -quit)" ]; }; then
+  if ! fleet_is_built && [ -d "$FLEET_ROOT/src" ]; then
     fleet_say "构建…" "Building …"
     "$FLEET_NODE" "$FLEET_ROOT/scripts/build.ts" >&2 || return 1
   fi
 }
 
-if [ -e "$FLEET_ROOT/dist/stamp" ] && fleet_find_node && { [ ! -d "$FLEET_ROOT/src" ] || [ -z "$(find "$FLEET_ROOT/src" "$FLEET_ROOT/package-lock.json" -newer "$FLEET_ROOT/dist/stamp" -print -quit)" ]; }; then
-  :
-else
-  fleet_locked() { fleet_prepare; }
+if ! fleet_is_built || ! fleet_find_node; then
   if command -v flock >/dev/null; then exec 9>"$FLEET_ROOT/.prepare.lock" && flock 9; fi
-  fleet_locked || { fleet_say "没有找到 Node 24，也无法取得。请设置 NPM_CONFIG_REGISTRY 或 NODE_MIRROR 为可访问的镜像后重试。" "Node 24 is not there and could not be brought. Set NPM_CONFIG_REGISTRY or NODE_MIRROR to a mirror you can reach and try again."; exit 1; }
+  fleet_prepare || { fleet_say "没有找到 Node 24，也无法取得。请设置 NPM_CONFIG_REGISTRY 或 NODE_MIRROR 为可访问的镜像后重试。" "Node 24 is not there and could not be brought. Set NPM_CONFIG_REGISTRY or NODE_MIRROR to a mirror you can reach and try again."; exit 1; }
   exec 9>&-
 fi
 export FLEET_NODE

@@ -8,14 +8,14 @@ export function appliedFile(topology: Topology): string {
   return `${topology.layout.run}/applied.json`;
 }
 
-/** Reads what stands on the machine; changes nothing. `manager` is null before the supervisor's programs are there. */
-export async function observe(host: Host, desired: Desired, context: { topology: Topology; manager: ServiceManager | null }): Promise<Observed> {
+/** Reads what stands on the machine; changes nothing. */
+export async function observe(host: Host, desired: Desired, context: { topology: Topology; manager: ServiceManager }): Promise<Observed> {
   const { topology, manager } = context;
   const files = new Map<string, { content: string; mode: number }>();
   const read = await Promise.all(desired.files.map(async (file) => [file.path, await host.read(file.path)] as const));
   for (const [path, found] of read) if (found !== null) files.set(path, found);
   const applied = await readApplied(host, topology);
-  const statuses = manager === null ? [] : await Promise.all(topology.parts.map((part) => manager.status(part)));
+  const statuses = await Promise.all(topology.parts.map((part) => manager.status(part)));
   return { files, applied, running: new Set(statuses.filter((one) => one.state === 'running').map((one) => one.part)) };
 }
 

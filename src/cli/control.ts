@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { logFile, tailLog } from '../apply/tail-log.ts';
 import { probeAll } from '../health/probe.ts';
-import { takeLock } from '../host/lock.ts';
+import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
 import { deploy } from './deploy.ts';
-import { prepare } from './prepare.ts';
+import { openManager } from './prepare.ts';
 
 function deployed(context: CliContext): { settings: Settings; topology: Topology } {
   const { settings, topology } = loadSettings(context);
@@ -34,15 +34,12 @@ export async function start(context: CliContext): Promise<void> {
 export async function stop(context: CliContext): Promise<void> {
   requireRoot('stop');
   const { settings, topology } = deployed(context);
-  const release = await takeLock(`${topology.layout.root}/lock`, 'stop');
-  try {
-    const { manager } = await prepare(context, settings, topology);
+  await withLock(topology.layout.lock, 'stop', async () => {
+    const manager = await openManager(context, settings, topology);
     await manager.stopAll(topology.parts);
     context.reporter.say('STOPPED');
     context.reporter.result({ stopped: topology.parts });
-  } finally {
-    await release();
-  }
+  });
 }
 
 /** Restarts one part, or all in start order. */
@@ -50,24 +47,21 @@ export async function restart(context: CliContext, name: string | undefined): Pr
   requireRoot('restart');
   const { settings, topology } = deployed(context);
   const parts = name === undefined ? topology.parts : [partNamed(topology, name)];
-  const release = await takeLock(`${topology.layout.root}/lock`, 'restart');
-  try {
-    const { manager } = await prepare(context, settings, topology);
+  await withLock(topology.layout.lock, 'restart', async () => {
+    const manager = await openManager(context, settings, topology);
     await manager.activate();
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }
     context.reporter.result({ restarted: parts });
-  } finally {
-    await release();
-  }
+  });
 }
 
 /** A line per part: state, pid, how long, health, how often it ended. Exit code 1 when something is not well. */
 export async function status(context: CliContext): Promise<number> {
   const { settings, topology } = deployed(context);
-  const { manager } = await prepare(context, settings, topology);
+  const manager = await openManager(context, settings, topology);
   const [states, healths] = await Promise.all([Promise.all(topology.parts.map((part) => manager.status(part))), probeAll(settings, topology)]);
   const rows = states.map((one) => ({ ...one, health: healths.find((health) => health.part === one.part) }));
   for (const { part, state, pid, uptimeSeconds, exits, lastExit, health } of rows) {

@@ -3,7 +3,7 @@ import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { ensureUser } from '../apply/service-user.ts';
-import { takeLock } from '../host/lock.ts';
+import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
@@ -22,8 +22,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
   const first = loadSettings(context);
   refuseSystemd(first.settings);
   if (options.isDryRun) return showPlan(context, first.settings, first.topology);
-  const release = await takeLock(`${first.topology.layout.root}/lock`, 'deploy');
-  try {
+  await withLock(first.topology.layout.lock, 'deploy', async () => {
     const { settings, topology } = await completeEnv(context);
     const { desired, manager } = await prepare(context, settings, topology);
     const observed = await observe(host, desired, { topology, manager });
@@ -34,9 +33,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     sayWhere(context, settings, topology);
     reporter.result({ changes: changes.map(describe), url: topology.publicUrl });
-  } finally {
-    await release();
-  }
+  });
 }
 
 /** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */

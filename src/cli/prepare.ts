@@ -3,6 +3,8 @@ import { chmod, copyFile, mkdir, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { desire } from '../apply/desired.ts';
 import { bringComponents } from '../components/bring.ts';
+import type { BroughtComponents } from '../components/bring.ts';
+import type { ComponentName } from '../components/catalogue.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
 import { serviceFolder } from '../render/runit.ts';
@@ -20,35 +22,54 @@ export interface Prepared {
 
 /** Brings the components (nothing to do where they are in the store) and renders everything in memory. */
 export async function prepare(context: CliContext, settings: Settings, topology: Topology): Promise<Prepared> {
-  const storeDir = settings.COMPONENT_DIR === '' ? `${topology.layout.root}/components` : settings.COMPONENT_DIR;
-  const overrides = {
-    ...(settings.LIVEKIT_PATH === '' ? {} : { livekit: settings.LIVEKIT_PATH }),
-    ...(settings.CADDY_PATH === '' ? {} : { caddy: settings.CADDY_PATH }),
-    ...(settings.REDIS_SERVER_PATH === '' ? {} : { redis: settings.REDIS_SERVER_PATH }),
-  };
   const [brought, node] = await Promise.all([
-    bringComponents({
-      names: ['livekit', 'caddy', 'redis', 'runit'],
-      storeDir,
-      overrides,
-      bundleDir: null,
-      mirror: settings.COMPONENT_MIRROR === '' ? null : settings.COMPONENT_MIRROR,
-      goProxy: settings.GOPROXY === '' ? null : settings.GOPROXY,
-      emit: context.reporter.emit,
-      signal: context.signal,
-    }),
-    bringNode(storeDir),
+    bring(context, settings, { topology, names: ['livekit', 'caddy', 'redis', 'runit'] }),
+    bringNode(storeFolder(settings, topology)),
   ]);
-  const binary = (component: keyof typeof brought, name: string): string => {
-    const path = brought[component]?.binaries[name];
-    if (path === undefined) throw new FleetError('COMPONENT_UNAVAILABLE', { component, tried: name });
-    return path;
-  };
-  const tools = dirname(binary('runit', 'runsvdir'));
+  const tools = dirname(binary(brought, 'runit', 'runsvdir'));
   const apps = Object.fromEntries(['agent.mjs', 'service.mjs'].map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
-  const programs = { node, redisServer: binary('redis', 'redis-server'), livekitServer: binary('livekit', 'livekit-server'), caddy: binary('caddy', 'caddy') };
-  const desired = desire({ settings, topology, programs, tools, livekitVersion: brought['livekit']?.version ?? '', apps });
-  return { desired, manager: processManager(context.host, { tools, folder: serviceFolder(topology), runDir: topology.layout.run }) };
+  const programs = {
+    node,
+    redisServer: binary(brought, 'redis', 'redis-server'),
+    livekitServer: binary(brought, 'livekit', 'livekit-server'),
+    caddy: binary(brought, 'caddy', 'caddy'),
+  };
+  const desired = desire({ settings, topology, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps });
+  return { desired, manager: managerWith(context, topology, tools) };
+}
+
+/** The way to control parts that are deployed already; needs nothing but the supervisor's programs. */
+export async function openManager(context: CliContext, settings: Settings, topology: Topology): Promise<ServiceManager> {
+  const brought = await bring(context, settings, { topology, names: ['runit'] });
+  return managerWith(context, topology, dirname(binary(brought, 'runit', 'runsvdir')));
+}
+
+function managerWith({ host }: CliContext, topology: Topology, tools: string): ServiceManager {
+  return processManager(host, { tools, folder: serviceFolder(topology), runDir: topology.layout.run });
+}
+
+function bring(context: CliContext, settings: Settings, wanted: { topology: Topology; names: readonly ComponentName[] }): Promise<BroughtComponents> {
+  const { LIVEKIT_PATH: livekit, CADDY_PATH: caddy, REDIS_SERVER_PATH: redis } = settings;
+  return bringComponents({
+    names: wanted.names,
+    storeDir: storeFolder(settings, wanted.topology),
+    overrides: { ...(livekit === '' ? {} : { livekit }), ...(caddy === '' ? {} : { caddy }), ...(redis === '' ? {} : { redis }) },
+    bundleDir: null,
+    mirror: settings.COMPONENT_MIRROR === '' ? null : settings.COMPONENT_MIRROR,
+    goProxy: settings.GOPROXY === '' ? null : settings.GOPROXY,
+    emit: context.reporter.emit,
+    signal: context.signal,
+  });
+}
+
+function storeFolder(settings: Settings, topology: Topology): string {
+  return settings.COMPONENT_DIR === '' ? `${topology.layout.root}/components` : settings.COMPONENT_DIR;
+}
+
+function binary(brought: BroughtComponents, component: ComponentName, name: string): string {
+  const path = brought[component]?.binaries[name];
+  if (path === undefined) throw new FleetError('COMPONENT_UNAVAILABLE', { component, tried: name });
+  return path;
 }
 
 /** This very Node, copied to where the service user may read it (a checkout below /root is closed to it). */

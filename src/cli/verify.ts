@@ -21,7 +21,7 @@ export async function verify(context: CliContext): Promise<void> {
   const child = spawn(process.execPath, [`${context.projectRoot}/dist/meeting.mjs`], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...trust } });
   context.signal.addEventListener('abort', () => child.kill('SIGINT'));
   child.stdin.end(
-    JSON.stringify({ apiUrl: topology.publicUrl, apiToken: settings.SERVICE_API_TOKEN, timeoutMs: 15_000, wantWebhooks: settings.WEBHOOK_ENABLED, caFile: ca }),
+    JSON.stringify({ apiUrl: topology.publicUrl, apiToken: settings.SERVICE_API_TOKEN, timeoutMs: 15_000, wantWebhooks: settings.WEBHOOK_ENABLED }),
   );
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => (errors = `${errors}${chunk.toString()}`.slice(-2000)));

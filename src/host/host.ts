@@ -19,7 +19,6 @@ export interface Host {
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
   write(path: string, content: string, options: { mode: number; uid: number; gid: number }): Promise<void>;
   makeFolder(path: string, options: { mode: number; uid: number; gid: number }): Promise<void>;
-  remove(path: string): Promise<void>;
 }
 
 /** This machine. */
@@ -69,9 +68,6 @@ export function localHost(): Host {
       await mkdir(path, { recursive: true, mode });
       await chmod(path, mode);
       await chown(path, uid, gid);
-    },
-    async remove(path) {
-      await rm(path, { force: true, recursive: true });
     },
   };
 }

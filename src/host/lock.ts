@@ -9,11 +9,21 @@ interface Holder {
   readonly command: string;
 }
 
+/** Runs `work` while holding the lock and gives it back in any case; LOCKED as `takeLock`. */
+export async function withLock<T>(path: string, command: string, work: () => Promise<T>): Promise<T> {
+  const release = await takeLock(path, command);
+  try {
+    return await work();
+  } finally {
+    await release();
+  }
+}
+
 /**
  * Takes the installation's lock, or throws LOCKED naming who holds it. A lock whose process is gone is taken over.
  * @returns the function that gives it back
  */
-export async function takeLock(path: string, command: string): Promise<() => Promise<void>> {
+async function takeLock(path: string, command: string): Promise<() => Promise<void>> {
   await mkdir(dirname(path), { recursive: true, mode: 0o750 });
   const own: Holder = { pid: process.pid, started: startOf(process.pid) ?? '', command };
   const beside = `${path}.${process.pid}`;

@@ -29,7 +29,6 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
 
 /** agent.json, the agent's configuration. */
 export function renderAgent(settings: Settings, topology: Topology, livekitVersion: string): RenderedFile {
-  const ownService = settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM;
   return ourFile(
     `${topology.layout.config}/agent.json`,
     json({
@@ -52,7 +51,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       gateway: { caddyAdminSocket: caddyAdminSocket(topology) },
       webhook: {
         enabled: settings.WEBHOOK_ENABLED,
-        urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : [`http://${ownService}/api/webhook`],
+        urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : [`http://${topology.serviceUpstream}/api/webhook`],
         keys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
         signingKey: settings.LIVEKIT_API_KEY,
       },

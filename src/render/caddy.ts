@@ -14,10 +14,9 @@ export function caddyAdminSocket(topology: Topology): string {
  */
 export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
   const domain = settings.DOMAIN;
-  const service = settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM;
   const routes: unknown[] = [
     { match: [{ path: ['/n/*'] }], handle: [{ '@id': 'node-paths', handler: 'subroute', routes: [] }] },
-    { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: service }] }] },
+    { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: topology.serviceUpstream }] }] },
     { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy('media')] },
     { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];

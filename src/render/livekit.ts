@@ -13,10 +13,9 @@ export const metricsUser = 'fleet';
  * or changing a webhook URL never changes this file.
  */
 export function renderLivekit(settings: Settings, topology: Topology): RenderedFile {
-  const bind = [...new Set(['127.0.0.1', topology.address])];
   const config = {
     port: settings.LIVEKIT_HTTP_PORT,
-    bind_addresses: bind,
+    bind_addresses: [...topology.bindAddresses],
     logging: { level: settings.LOG_LEVEL, json: true },
     prometheus: { port: settings.METRICS_PORT, username: metricsUser, password: settings.REDIS_PASSWORD },
     rtc: {

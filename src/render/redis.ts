@@ -8,13 +8,12 @@ export const masterName = 'livekit';
 
 /** redis.conf: password on every door, no eviction, append-only file. Redis and Sentinel may rewrite `replicaof`. */
 export function renderRedis(settings: Settings, topology: Topology): RenderedFile {
-  const { layout, address } = topology;
-  const binds = [...new Set(['127.0.0.1', address])].join(' ');
+  const { layout, address, bindAddresses } = topology;
   return shared(
     `${layout.state}/redis/redis.conf`,
     ['replicaof'],
     [
-      `bind ${binds}`,
+      `bind ${bindAddresses.join(' ')}`,
       'protected-mode yes',
       `port ${settings.REDIS_PORT}`,
       `requirepass ${settings.REDIS_PASSWORD}`,
@@ -34,14 +33,13 @@ export function renderRedis(settings: Settings, topology: Topology): RenderedFil
 
 /** sentinel.conf. Sentinel itself adds what it learns and, after a failover, another primary. */
 export function renderSentinel(settings: Settings, topology: Topology): RenderedFile {
-  const { layout, address } = topology;
-  const binds = [...new Set(['127.0.0.1', address])].join(' ');
+  const { layout, address, bindAddresses } = topology;
   const primary = settings.REDIS_HOST === 'localhost' ? address : settings.REDIS_HOST;
   return shared(
     `${layout.state}/sentinel/sentinel.conf`,
     ['sentinel myid', 'sentinel known-replica', 'sentinel known-sentinel', 'sentinel current-epoch', 'sentinel config-epoch', 'sentinel leader-epoch'],
     [
-      `bind ${binds}`,
+      `bind ${bindAddresses.join(' ')}`,
       `port ${settings.SENTINEL_PORT}`,
       `requirepass ${settings.REDIS_PASSWORD}`,
       `dir ${layout.state}/sentinel`,

@@ -16,11 +16,10 @@ export interface PartStatus {
 
 /** Keeps parts alive. */
 export interface ServiceManager {
-  /** Makes the parts known and supervised; those in `down` stay stopped. */
+  /** Makes the parts known and supervised. */
   activate(): Promise<void>;
   start(part: Part): Promise<void>;
   restart(part: Part): Promise<void>;
-  stop(part: Part): Promise<void>;
   /** Stops every part and the supervisor itself; returns when no process is left. */
   stopAll(parts: readonly Part[]): Promise<void>;
   status(part: Part): Promise<PartStatus>;
@@ -60,18 +59,13 @@ export function processManager(host: Host, options: { tools: string; folder: str
   return {
     activate,
     async start(part) {
-      await host.remove(`${home(part)}/down`);
       await act(part, 'up');
     },
     async restart(part) {
-      await host.remove(`${home(part)}/down`);
       // `up` returns at once: whether the part stays up is for the health probes to say.
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
       if ((await sv('status', home(part))).stdout.startsWith('run:')) await act(part, '-w', '20', 'force-stop');
       await act(part, 'up');
-    },
-    async stop(part) {
-      await act(part, '-w', '20', 'force-stop');
     },
     async stopAll(parts) {
       const stopping = parts.toReversed();

@@ -12,6 +12,8 @@ export interface Layout {
   readonly logs: string;
   readonly run: string;
   readonly app: string;
+  /** The file that a changing command holds. */
+  readonly lock: string;
 }
 
 /** How Caddy gets its certificate. */
@@ -25,6 +27,10 @@ export interface Topology {
   readonly address: string;
   /** Address announced for media. */
   readonly mediaAddress: string;
+  /** Addresses that this machine's inner listeners bind: loopback, and the private address where there is one. */
+  readonly bindAddresses: readonly string[];
+  /** `host:port` of the business service: ours, or the operator's own. */
+  readonly serviceUpstream: string;
   readonly isLoopbackOnly: boolean;
   readonly parts: readonly Part[];
   readonly layout: Layout;
@@ -50,9 +56,11 @@ export function planTopology(settings: Settings, addresses: readonly string[]): 
     machine: `m${address.replaceAll('.', '-')}`,
     address,
     mediaAddress: settings.NODE_IP !== '' ? settings.NODE_IP : isLoopbackOnly ? '127.0.0.1' : (own ?? addresses[0] ?? '127.0.0.1'),
+    bindAddresses: [...new Set(['127.0.0.1', address])],
+    serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
     isLoopbackOnly,
     parts: settings.BUSINESS_UPSTREAM === '' ? parts : parts.filter((part) => part !== 'service'),
-    layout: { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app` },
+    layout: { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` },
     tls: chooseTls(settings),
     publicUrl: `https://${settings.DOMAIN}${suffix}`,
     hasPlainHttp: settings.DOMAIN === 'localhost',

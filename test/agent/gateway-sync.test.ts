@@ -32,21 +32,27 @@ function fakeCaddy(): { admin: CaddyAdmin; values: Map<string, unknown>; writes:
   return { admin, values, writes, reads: () => reads, restart };
 }
 
-test('starts from the remembered fleet while Redis is away, writes once, and again when Caddy restarted', async () => {
-  const path = join(await temporaryDirectory(), 'fleet.json');
-  const fleet = [nodeRecord({ machine: 'm2' })];
-  await openFleetMemory(path).save(fleet);
+/** A sync whose Redis never answers, stopped after the test. */
+function syncWithoutRedis(caddy: CaddyAdmin, path: string): ReturnType<typeof startGatewaySync> {
   const redis = new Redis({ lazyConnect: true });
-  const caddy = fakeCaddy();
   const sync = startGatewaySync({
     redis,
     subscriber: redis,
-    caddy: caddy.admin,
+    caddy,
     memory: openFleetMemory(path),
     log: silentLog,
     monotonicMs: () => performance.now(),
   });
   onTestFinished(() => sync.stop());
+  return sync;
+}
+
+test('starts from the remembered fleet while Redis is away, writes once, and again when Caddy restarted', async () => {
+  const path = join(await temporaryDirectory(), 'fleet.json');
+  const fleet = [nodeRecord({ machine: 'm2' })];
+  await openFleetMemory(path).save(fleet);
+  const caddy = fakeCaddy();
+  const sync = syncWithoutRedis(caddy.admin, path);
 
   await until(() => expect(sync.isCaddyReady()).toBe(true));
   const wanted = gatewayRoutes(fleet, 0);
@@ -66,18 +72,9 @@ test('starts from the remembered fleet while Redis is away, writes once, and aga
 test('a missing id is reported and the others are written all the same', async () => {
   const path = join(await temporaryDirectory(), 'fleet.json');
   await openFleetMemory(path).save([nodeRecord({ machine: 'm2' })]);
-  const redis = new Redis({ lazyConnect: true });
   const caddy = fakeCaddy();
   caddy.values.delete('media/upstreams');
-  const sync = startGatewaySync({
-    redis,
-    subscriber: redis,
-    caddy: caddy.admin,
-    memory: openFleetMemory(path),
-    log: silentLog,
-    monotonicMs: () => performance.now(),
-  });
-  onTestFinished(() => sync.stop());
+  const sync = syncWithoutRedis(caddy.admin, path);
   await until(() => expect(caddy.writes).toEqual(['node-paths', 'media-internal']));
   expect(sync.isCaddyReady()).toBe(false);
 });

@@ -1,4 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
+import { inTransaction } from '../../clients/sqlite.ts';
 
 /** An event as it came from LiveKit, unchanged. */
 export interface StoredEvent {
@@ -95,16 +96,4 @@ export function openWebhookStore(path: string): WebhookStore {
     forgetSeen: (beforeMs) => void forget.run(beforeMs),
     close: () => db.close(),
   };
-}
-
-function inTransaction<T>(db: DatabaseSync, work: () => T): T {
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    const result = work();
-    db.exec('COMMIT');
-    return result;
-  } catch (error) {
-    if (db.isTransaction) db.exec('ROLLBACK');
-    throw error;
-  }
 }

@@ -1,4 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
+import { inTransaction } from '../../clients/sqlite.ts';
 import type { EventView, RoomView } from '../../contract/rooms.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
 import { migrate } from './migrations.ts';
@@ -59,19 +60,6 @@ export function openStore(path: string): Store {
     'INSERT INTO participants (room, identity, sid, room_created_at, left) VALUES (?, ?, ?, ?, 1) ON CONFLICT (room, sid) DO UPDATE SET left = 1',
   );
 
-  function transaction<T>(work: () => T): T {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      // SQLite has rolled back by itself after some failures, such as a full disk.
-      if (db.isTransaction) db.exec('ROLLBACK');
-      throw error;
-    }
-  }
-
   function settle(id: string, nowMs: number): void {
     settleRoom.run(id);
     finishRoom.run(nowMs, id);
@@ -86,7 +74,7 @@ export function openStore(path: string): Store {
 
   return {
     addRoom: ({ id, name, maxParticipants, createdAtMs, livekitCreatedAtMs }) =>
-      transaction(() => {
+      inTransaction(db, () => {
         const { changes } = insertRoom.run(id, name, maxParticipants, createdAtMs, livekitCreatedAtMs);
         if (changes > 0) settle(id, createdAtMs);
         return changes > 0;
@@ -97,7 +85,7 @@ export function openStore(path: string): Store {
     },
     listRooms: ({ limit, cursor }) => selectRooms.all(cursor ?? '', limit).map(roomView),
     addEvent: (event) =>
-      transaction(() => {
+      inTransaction(db, () => {
         const { id, room, participant, receivedAtMs, body, roomCreatedAtMs } = event;
         const { changes } = insertEvent.run(id, room, event.event, participant?.identity ?? null, receivedAtMs, body, roomCreatedAtMs);
         if (changes > 0) applyEvent(event);
