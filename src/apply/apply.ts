@@ -1,13 +1,12 @@
-import { probeAll } from '../health/probe.ts';
-import type { Host } from '../host/host.ts';
+import { awaitHealth } from '../health/await-health.ts';
+import type { Host, StagedFile } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Emit } from '../kernel/events.ts';
 import type { Change } from '../plan/plan.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { ServiceManager } from '../supervisor/processes.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { appliedFile, readApplied } from './observe.ts';
-import { tailLog } from './tail-log.ts';
 
 /** What applying needs. */
 export interface ApplyContext {
@@ -21,90 +20,106 @@ export interface ApplyContext {
   readonly signal: AbortSignal;
 }
 
+type FileChange = Extract<Change, { kind: 'create' | 'update' }>;
+type PartChange = Exclude<Change, FileChange>;
+
 /**
- * Writes the plan's files, starts and restarts its parts, and waits for health. When a part cannot be started or health
- * is not reached, the former files are put back and the parts restarted with them.
+ * Writes the plan's files, starts and restarts its parts, and waits for health. All files are on the disk before the first
+ * one is seen. When a part cannot be started or health is not reached, the former files are put back, parts that ran run
+ * with them again, and parts that did not run are stopped.
  * @throws FleetError NOT_HEALTHY, DISK_FULL, PART_NOT_CONTROLLED
  */
 export async function applyPlan(changes: readonly Change[], context: ApplyContext): Promise<void> {
   const { manager, emit, now } = context;
-  await makeFolders(context);
-  const writes = changes.filter((change) => change.kind === 'create' || change.kind === 'update');
-  const former = await Promise.all(writes.map(async ({ file }) => ({ file, before: await context.host.read(file.path) })));
+  await onDisk(context.topology.layout.root, () => makeFolders(context));
   const began = now();
-  for (const { file, content } of writes) await write(context, file.path, content, { mode: file.mode, isService: file.owner === 'service' });
-  if (writes.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(writes.length) });
-  await manager.activate();
-  const moves = changes.filter((change) => change.kind === 'start' || change.kind === 'restart');
+  const files = await stageAll(
+    context,
+    changes.filter((change) => change.kind === 'create' || change.kind === 'update'),
+  );
+  const moves = changes.filter((change) => change.kind !== 'create' && change.kind !== 'update');
+  const moved: PartChange[] = [];
   try {
-    for (const change of moves) await move(context, change.kind, change.part, change.fingerprint);
+    for (const file of files) await file.commit();
+    if (files.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(files.length) });
+    await manager.activate();
+    for (const change of moves) {
+      moved.push(change);
+      await move(context, change);
+    }
     emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
     const waited = now();
     await awaitHealth(context);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
   } catch (error) {
-    await rollBack(context, former, moves);
+    await rollBack(context, files, moved);
     throw error;
   }
+  for (const file of files) await file.settle();
 }
 
-/** Puts the files that were there before back and restarts what had been touched; a first deploy's files stay for reading. */
-async function rollBack(
-  context: ApplyContext,
-  former: ReadonlyArray<{ file: { path: string; owner: string }; before: { content: string; mode: number } | null }>,
-  moves: ReadonlyArray<{ part: Part }>,
-): Promise<void> {
-  // Forgotten fingerprints make the next run start these parts anew, whatever becomes of this one.
-  await writeApplied(context, {});
-  const restored = former.filter(({ before }) => before !== null);
-  for (const { file, before } of restored) {
-    if (before !== null) await write(context, file.path, before.content, { mode: before.mode, isService: file.owner === 'service' });
+/** All texts beside their targets, or none of them. */
+async function stageAll(context: ApplyContext, writes: readonly FileChange[]): Promise<StagedFile[]> {
+  const staged: StagedFile[] = [];
+  try {
+    for (const { file, content } of writes) staged.push(await stage(context, file, content));
+  } catch (error) {
+    for (const one of staged) await one.revert();
+    throw error;
   }
-  if (restored.length > 0) for (const { part } of moves) await context.manager.restart(part);
+  return staged;
 }
 
-async function move(context: ApplyContext, kind: 'start' | 'restart', part: Part, fingerprint: string): Promise<void> {
-  await (kind === 'start' ? context.manager.start(part) : context.manager.restart(part));
-  await writeApplied(context, { ...(await readApplied(context.host, context.topology)), [part]: fingerprint });
-  context.emit({ kind: 'step-finished', id: part, ms: 0, detail: kind });
+function stage({ host, user }: ApplyContext, file: { path: string; mode: number; owner: string }, content: string): Promise<StagedFile> {
+  return onDisk(file.path, () => host.stage(file.path, content, { mode: file.mode, uid: file.owner === 'service' ? user.uid : 0, gid: user.gid }));
 }
 
-/** Polls every 50 ms until all parts are well; throws NOT_HEALTHY with the first sick part's last log lines after HEALTH_TIMEOUT. */
-async function awaitHealth(context: ApplyContext): Promise<void> {
-  const seconds = context.settings.HEALTH_TIMEOUT;
-  const deadline = context.now() + seconds * 1000;
-  for (;;) {
-    const sick = (await probeAll(context.settings, context.topology)).filter((one) => !one.ok);
-    if (sick.length === 0) return;
-    context.signal.throwIfAborted();
-    if (context.now() > deadline) {
-      const log = await tailLog(context.host, context.topology, { part: sick[0]?.part ?? 'caddy', lines: 8 });
-      throw new FleetError('NOT_HEALTHY', { seconds, parts: sick.map((one) => `${one.part} (${one.detail})`).join(', '), log });
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+async function move(context: ApplyContext, change: PartChange): Promise<void> {
+  const { manager, emit, now } = context;
+  const began = now();
+  await manager[change.kind](change.part);
+  const { [change.part]: _former, ...others } = await readApplied(context.host, context.topology);
+  await writeApplied(context, change.kind === 'retire' ? others : { ...others, [change.part]: change.fingerprint });
+  emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
+}
+
+async function rollBack(context: ApplyContext, files: readonly StagedFile[], moved: readonly PartChange[]): Promise<void> {
+  const { manager } = context;
+  for (const file of files) await file.revert();
+  await manager.activate();
+  // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
+  const applied = await readApplied(context.host, context.topology);
+  const unsure = Object.fromEntries(moved.filter((change) => change.kind !== 'retire').map(({ part }) => [part, '']));
+  await writeApplied(context, { ...applied, ...unsure });
+  for (const change of moved.toReversed()) {
+    if (change.kind === 'restart') await manager.restart(change.part);
+    if (change.kind === 'start') await manager.stop(change.part);
   }
+  context.emit({ kind: 'note', code: 'ROLLED_BACK' });
 }
 
 async function makeFolders({ host, topology, user }: ApplyContext): Promise<void> {
   const { layout } = topology;
   const root = { mode: 0o750, uid: 0, gid: user.gid };
-  for (const path of [layout.root, layout.config, layout.state, layout.logs, layout.app]) await host.makeFolder(path, root);
-  await host.makeFolder(layout.run, { mode: 0o770, uid: 0, gid: user.gid });
+  // Root runs what lies in `run`: only root may write there.
+  for (const path of [layout.root, layout.config, layout.state, layout.logs, layout.app, layout.run]) await host.makeFolder(path, root);
   for (const part of topology.parts) {
     await host.makeFolder(`${layout.state}/${part}`, { mode: 0o750, uid: user.uid, gid: user.gid });
     await host.makeFolder(`${layout.logs}/${part}`, root);
   }
 }
 
-async function write({ host, user }: ApplyContext, path: string, content: string, options: { mode: number; isService: boolean }): Promise<void> {
-  try {
-    await host.write(path, content, { mode: options.mode, uid: options.isService ? user.uid : 0, gid: user.gid });
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') throw new FleetError('DISK_FULL', { path }, { cause: error });
-    throw error;
-  }
+async function writeApplied({ host, user, topology }: ApplyContext, applied: Partial<Record<Part, string>>): Promise<void> {
+  const path = appliedFile(topology);
+  await onDisk(path, () => host.write(path, `${JSON.stringify(applied)}\n`, { mode: 0o640, uid: 0, gid: user.gid }));
 }
 
-async function writeApplied(context: ApplyContext, applied: Partial<Record<Part, string>>): Promise<void> {
-  await write(context, appliedFile(context.topology), `${JSON.stringify(applied)}\n`, { mode: 0o640, isService: false });
+/** Says DISK_FULL with the place where the system says ENOSPC. */
+async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+    throw isFull ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
+  }
 }

@@ -9,6 +9,7 @@ import { renderRedis, renderSentinel } from '../render/redis.ts';
 import { ourFile } from '../render/rendered-file.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
 import { renderRunit } from '../render/runit.ts';
+import { renderUnit } from '../render/systemd.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
 
@@ -17,7 +18,8 @@ export function desire(input: {
   settings: Settings;
   topology: Topology;
   programs: Programs;
-  tools: string;
+  /** Folder with runit's programs; null where systemd supervises. */
+  tools: string | null;
   livekitVersion: string;
   /** Text of the bundled programs that run under the service user, by file name. */
   apps: Readonly<Record<string, string>>;
@@ -33,7 +35,11 @@ export function desire(input: {
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
   ];
   const specs = renderParts(topology, programs);
-  const units = specs.map((spec) => ({ spec, files: renderRunit(spec, topology, { user: settings.SERVICE_USER, tools }) }));
+  const user = settings.SERVICE_USER;
+  const units = specs.map((spec, index) => ({
+    spec,
+    files: tools === null ? [renderUnit(spec, topology, { user, after: topology.parts.slice(0, index) })] : renderRunit(spec, topology, { user, tools }),
+  }));
   const parts = units.map(({ spec, files }) => {
     const inputs = [...files, ...configs.filter((file) => spec.configFiles.includes(file.path))];
     return {

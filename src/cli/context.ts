@@ -73,7 +73,7 @@ export function loadSettings(context: CliContext): { settings: Settings; topolog
   const envText = existsSync(context.envPath) ? readFileSync(context.envPath, 'utf8') : '';
   const { settings, problems } = parseSettings(envText, process.env);
   if (settings === null) throw new SettingsProblems(problems);
-  return { settings, envText, topology: planTopology(settings, ownAddresses()) };
+  return { settings, envText, topology: planTopology(settings, { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system') }) };
 }
 
 /** @throws FleetError NOT_ROOT */

@@ -1,20 +1,21 @@
 import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { logFile, tailLog } from '../apply/tail-log.ts';
+import { appliedFile } from '../apply/observe.ts';
+import { awaitHealth } from '../health/await-health.ts';
 import { probeAll } from '../health/probe.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
-import { deploy } from './deploy.ts';
 import { openManager } from './prepare.ts';
 
 function deployed(context: CliContext): { settings: Settings; topology: Topology } {
   const { settings, topology } = loadSettings(context);
-  if (!existsSync(`${topology.layout.run}/applied.json`)) throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
+  if (!existsSync(appliedFile(topology))) throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
   return { settings, topology };
 }
 
@@ -26,35 +27,50 @@ function partNamed(topology: Topology, name: string): Part {
 
 /** Starts what is stopped, from the files that stand; waits for health. */
 export async function start(context: CliContext): Promise<void> {
-  deployed(context);
-  await deploy(context, { isDryRun: false });
+  await change(context, 'start', async ({ settings, topology, manager }) => {
+    await manager.activate();
+    const stopped = (await manager.status(topology.parts)).filter((one) => one.state !== 'running').map((one) => one.part);
+    for (const part of stopped) await manager.start(part);
+    await awaitHealth({ settings, topology, manager, now: context.now, signal: context.signal });
+    context.reporter.say(stopped.length === 0 ? 'ALL_RUNNING' : 'STARTED', { parts: stopped.join(', ') });
+    context.reporter.result({ started: stopped });
+  });
 }
 
 /** Stops every part and its supervision; no process is left. */
 export async function stop(context: CliContext): Promise<void> {
-  requireRoot('stop');
-  const { settings, topology } = deployed(context);
-  await withLock(topology.layout.lock, 'stop', async () => {
-    const manager = await openManager(context, settings, topology);
-    await manager.stopAll(topology.parts);
+  await change(context, 'stop', async ({ topology, manager }) => {
+    await manager.stopAll();
     context.reporter.say('STOPPED');
     context.reporter.result({ stopped: topology.parts });
   });
 }
 
-/** Restarts one part, or all in start order. */
+/** Restarts one part, or all in start order, and waits until they are well. */
 export async function restart(context: CliContext, name: string | undefined): Promise<void> {
-  requireRoot('restart');
-  const { settings, topology } = deployed(context);
-  const parts = name === undefined ? topology.parts : [partNamed(topology, name)];
-  await withLock(topology.layout.lock, 'restart', async () => {
-    const manager = await openManager(context, settings, topology);
+  await change(context, 'restart', async ({ settings, topology, manager }) => {
+    const parts = name === undefined ? topology.parts : [partNamed(topology, name)];
     await manager.activate();
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }
+    await awaitHealth({ settings, topology, manager, parts, now: context.now, signal: context.signal });
+    context.reporter.say('RESTARTED', { parts: parts.join(', ') });
     context.reporter.result({ restarted: parts });
+  });
+}
+
+/** Runs a command that changes what runs: as root, on a deployed machine, under the lock. */
+async function change(
+  context: CliContext,
+  command: string,
+  work: (deployment: { settings: Settings; topology: Topology; manager: ServiceManager }) => Promise<void>,
+): Promise<void> {
+  requireRoot(command);
+  const { settings, topology } = deployed(context);
+  await withLock(topology.layout.lock, command, async () => {
+    await work({ settings, topology, manager: await openManager(context, settings, topology) });
   });
 }
 
@@ -62,7 +78,7 @@ export async function restart(context: CliContext, name: string | undefined): Pr
 export async function status(context: CliContext): Promise<number> {
   const { settings, topology } = deployed(context);
   const manager = await openManager(context, settings, topology);
-  const [states, healths] = await Promise.all([Promise.all(topology.parts.map((part) => manager.status(part))), probeAll(settings, topology)]);
+  const [states, healths] = await Promise.all([manager.status(topology.parts), probeAll(settings, topology)]);
   const rows = states.map((one) => ({ ...one, health: healths.find((health) => health.part === one.part) }));
   for (const { part, state, pid, uptimeSeconds, exits, lastExit, health } of rows) {
     const mark = health?.ok === true ? '✓' : '✗';
@@ -78,16 +94,18 @@ export async function status(context: CliContext): Promise<number> {
 
 /** Prints a part's log (all parts one after the other without a name); follows it with `isFollowing`. */
 export async function logs(context: CliContext, options: { part: string | undefined; lines: number; isFollowing: boolean }): Promise<void> {
-  const { topology } = deployed(context);
+  const { settings, topology } = deployed(context);
+  const manager = await openManager(context, settings, topology);
   const parts = options.part === undefined ? topology.parts : [partNamed(topology, options.part)];
   if (!options.isFollowing) {
     for (const part of parts) {
       if (parts.length > 1) context.reporter.line(`==> ${part} <==`);
-      context.reporter.line(await tailLog(context.host, topology, { part, lines: options.lines }));
+      context.reporter.line(await manager.tailLog(part, options.lines));
     }
     return;
   }
-  const child = spawn('tail', ['-n', String(options.lines), '-F', ...parts.map((part) => logFile(topology, part))], { stdio: ['ignore', 'inherit', 'ignore'] });
+  const [program = '', ...words] = manager.followLogs(parts, options.lines);
+  const child = spawn(program, words, { stdio: ['ignore', 'inherit', 'ignore'] });
   context.signal.addEventListener('abort', () => child.kill());
   await once(child, 'exit');
 }

@@ -4,7 +4,6 @@ import { observe } from '../apply/observe.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { ensureUser } from '../apply/service-user.ts';
 import { withLock } from '../host/lock.ts';
-import { FleetError } from '../kernel/errors.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import { editEnv } from '../settings/env-file.ts';
@@ -20,7 +19,6 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
   requireRoot('deploy');
   const { reporter, host } = context;
   const first = loadSettings(context);
-  refuseSystemd(first.settings);
   if (options.isDryRun) return showPlan(context, first.settings, first.topology);
   await withLock(first.topology.layout.lock, 'deploy', async () => {
     const { settings, topology } = await completeEnv(context);
@@ -56,6 +54,8 @@ function describe(change: Change): string {
       return `▶ ${change.part}`;
     case 'restart':
       return `↻ ${change.part}`;
+    case 'retire':
+      return `■ ${change.part}`;
   }
 }
 
@@ -73,11 +73,6 @@ async function completeEnv(context: CliContext): Promise<{ settings: Settings; t
   await host.write(envPath, editEnv(envText, made), root);
   reporter.say('SECRETS_WRITTEN', { names: Object.keys(made).join(', ') });
   return { settings: { ...settings, ...made }, topology };
-}
-
-function refuseSystemd(settings: Settings): void {
-  const isSystemd = settings.SUPERVISOR === 'systemd' || (settings.SUPERVISOR === 'auto' && existsSync('/run/systemd/system'));
-  if (isSystemd) throw new FleetError('SYSTEMD_UNSUPPORTED');
 }
 
 function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topology: Topology): void {

@@ -7,10 +7,10 @@ import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
-import { serviceFolder } from '../render/runit.ts';
 import type { Settings } from '../settings/schema.ts';
 import { processManager } from '../supervisor/processes.ts';
-import type { ServiceManager } from '../supervisor/processes.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
+import { systemdManager } from '../supervisor/systemd.ts';
 import type { Topology } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 
@@ -23,10 +23,10 @@ export interface Prepared {
 /** Brings the components (nothing to do where they are in the store) and renders everything in memory. */
 export async function prepare(context: CliContext, settings: Settings, topology: Topology): Promise<Prepared> {
   const [brought, node] = await Promise.all([
-    bring(context, settings, { topology, names: ['livekit', 'caddy', 'redis', 'runit'] }),
+    bring(context, settings, { topology, names: ['livekit', 'caddy', 'redis', ...(topology.supervisor === 'processes' ? (['runit'] as const) : [])] }),
     bringNode(storeFolder(settings, topology)),
   ]);
-  const tools = dirname(binary(brought, 'runit', 'runsvdir'));
+  const tools = topology.supervisor === 'processes' ? dirname(binary(brought, 'runit', 'runsvdir')) : null;
   const apps = Object.fromEntries(['agent.mjs', 'service.mjs'].map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
   const programs = {
     node,
@@ -40,12 +40,13 @@ export async function prepare(context: CliContext, settings: Settings, topology:
 
 /** The way to control parts that are deployed already; needs nothing but the supervisor's programs. */
 export async function openManager(context: CliContext, settings: Settings, topology: Topology): Promise<ServiceManager> {
+  if (topology.supervisor === 'systemd') return managerWith(context, topology, null);
   const brought = await bring(context, settings, { topology, names: ['runit'] });
   return managerWith(context, topology, dirname(binary(brought, 'runit', 'runsvdir')));
 }
 
-function managerWith({ host }: CliContext, topology: Topology, tools: string): ServiceManager {
-  return processManager(host, { tools, folder: serviceFolder(topology), runDir: topology.layout.run });
+function managerWith({ host }: CliContext, topology: Topology, tools: string | null): ServiceManager {
+  return tools === null ? systemdManager(host, topology.parts) : processManager(host, topology, tools);
 }
 
 function bring(context: CliContext, settings: Settings, wanted: { topology: Topology; names: readonly ComponentName[] }): Promise<BroughtComponents> {

@@ -1,6 +1,6 @@
 import { execa } from 'execa';
 import { spawn } from 'node:child_process';
-import { chmod, chown, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Result of a finished command. */
@@ -17,8 +17,29 @@ export interface Host {
   /** Text and permission bits; null where there is no such file. */
   read(path: string): Promise<{ content: string; mode: number } | null>;
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
-  write(path: string, content: string, options: { mode: number; uid: number; gid: number }): Promise<void>;
-  makeFolder(path: string, options: { mode: number; uid: number; gid: number }): Promise<void>;
+  write(path: string, content: string, options: FileAttributes): Promise<void>;
+  /** Writes and syncs the text beside the target; nobody sees it before `commit`, which needs no more space on the disk. */
+  stage(path: string, content: string, options: FileAttributes): Promise<StagedFile>;
+  makeFolder(path: string, options: FileAttributes): Promise<void>;
+  /** Removes a file, or a folder with all that is in it; nothing to do where there is none. */
+  remove(path: string): Promise<void>;
+}
+
+/** Permission bits and owner. */
+export interface FileAttributes {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A file that stands ready to replace its target. Ends with `settle` or `revert`. */
+export interface StagedFile {
+  /** Renames it over its target; the former file stays at hand. */
+  commit(): Promise<void>;
+  /** Puts the former file (or none) back, or drops what was never committed. */
+  revert(): Promise<void>;
+  /** Lets go of the former file. */
+  settle(): Promise<void>;
 }
 
 /** This machine. */
@@ -44,25 +65,19 @@ export function localHost(): Host {
         throw error;
       }
     },
-    async write(path, content, { mode, uid, gid }) {
-      await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-      const beside = `${path}.new`;
-      await rm(beside, { force: true });
+    async write(path, content, options) {
+      const staged = await stage(path, content, options);
       try {
-        const file = await open(beside, 'wx', mode);
-        try {
-          await file.writeFile(content);
-          await file.chmod(mode);
-          await file.chown(uid, gid);
-          await file.sync();
-        } finally {
-          await file.close();
-        }
-        await rename(beside, path);
+        await staged.commit();
       } catch (error) {
-        await rm(beside, { force: true });
+        await staged.revert();
         throw error;
       }
+      await staged.settle();
+    },
+    stage,
+    async remove(path) {
+      await rm(path, { recursive: true, force: true });
     },
     async makeFolder(path, { mode, uid, gid }) {
       await mkdir(path, { recursive: true, mode });
@@ -70,6 +85,45 @@ export function localHost(): Host {
       await chown(path, uid, gid);
     },
   };
+}
+
+async function stage(path: string, content: string, { mode, uid, gid }: FileAttributes): Promise<StagedFile> {
+  const [beside, former] = [`${path}.new`, `${path}.former`];
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+  await Promise.all([rm(beside, { force: true }), rm(former, { force: true })]);
+  try {
+    const file = await open(beside, 'wx', mode);
+    try {
+      await file.writeFile(content);
+      await file.chmod(mode);
+      await file.chown(uid, gid);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    await rm(beside, { force: true });
+    throw error;
+  }
+  let isCommitted = false;
+  return {
+    async commit() {
+      await link(path, former).catch(ignoreMissing);
+      await rename(beside, path);
+      isCommitted = true;
+    },
+    async revert() {
+      if (!isCommitted) await Promise.all([rm(beside, { force: true }), rm(former, { force: true })]);
+      else await rename(former, path).catch((error: unknown) => (isMissing(error) ? rm(path, { force: true }) : Promise.reject(error)));
+    },
+    async settle() {
+      await rm(former, { force: true });
+    },
+  };
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isMissing(error)) throw error;
 }
 
 function isMissing(error: unknown): boolean {

@@ -22,7 +22,8 @@ export type Change =
   | { kind: 'create'; file: RenderedFile; content: string }
   | { kind: 'update'; file: RenderedFile; content: string }
   | { kind: 'start'; part: Part; fingerprint: string }
-  | { kind: 'restart'; part: Part; fingerprint: string };
+  | { kind: 'restart'; part: Part; fingerprint: string }
+  | { kind: 'retire'; part: Part };
 
 /** Compares desired with observed. Empty when nothing is to be done. */
 export function makePlan(desired: Desired, observed: Observed): Change[] {
@@ -36,6 +37,8 @@ export function makePlan(desired: Desired, observed: Observed): Change[] {
     if (!observed.running.has(part)) changes.push({ kind: 'start', part, fingerprint });
     else if (observed.applied[part] !== fingerprint) changes.push({ kind: 'restart', part, fingerprint });
   }
+  const wanted = new Set(desired.parts.map((one) => one.part));
+  for (const part of Object.keys(observed.applied) as Part[]) if (!wanted.has(part)) changes.push({ kind: 'retire', part });
   return changes;
 }
 

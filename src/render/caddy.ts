@@ -5,7 +5,7 @@ import type { RenderedFile } from './rendered-file.ts';
 
 /** Path of Caddy's admin socket; only root and the service user may open it. */
 export function caddyAdminSocket(topology: Topology): string {
-  return `${topology.layout.run}/caddy-admin.sock`;
+  return `${topology.layout.state}/caddy/admin.sock`;
 }
 
 /**

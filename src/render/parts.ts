@@ -24,8 +24,8 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
     redis: spec('redis', [programs.redisServer, `${layout.state}/redis/redis.conf`], [`${layout.state}/redis/redis.conf`]),
     sentinel: spec('sentinel', [programs.redisServer, `${layout.state}/sentinel/sentinel.conf`, '--sentinel'], [`${layout.state}/sentinel/sentinel.conf`]),
     livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`]),
-    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`]),
-    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`]),
+    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], { compilesCode: true }),
+    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`], { compilesCode: true }),
     caddy: spec('caddy', [programs.caddy, 'run', '--config', `${layout.config}/caddy.json`], [`${layout.config}/caddy.json`], {
       env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
       bindsLowPorts: true,
@@ -35,5 +35,5 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
 }
 
 function spec(part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec {
-  return { part, argv, configFiles, env: {}, bindsLowPorts: false, ...more };
+  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, ...more };
 }

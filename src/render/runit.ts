@@ -27,7 +27,12 @@ export function renderRunit(spec: PartSpec, topology: Topology, options: { user:
     `  ${spec.argv.map(quote).join(' ')}`,
     '',
   ];
-  const finish = ['#!/bin/sh', `echo "$(date -u +%FT%TZ) code=$1 signal=$2" >> ${quote(exitsFile(topology, spec.part))}`, ''];
+  // Ends on command are not counted: then runsv notes "want down" before it calls this.
+  const finish = [
+    '#!/bin/sh',
+    `grep -q 'want down' supervise/stat || echo "$(date -u +%FT%TZ) code=$1 signal=$2" >> ${quote(exitsFile(topology, spec.part))}`,
+    '',
+  ];
   const logRun = ['#!/bin/sh', `exec ${quote(`${options.tools}/svlogd`)} -ttt ${quote(`${topology.layout.logs}/${spec.part}`)}`, ''];
   return [
     ourFile(`${folder}/run`, run.join('\n'), { mode: 0o750 }),

@@ -1,37 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
-import type { Part } from '../topology/topology.ts';
-
-/** What a part is doing. */
-export interface PartStatus {
-  readonly part: Part;
-  readonly state: 'running' | 'stopped' | 'failing';
-  readonly pid: number | null;
-  readonly uptimeSeconds: number | null;
-  /** How often it ended by itself since it was set up, and how it last ended. */
-  readonly exits: number;
-  readonly lastExit: string | null;
-}
-
-/** Keeps parts alive. */
-export interface ServiceManager {
-  /** Makes the parts known and supervised. */
-  activate(): Promise<void>;
-  start(part: Part): Promise<void>;
-  restart(part: Part): Promise<void>;
-  /** Stops every part and the supervisor itself; returns when no process is left. */
-  stopAll(parts: readonly Part[]): Promise<void>;
-  status(part: Part): Promise<PartStatus>;
-}
+import { exitsFile, serviceFolder } from '../render/runit.ts';
+import { stopTimeoutSeconds } from '../topology/part-spec.ts';
+import type { Part, Topology } from '../topology/topology.ts';
+import type { PartStatus, ServiceManager } from './service-manager.ts';
 
 /**
  * Supervision by runit's runsvdir: parts outlive the terminal and are started again within a second.
- * @param tools folder with runit's programs; @param folder the one that runsvdir watches
+ * @param tools folder with runit's programs
  */
-export function processManager(host: Host, options: { tools: string; folder: string; runDir: string }): ServiceManager {
-  const { tools, folder, runDir } = options;
-  const sv = (...words: string[]): Promise<{ code: number; stdout: string }> => host.run([`${tools}/sv`, ...words], { timeoutMs: 40_000 });
+export function processManager(host: Host, topology: Topology, tools: string): ServiceManager {
+  const folder = serviceFolder(topology);
+  const wait = String(stopTimeoutSeconds);
+  const sv = (...words: string[]): Promise<{ code: number; stdout: string }> =>
+    host.run([`${tools}/sv`, ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
   const home = (part: Part): string => `${folder}/${part}`;
 
   async function supervisorPids(): Promise<string[]> {
@@ -56,6 +39,26 @@ export function processManager(host: Host, options: { tools: string; folder: str
     }
   }
 
+  async function statusOf(part: Part): Promise<PartStatus> {
+    const exitLines = (await readFile(exitsFile(topology, part), 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
+    const { stdout } = await sv('status', home(part));
+    const match = /^run: [^;]*?\(pid (\d+)\) (\d+)s/.exec(stdout);
+    const state = match !== null ? 'running' : stdout.startsWith('down') && stdout.includes('want up') ? 'failing' : 'stopped';
+    return {
+      part,
+      state,
+      pid: match === null ? null : Number(match[1]),
+      uptimeSeconds: match === null ? null : Number(match[2]),
+      exits: exitLines.length,
+      lastExit: exitLines.at(-1) ?? null,
+    };
+  }
+
+  /** The file that svlogd is writing. */
+  function logFile(part: Part): string {
+    return `${topology.layout.logs}/${part}/current`;
+  }
+
   return {
     activate,
     async start(part) {
@@ -64,32 +67,32 @@ export function processManager(host: Host, options: { tools: string; folder: str
     async restart(part) {
       // `up` returns at once: whether the part stays up is for the health probes to say.
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
-      if ((await sv('status', home(part))).stdout.startsWith('run:')) await act(part, '-w', '20', 'force-stop');
+      if ((await sv('status', home(part))).stdout.startsWith('run:')) await act(part, '-w', wait, 'force-stop');
       await act(part, 'up');
     },
-    async stopAll(parts) {
-      const stopping = parts.toReversed();
-      for (const part of stopping) await sv('-w', '20', 'force-stop', home(part));
+    async stop(part) {
+      await act(part, '-w', wait, 'force-stop');
+    },
+    async stopAll() {
+      // A part that no supervisor watches is not running: sv's complaint about it means nothing here.
+      for (const part of topology.parts.toReversed()) await sv('-w', wait, 'force-stop', home(part));
       for (const pid of await supervisorPids()) await host.run(['kill', '-HUP', pid]);
       for (let left = 100; left > 0; left--) {
-        const alive = await host.run(['pgrep', '-f', `(runsvdir -P ${folder}|svlogd -ttt ${folder})`]);
+        const alive = await host.run(['pgrep', '-f', `(runsvdir -P ${folder}|svlogd -ttt ${topology.layout.logs}/)`]);
         if (alive.stdout === '') return;
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     },
-    async status(part) {
-      const exitLines = (await readFile(`${runDir}/${part}.exits`, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
-      const { stdout } = await sv('status', home(part));
-      const match = /^run: [^;]*?\(pid (\d+)\) (\d+)s/.exec(stdout);
-      const state = match !== null ? 'running' : stdout.startsWith('down') && stdout.includes('want up') ? 'failing' : 'stopped';
-      return {
-        part,
-        state,
-        pid: match === null ? null : Number(match[1]),
-        uptimeSeconds: match === null ? null : Number(match[2]),
-        exits: exitLines.length,
-        lastExit: exitLines.at(-1) ?? null,
-      };
+    async retire(part) {
+      await sv('-w', wait, 'force-stop', home(part));
+      // runsvdir tells the part's runsv to end when its folder is gone.
+      await host.remove(home(part));
+      await host.remove(exitsFile(topology, part));
     },
+    status: (parts) => Promise.all(parts.map(statusOf)),
+    async tailLog(part, lines) {
+      return (await host.run(['tail', '-n', String(lines), logFile(part)])).stdout;
+    },
+    followLogs: (parts, lines) => ['tail', '-n', String(lines), '-F', ...parts.map(logFile)],
   };
 }

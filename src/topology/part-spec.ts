@@ -1,5 +1,8 @@
 import type { Part } from './topology.ts';
 
+/** A stop may take this long before it becomes a kill: LiveKit waits for its participants, and Redis saves. */
+export const stopTimeoutSeconds = 20;
+
 /** How one part is run: data only, argv never holds a secret. */
 export interface PartSpec {
   readonly part: Part;
@@ -7,6 +10,8 @@ export interface PartSpec {
   readonly env: Readonly<Record<string, string>>;
   /** True where ports below 1024 must be opened without root. */
   readonly bindsLowPorts: boolean;
+  /** True where the program compiles code while it runs (V8), so that its memory may not be write-xor-execute. */
+  readonly compilesCode: boolean;
   /** Files whose change needs a restart of this part. */
   readonly configFiles: readonly string[];
 }

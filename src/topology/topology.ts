@@ -32,6 +32,8 @@ export interface Topology {
   /** `host:port` of the business service: ours, or the operator's own. */
   readonly serviceUpstream: string;
   readonly isLoopbackOnly: boolean;
+  /** What keeps the parts alive: systemd's units, or runit where systemd is not PID 1. */
+  readonly supervisor: 'systemd' | 'processes';
   readonly parts: readonly Part[];
   readonly layout: Layout;
   readonly tls: Tls;
@@ -41,11 +43,16 @@ export interface Topology {
   readonly hasPlainHttp: boolean;
 }
 
-/**
- * Works out all roles on this machine (the guide's Q2).
- * @param addresses this machine's own IPv4 addresses, the preferred first, without loopback
- */
-export function planTopology(settings: Settings, addresses: readonly string[]): Topology {
+/** What has to be known about the machine itself. */
+export interface MachineFacts {
+  /** Its own IPv4 addresses, the preferred first, without loopback. */
+  readonly addresses: readonly string[];
+  /** True where systemd is PID 1. */
+  readonly hasSystemd: boolean;
+}
+
+/** Works out all roles on this machine (the guide's Q2). */
+export function planTopology(settings: Settings, { addresses, hasSystemd }: MachineFacts): Topology {
   const own = settings.NODES.find((node) => addresses.includes(node));
   const address = own ?? '127.0.0.1';
   const isLoopbackOnly = settings.DOMAIN === 'localhost' && own === undefined;
@@ -59,6 +66,7 @@ export function planTopology(settings: Settings, addresses: readonly string[]): 
     bindAddresses: [...new Set(['127.0.0.1', address])],
     serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
     isLoopbackOnly,
+    supervisor: settings.SUPERVISOR === 'auto' ? (hasSystemd ? 'systemd' : 'processes') : settings.SUPERVISOR,
     parts: settings.BUSINESS_UPSTREAM === '' ? parts : parts.filter((part) => part !== 'service'),
     layout: { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` },
     tls: chooseTls(settings),

@@ -1,0 +1,34 @@
+import type { Part } from '../topology/topology.ts';
+
+/** What a part is doing. */
+export interface PartStatus {
+  readonly part: Part;
+  /** `failing`: it ended by itself and is being started again. */
+  readonly state: 'running' | 'stopped' | 'failing';
+  readonly pid: number | null;
+  readonly uptimeSeconds: number | null;
+  /** How often it ended by itself (under systemd: since it was last started on command), and how it last ended. */
+  readonly exits: number;
+  readonly lastExit: string | null;
+}
+
+/** Keeps parts alive: systemd's units, or runit where systemd is not PID 1. Its files are rendered like any other (render/). */
+export interface ServiceManager {
+  /** Makes the supervisor know the files that stand now; parts come back after a reboot where it can. */
+  activate(): Promise<void>;
+  /** Starts a part that is not running; returns at once, health is for the probes to say. */
+  start(part: Part): Promise<void>;
+  /** Stops and starts a part with the files that stand now. */
+  restart(part: Part): Promise<void>;
+  stop(part: Part): Promise<void>;
+  /** Stops every part and the supervisor itself where it is ours; returns when no process is left. */
+  stopAll(): Promise<void>;
+  /** Stops a part that this machine no longer has, and removes its files. */
+  retire(part: Part): Promise<void>;
+  /** In the order asked. */
+  status(parts: readonly Part[]): Promise<PartStatus[]>;
+  /** The last lines of a part's log; empty where there is none yet. */
+  tailLog(part: Part, lines: number): Promise<string>;
+  /** A command that prints the last lines of these parts' logs and then what comes. */
+  followLogs(parts: readonly Part[], lines: number): readonly string[];
+}

@@ -1,0 +1,96 @@
+import type { Host, RunResult } from '../host/host.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { unitFile, unitName } from '../render/systemd.ts';
+import { stopTimeoutSeconds } from '../topology/part-spec.ts';
+import type { Part } from '../topology/topology.ts';
+import type { PartStatus, ServiceManager } from './service-manager.ts';
+
+/** systemd's catalogue id of "the main process of a unit has exited" (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT). */
+const PROCESS_EXIT = '98e322203f7a4ed290d09fe03c09fe15';
+const SHOWN = 'Id,LoadState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
+
+type Properties = Readonly<Record<string, string>>;
+
+/** Supervision by systemd, a unit per part. @param parts those that this machine has, in start order */
+export function systemdManager(host: Host, parts: readonly Part[]): ServiceManager {
+  const systemctl = (...words: string[]): Promise<RunResult> => host.run(['systemctl', ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
+
+  async function must(part: Part, action: string, ...words: string[]): Promise<void> {
+    const { code, stderr } = await systemctl(action, ...words);
+    if (code !== 0) throw new FleetError('PART_NOT_CONTROLLED', { part, action, detail: stderr.trim() });
+  }
+
+  /** The properties of each part's unit, in the order asked. */
+  async function show(asked: readonly Part[]): Promise<Properties[]> {
+    const { stdout } = await systemctl('show', '-p', SHOWN, ...asked.map(unitName));
+    const blocks = stdout.split('\n\n').map((block): Properties => Object.fromEntries(block.split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2))));
+    return asked.map((part) => blocks.find((block) => block['Id'] === unitName(part)) ?? {});
+  }
+
+  /** How the part's process last ended, from the journal. */
+  async function lastExit(part: Part): Promise<string | null> {
+    const argv = ['journalctl', '-q', '-u', unitName(part), `MESSAGE_ID=${PROCESS_EXIT}`, '-n', '1', '-o', 'json', '--output-fields=EXIT_CODE,EXIT_STATUS'];
+    const { stdout } = await host.run(argv);
+    if (stdout.trim() === '') return null;
+    const entry = JSON.parse(stdout) as Properties;
+    const at = new Date(Number(entry['__REALTIME_TIMESTAMP']) / 1000).toISOString().replace(/\.\d+Z$/, 'Z');
+    return `${at} ${entry['EXIT_CODE'] ?? ''}=${entry['EXIT_STATUS'] ?? ''}`;
+  }
+
+  async function toStatus(part: Part, shown: Properties): Promise<PartStatus> {
+    const isRunning = shown['ActiveState'] === 'active' && shown['SubState'] === 'running';
+    const isFailing = shown['ActiveState'] === 'failed' || shown['SubState'] === 'auto-restart';
+    const exits = Number(shown['NRestarts'] ?? 0) + (isFailing ? 1 : 0);
+    const startedMicroseconds = Number(shown['ExecMainStartTimestampMonotonic'] ?? 0);
+    return {
+      part,
+      state: isRunning ? 'running' : isFailing ? 'failing' : 'stopped',
+      pid: isRunning ? Number(shown['MainPID']) : null,
+      uptimeSeconds: isRunning ? Math.max(0, Math.floor(Number(process.hrtime.bigint() / 1000n - BigInt(startedMicroseconds)) / 1e6)) : null,
+      exits,
+      lastExit: exits > 0 ? await lastExit(part) : null,
+    };
+  }
+
+  return {
+    async activate() {
+      const units = parts.map(unitName);
+      const before = await show(parts);
+      if (before.some((one) => one['NeedDaemonReload'] === 'yes' || one['LoadState'] !== 'loaded')) await systemctl('daemon-reload');
+      if (before.every((one) => one['UnitFileState'] === 'enabled')) return;
+      const { code, stderr } = await systemctl('enable', '--quiet', ...units);
+      if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl enable', detail: stderr.trim() });
+    },
+    start: (part) => must(part, 'start', unitName(part)),
+    restart: (part) => must(part, 'restart', unitName(part)),
+    stop: (part) => must(part, 'stop', unitName(part)),
+    async stopAll() {
+      const { code, stderr } = await systemctl('stop', ...parts.map(unitName));
+      if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl stop', detail: stderr.trim() });
+    },
+    async retire(part) {
+      await systemctl('disable', '--now', '--quiet', unitName(part));
+      await host.remove(unitFile(part));
+      await systemctl('daemon-reload');
+    },
+    async status(asked) {
+      const shown = await show(asked);
+      return Promise.all(asked.map((part, index) => toStatus(part, shown[index] ?? {})));
+    },
+    async tailLog(part, lines) {
+      const { stdout } = await host.run(['journalctl', '-q', '-u', unitName(part), '-n', String(lines), '-o', 'short-iso', '--no-hostname', '--no-pager']);
+      return stdout.trimEnd();
+    },
+    followLogs: (asked, lines) => [
+      'journalctl',
+      '-q',
+      '-f',
+      '-n',
+      String(lines),
+      '-o',
+      'short-iso',
+      '--no-hostname',
+      ...asked.flatMap((part) => ['-u', unitName(part)]),
+    ],
+  };
+}
