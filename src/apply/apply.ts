@@ -1,8 +1,7 @@
 import { awaitHealth } from '../health/await-health.ts';
 import type { Host, StagedFile } from '../host/host.ts';
-import { FleetError } from '../kernel/errors.ts';
 import type { Emit } from '../kernel/events.ts';
-import type { Change } from '../plan/plan.ts';
+import type { Change, Desired } from '../plan/plan.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -29,9 +28,9 @@ type PartChange = Exclude<Change, FileChange>;
  * with them again, and parts that did not run are stopped.
  * @throws FleetError NOT_HEALTHY, DISK_FULL, PART_NOT_CONTROLLED
  */
-export async function applyPlan(changes: readonly Change[], context: ApplyContext): Promise<void> {
+export async function applyPlan(desired: Desired, changes: readonly Change[], context: ApplyContext): Promise<void> {
   const { manager, emit, now } = context;
-  await onDisk(context.topology.layout.root, () => makeFolders(context));
+  await makeFolders(context);
   const began = now();
   const files = await stageAll(
     context,
@@ -55,7 +54,7 @@ export async function applyPlan(changes: readonly Change[], context: ApplyContex
     await rollBack(context, files, moved);
     throw error;
   }
-  for (const file of files) await file.settle();
+  await context.host.settle(desired.files.map((file) => file.path));
 }
 
 /** All texts beside their targets, or none of them. */
@@ -71,7 +70,7 @@ async function stageAll(context: ApplyContext, writes: readonly FileChange[]): P
 }
 
 function stage({ host, user }: ApplyContext, file: { path: string; mode: number; owner: string }, content: string): Promise<StagedFile> {
-  return onDisk(file.path, () => host.stage(file.path, content, { mode: file.mode, uid: file.owner === 'service' ? user.uid : 0, gid: user.gid }));
+  return host.stage(file.path, content, { mode: file.mode, uid: file.owner === 'service' ? user.uid : 0, gid: user.gid });
 }
 
 async function move(context: ApplyContext, change: PartChange): Promise<void> {
@@ -110,16 +109,5 @@ async function makeFolders({ host, topology, user }: ApplyContext): Promise<void
 }
 
 async function writeApplied({ host, user, topology }: ApplyContext, applied: Partial<Record<Part, string>>): Promise<void> {
-  const path = appliedFile(topology);
-  await onDisk(path, () => host.write(path, `${JSON.stringify(applied)}\n`, { mode: 0o640, uid: 0, gid: user.gid }));
-}
-
-/** Says DISK_FULL with the place where the system says ENOSPC. */
-async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-    throw isFull ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
-  }
+  await host.write(appliedFile(topology), `${JSON.stringify(applied)}\n`, { mode: 0o640, uid: 0, gid: user.gid });
 }

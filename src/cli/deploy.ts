@@ -27,7 +27,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     const changes = makePlan(desired, observed);
     await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))) });
     const user = await ensureUser(host, settings.SERVICE_USER);
-    await applyPlan(changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
+    await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     sayWhere(context, settings, topology);
     reporter.result({ changes: changes.map(describe), url: topology.publicUrl });

@@ -2,6 +2,7 @@ import { execa } from 'execa';
 import { spawn } from 'node:child_process';
 import { chmod, chown, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { FleetError } from '../kernel/errors.ts';
 
 /** Result of a finished command. */
 export interface RunResult {
@@ -10,7 +11,7 @@ export interface RunResult {
   readonly stderr: string;
 }
 
-/** A machine on which files are read and written and commands run. */
+/** A machine on which files are read and written and commands run. A full disk is FleetError DISK_FULL with the path. */
 export interface Host {
   /** Runs argv (no shell); never throws for a non-zero exit. 127 where the program is missing. */
   run(argv: readonly string[], options?: { timeoutMs?: number; detached?: boolean }): Promise<RunResult>;
@@ -20,6 +21,8 @@ export interface Host {
   write(path: string, content: string, options: FileAttributes): Promise<void>;
   /** Writes and syncs the text beside the target; nobody sees it before `commit`, which needs no more space on the disk. */
   stage(path: string, content: string, options: FileAttributes): Promise<StagedFile>;
+  /** Lets go of what staging left beside these files, in this run or in one that was killed. */
+  settle(paths: readonly string[]): Promise<void>;
   makeFolder(path: string, options: FileAttributes): Promise<void>;
   /** Removes a file, or a folder with all that is in it; nothing to do where there is none. */
   remove(path: string): Promise<void>;
@@ -32,14 +35,12 @@ export interface FileAttributes {
   readonly gid: number;
 }
 
-/** A file that stands ready to replace its target. Ends with `settle` or `revert`. */
+/** A file that stands ready to replace its target. Ends with `revert`, or with the host's `settle`. */
 export interface StagedFile {
   /** Renames it over its target; the former file stays at hand. */
   commit(): Promise<void>;
   /** Puts the former file (or none) back, or drops what was never committed. */
   revert(): Promise<void>;
-  /** Lets go of the former file. */
-  settle(): Promise<void>;
 }
 
 /** This machine. */
@@ -66,21 +67,22 @@ export function localHost(): Host {
       }
     },
     async write(path, content, options) {
-      const staged = await stage(path, content, options);
+      const staged = await onDisk(path, () => stage(path, content, options));
       try {
         await staged.commit();
       } catch (error) {
         await staged.revert();
         throw error;
       }
-      await staged.settle();
+      await settle([path]);
     },
-    stage,
+    settle,
+    stage: (path, content, options) => onDisk(path, () => stage(path, content, options)),
     async remove(path) {
       await rm(path, { recursive: true, force: true });
     },
     async makeFolder(path, { mode, uid, gid }) {
-      await mkdir(path, { recursive: true, mode });
+      await onDisk(path, () => mkdir(path, { recursive: true, mode }));
       await chmod(path, mode);
       await chown(path, uid, gid);
     },
@@ -88,9 +90,9 @@ export function localHost(): Host {
 }
 
 async function stage(path: string, content: string, { mode, uid, gid }: FileAttributes): Promise<StagedFile> {
-  const [beside, former] = [`${path}.new`, `${path}.former`];
+  const [beside, former] = [besideOf(path), formerOf(path)];
   await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-  await Promise.all([rm(beside, { force: true }), rm(former, { force: true })]);
+  await settle([path]);
   try {
     const file = await open(beside, 'wx', mode);
     try {
@@ -113,13 +115,31 @@ async function stage(path: string, content: string, { mode, uid, gid }: FileAttr
       isCommitted = true;
     },
     async revert() {
-      if (!isCommitted) await Promise.all([rm(beside, { force: true }), rm(former, { force: true })]);
+      if (!isCommitted) await settle([path]);
       else await rename(former, path).catch((error: unknown) => (isMissing(error) ? rm(path, { force: true }) : Promise.reject(error)));
     },
-    async settle() {
-      await rm(former, { force: true });
-    },
   };
+}
+
+async function settle(paths: readonly string[]): Promise<void> {
+  await Promise.all(paths.flatMap((path) => [rm(besideOf(path), { force: true }), rm(formerOf(path), { force: true })]));
+}
+
+function besideOf(path: string): string {
+  return `${path}.new`;
+}
+
+function formerOf(path: string): string {
+  return `${path}.former`;
+}
+
+async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+    throw isFull ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
+  }
 }
 
 function ignoreMissing(error: unknown): void {

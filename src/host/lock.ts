@@ -1,50 +1,50 @@
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
 
-interface Holder {
-  readonly pid: number;
-  readonly started: string;
-  readonly command: string;
-}
-
-/** Runs `work` while holding the lock and gives it back in any case; LOCKED as `takeLock`. */
+/**
+ * Runs `work` while holding the lock and gives it back in any case. A lock whose process is gone is taken over.
+ * The lock is a symbolic link whose target names the holder: made in one act, and without needing space on a full disk.
+ * @param command what the holder does, one word
+ * @throws FleetError LOCKED naming who holds it
+ */
 export async function withLock<T>(path: string, command: string, work: () => Promise<T>): Promise<T> {
-  const release = await takeLock(path, command);
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+  await takeLock(path, `${process.pid} ${startOf(process.pid) ?? '-'} ${command}`);
   try {
     return await work();
   } finally {
-    await release();
+    await rm(path, { force: true });
   }
 }
 
-/**
- * Takes the installation's lock, or throws LOCKED naming who holds it. A lock whose process is gone is taken over.
- * @returns the function that gives it back
- */
-async function takeLock(path: string, command: string): Promise<() => Promise<void>> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-  const own: Holder = { pid: process.pid, started: startOf(process.pid) ?? '', command };
-  const beside = `${path}.${process.pid}`;
-  await writeFile(beside, JSON.stringify(own), { mode: 0o600 });
-  try {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await link(beside, path);
-        return () => rm(path, { force: true });
-      } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-        const holder = JSON.parse(await readFile(path, 'utf8').catch(() => '{"pid":0}')) as Holder;
-        if (attempt > 2 || (holder.pid > 0 && startOf(holder.pid) === holder.started)) {
-          throw new FleetError('LOCKED', { command: holder.command, pid: holder.pid, path }, { exitCode: 3 });
-        }
-        await rm(path, { force: true });
-      }
+async function takeLock(path: string, own: string): Promise<void> {
+  for (;;) {
+    try {
+      await symlink(own, path);
+      return;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     }
-  } finally {
-    await rm(beside, { force: true });
+    const held = await readlink(path).catch(() => null);
+    if (held !== null) await removeStale(path, held);
   }
+}
+
+/** Removes a lock whose process is gone; another one that was taken meanwhile is put back. */
+async function removeStale(path: string, held: string): Promise<void> {
+  const [pid = '', started = '', command = ''] = held.split(' ');
+  if (startOf(Number(pid)) === started) throw new FleetError('LOCKED', { command, pid: Number(pid), path }, { exitCode: 3 });
+  const aside = `${path}.${process.pid}`;
+  const isMine = await rename(path, aside).then(
+    () => true,
+    () => false,
+  );
+  if (!isMine) return;
+  const moved = await readlink(aside);
+  if (moved === held) await rm(aside);
+  else await rename(aside, path);
 }
 
 /** Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat); null where it is gone. */

@@ -36,8 +36,8 @@ const NAMES = [
 ];
 const root = resolve(import.meta.dirname, '../..');
 
-/** Writes a `.env` with free ports; nothing runs yet. */
-export async function createInstallation(): Promise<Installation> {
+/** Writes a `.env` with free ports and these variables; nothing runs yet. */
+export async function createInstallation(variables: Readonly<Record<string, string>> = {}): Promise<Installation> {
   const folder = await mkdtemp(`${tmpdir()}/livekit-fleet-`);
   await chmod(folder, 0o755);
   const numbers = await freePorts(NAMES.length);
@@ -49,6 +49,7 @@ export async function createInstallation(): Promise<Installation> {
     'HEALTH_TIMEOUT=30',
     'LIVEKIT_UDP_PORTS=52000-52999',
     ...Object.entries(ports).map(([name, port]) => `${name}=${port}`),
+    ...Object.entries(variables).map(([name, value]) => `${name}=${value}`),
   ];
   await writeFile(envFile, `${lines.join('\n')}\n`);
   return {
