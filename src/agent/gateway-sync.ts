@@ -71,6 +71,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'gateway not in step'));
 
+  redis.on('ready', () => ticker.poke());
   subscriber.on('message', () => ticker.poke());
   const subscribe = (): void => {
     subscriber.subscribe(CHANGED_CHANNEL).catch((error: unknown) => log.debug({ err: error }, 'not subscribed; each second is read anyway'));

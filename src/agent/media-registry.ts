@@ -73,6 +73,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     await write(isDraining ? 'draining' : isServing ? 'serving' : 'down');
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.warn({ err: error }, 'record not written'));
+  redis.on('ready', () => ticker.poke());
 
   return {
     isServing: () => isServing,

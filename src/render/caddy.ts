@@ -60,7 +60,7 @@ function mediaProxy(id: string): unknown {
     upstreams: [],
     flush_interval: -1,
     stream_close_delay: '24h',
-    load_balancing: { retries: 1, try_duration: '2s' },
+    load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' },
     headers: { request: { delete: ['CF-Connecting-IP'] } },
   };
 }

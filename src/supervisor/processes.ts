@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, utimes } from 'node:fs/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
@@ -23,8 +23,11 @@ export function processManager(host: Host, topology: Topology, tools: string): S
   }
 
   async function activate(): Promise<void> {
-    if ((await supervisorPids()).length === 0)
-      await host.run(['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`, 'setsid', '--fork', `${tools}/runsvdir`, '-P', folder], { detached: true });
+    if ((await supervisorPids()).length > 0) return;
+    // runsvdir waits a second before it reads a folder that has changed within the current second.
+    const longAgo = 1;
+    await utimes(folder, longAgo, longAgo);
+    await host.run(['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`, 'setsid', '--fork', `${tools}/runsvdir`, '-P', folder], { detached: true });
   }
 
   /** `-w` makes `sv` wait for the result; without it `up` returns at once. */

@@ -1,0 +1,30 @@
+import { parseArgs } from 'node:util';
+import { benchDeploy } from './deploy.ts';
+import { benchFirstDeploy } from './first.ts';
+import { formatTable, judge } from './table.ts';
+import type { Row } from './table.ts';
+
+const USAGE = 'npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]   (see docs/benchmarks.md)';
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '5' }, store: { type: 'string' }, first: { type: 'boolean' }, json: { type: 'boolean' } },
+});
+const rounds = Number(values.rounds);
+if (positionals.join(' ') !== 'deploy' || !Number.isInteger(rounds) || rounds < 1) {
+  console.error(USAGE);
+  process.exit(2);
+}
+if (process.getuid?.() !== 0) {
+  console.error('a deploy needs root');
+  process.exit(2);
+}
+
+const abort = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => abort.abort(new Error(`ended by ${name}`)));
+const say = (text: string): void => console.error(`… ${text}`);
+
+const rows: Row[] = [];
+if (values.first === true) rows.push(await benchFirstDeploy({ signal: abort.signal, say }));
+else rows.push(...(await benchDeploy({ rounds, store: values.store ?? null, signal: abort.signal, say })));
+const judged = rows.map(judge);
+console.log(values.json === true ? JSON.stringify({ rounds, rows: judged }, null, 2) : formatTable(judged));

@@ -1,0 +1,62 @@
+/** One line of the result: a figure of ours beside the least that is possible. */
+export interface Row {
+  readonly name: string;
+  readonly unit: 's' | 'MB';
+  /** One value per round. */
+  readonly ours: readonly number[];
+  /** Empty where the limit is a number of its own. */
+  readonly floor: readonly number[];
+  /** As a multiple of the floor, or in the row's unit. */
+  readonly limit: { readonly times: number } | { readonly value: number };
+}
+
+/** A row with its medians and whether it keeps its limit. */
+export interface Judged extends Row {
+  readonly median: number;
+  readonly floorMedian: number | null;
+  readonly ratio: number | null;
+  readonly isWithin: boolean;
+}
+
+/** Works out medians, ratio and verdict. */
+export function judge(row: Row): Judged {
+  const median = medianOf(row.ours);
+  const floorMedian = row.floor.length === 0 ? null : medianOf(row.floor);
+  const ratio = floorMedian === null ? null : median / floorMedian;
+  const isWithin = 'times' in row.limit ? ratio !== null && ratio <= row.limit.times : median <= row.limit.value;
+  return { ...row, median, floorMedian, ratio, isWithin };
+}
+
+/** The rows as aligned text: medians, and the range of each figure in brackets. */
+export function formatTable(rows: readonly Judged[]): string {
+  const lines = rows.map((row) => [
+    row.name,
+    figure(row.median, row.ours, row.unit),
+    row.floorMedian === null ? '–' : figure(row.floorMedian, row.floor, row.unit),
+    row.ratio === null ? '–' : `${row.ratio.toFixed(2)} ×`,
+    'times' in row.limit ? `${row.limit.times} ×` : `${row.limit.value} ${row.unit}`,
+    row.isWithin ? '✓' : '✗',
+  ]);
+  const all = [['', 'ours', 'floor', 'ratio', 'limit', ''], ...lines];
+  const widths = [0, 1, 2, 3, 4, 5].map((column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
+  return all
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+function figure(median: number, values: readonly number[], unit: Row['unit']): string {
+  const text = (value: number): string => value.toFixed(unit === 's' ? 2 : 0);
+  const range = values.length > 1 ? ` [${text(Math.min(...values))}–${text(Math.max(...values))}]` : '';
+  return `${text(median)} ${unit}${range}`;
+}
+
+function medianOf(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
+}
