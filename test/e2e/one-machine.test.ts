@@ -3,6 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { askPrograms } from '../golden/accepted.ts';
 import { createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
 
@@ -60,6 +61,12 @@ describe('one machine', () => {
       expect(done.out + done.err).not.toContain(hidden);
       expect(processes.stdout).not.toContain(hidden);
     }
+  });
+
+  it('renders what the real Caddy and LiveKit accept, for every golden .env', async () => {
+    const verdicts = await askPrograms(process.env['COMPONENT_DIR'] ?? `${place.folder}/data/components`);
+    expect(verdicts.length).toBeGreaterThan(10);
+    expect(verdicts.filter((one) => (one.name === 'broken') === (one.refusal === null))).toEqual([]);
   });
 
   it('changes and restarts nothing the second time', async () => {
