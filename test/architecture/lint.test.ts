@@ -19,7 +19,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   components: ['kernel'],
   clients: ['kernel'],
   host: ['kernel'],
-  supervisor: ['kernel', 'settings', 'topology', 'host'],
+  supervisor: ['kernel', 'settings', 'topology', 'render', 'host'],
   health: ['kernel', 'settings', 'topology', 'host', 'supervisor', 'clients'],
   apply: ['kernel', 'settings', 'topology', 'render', 'plan', 'host', 'supervisor', 'health', 'clients'],
   agent: ['kernel', 'contract', 'clients'],

@@ -21,7 +21,7 @@ export function desireFrom(envText: string): { settings: Settings; topology: Top
   const { settings: read, problems } = parseSettings(envText, {});
   if (read === null) throw new Error(JSON.stringify(problems));
   const settings = { ...read, ...secrets };
-  const topology = planTopology(settings, ['192.168.1.2', '10.8.0.2']);
+  const topology = planTopology(settings, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false });
   const store = `${topology.layout.root}/components`;
   const desired = desire({
     settings,
@@ -32,7 +32,7 @@ export function desireFrom(envText: string): { settings: Settings; topology: Top
       livekitServer: `${store}/livekit/1/bin/livekit-server`,
       caddy: `${store}/caddy/2/bin/caddy`,
     },
-    tools: `${store}/runit/2/bin`,
+    tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     livekitVersion: '1.13.11',
     apps: { 'agent.mjs': '// agent\n', 'service.mjs': '// service\n' },
   });

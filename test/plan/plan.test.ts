@@ -55,7 +55,10 @@ function apply(desired: Desired, before: Observed): Observed {
   const running = new Set(before.running);
   for (const change of changes) {
     if (change.kind === 'create' || change.kind === 'update') files.set(change.file.path, { content: change.content, mode: change.file.mode });
-    else {
+    else if (change.kind === 'retire') {
+      delete applied[change.part];
+      running.delete(change.part);
+    } else {
       applied[change.part] = change.fingerprint;
       running.add(change.part);
     }
@@ -98,6 +101,13 @@ describe('plan', () => {
     expect(changed('WEBHOOK_URLS=https://a.example.com/hook')).toEqual(['restart agent']);
     expect(changed('TOKEN_TTL=60')).toEqual(['restart service']);
     expect(changed('HEALTH_TIMEOUT=90')).toEqual([]);
+  });
+
+  it('retires a part that is no longer wanted, once', () => {
+    const { desired } = desireFrom('BUSINESS_UPSTREAM=192.168.1.9:9000');
+    const standing = apply(desireFrom('').desired, nothing);
+    expect(kinds(makePlan(desired, standing)).filter((one) => one.startsWith('retire'))).toEqual(['retire service']);
+    expect(kinds(makePlan(desired, apply(desired, standing)))).toEqual([]);
   });
 
   it('starts what has stopped and mends a changed or missing file or a wrong mode', () => {
