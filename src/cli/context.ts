@@ -34,7 +34,7 @@ export interface CliContext {
 }
 
 /** All problems of the settings at once; exit code 2. */
-export class SettingsProblems extends FleetError {
+export class SettingsProblems extends FleetError<'SETTINGS_INVALID'> {
   readonly problems: readonly Problem[];
   constructor(problems: readonly Problem[]) {
     super('SETTINGS_INVALID', { count: problems.length }, { exitCode: 2 });
@@ -67,13 +67,25 @@ export function createContext(options: GlobalOptions): CliContext {
 
 /**
  * Reads and checks `.env` and the environment.
- * @throws SettingsProblems with every problem
+ * @throws SettingsProblems with every problem; FleetError ENV_UNREADABLE
  */
 export function loadSettings(context: CliContext): { settings: Settings; topology: Topology; envText: string } {
-  const envText = existsSync(context.envPath) ? readFileSync(context.envPath, 'utf8') : '';
+  const envText = readEnvFile(context.envPath);
   const { settings, problems } = parseSettings(envText, process.env);
   if (settings === null) throw new SettingsProblems(problems);
   return { settings, envText, topology: planTopology(settings, { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system') }) };
+}
+
+/** The text of `.env`, empty where there is none. */
+function readEnvFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null;
+    if (code === 'ENOENT') return '';
+    if (code === 'EACCES') throw new FleetError('ENV_UNREADABLE', { path }, { cause: error });
+    throw error;
+  }
 }
 
 /** @throws FleetError NOT_ROOT */

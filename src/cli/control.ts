@@ -76,6 +76,7 @@ async function change(
 
 /** A line per part: state, pid, how long, health, how often it ended. Exit code 1 when something is not well. */
 export async function status(context: CliContext): Promise<number> {
+  requireRoot('status');
   const { settings, topology } = deployed(context);
   const manager = await openManager(context, settings, topology);
   const [states, healths] = await Promise.all([manager.status(topology.parts), probeAll(settings, topology)]);
@@ -94,6 +95,7 @@ export async function status(context: CliContext): Promise<number> {
 
 /** Prints a part's log (all parts one after the other without a name); follows it with `isFollowing`. */
 export async function logs(context: CliContext, options: { part: string | undefined; lines: number; isFollowing: boolean }): Promise<void> {
+  requireRoot('logs');
   const { settings, topology } = deployed(context);
   const manager = await openManager(context, settings, topology);
   const parts = options.part === undefined ? topology.parts : [partNamed(topology, options.part)];

@@ -1,16 +1,15 @@
-import { Command } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { FleetError } from '../kernel/errors.ts';
-import { chooseLanguage } from '../kernel/messages/translate.ts';
-import { SettingsProblems, createContext, loadSettings } from './context.ts';
+import { SettingsProblems, createContext, loadSettings, requireRoot } from './context.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
+import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
 
-const langAt = process.argv.indexOf('--lang');
-const isChinese = chooseLanguage(langAt === -1 ? undefined : process.argv[langAt + 1], process.env) === 'zh';
-const say = (zh: string, en: string): string => (isChinese ? zh : en);
+const language = sniffLanguage(process.argv, process.env);
+const say = (zh: string, en: string): string => (language === 'zh' ? zh : en);
 
 /** Runs one command with its context; known errors become a hint and their exit code, unknown ones keep their stack. */
 function action(work: (context: CliContext, ...words: string[]) => Promise<number | void>): (...all: unknown[]) => Promise<void> {
@@ -34,39 +33,54 @@ function options<T>(command: Command): T {
   return command.optsWithGlobals<T & GlobalOptions>();
 }
 
-const program = new Command('部署.sh')
+function examples(...lines: string[]): string {
+  return `\n${say('示例：', 'Examples:')}\n${lines.map((line) => `  ${line}\n`).join('')}`;
+}
+
+const program = new Command('部署.sh');
+speak(program, language);
+program
   .description(say('部署并运行自己的 LiveKit 服务', 'Deploy and run your own LiveKit service'))
   .option('--env <file>', say('配置文件（默认为项目目录的 .env）', 'settings file (default: .env of the project)'))
-  .option('--lang <zh|en>', say('输出语言', 'language of the output'))
+  .addOption(new Option('--lang <zh|en>', say('输出语言（默认取自 LANG）', 'language of the output (default: from LANG)')).argParser(parseLanguage))
   .option('--json', say('输出 JSON', 'print JSON'))
-  .addHelpText(
-    'after',
-    `\n${say('示例', 'Examples')}:\n  ./部署.sh deploy\n  ./部署.sh verify\n  ./部署.sh logs livekit -f\n  DOMAIN=meet.example.com ./部署.sh deploy --dry-run\n`,
-  );
+  .addHelpText('after', examples('./部署.sh deploy', './部署.sh verify', './部署.sh logs livekit -f', 'DOMAIN=meet.example.com ./部署.sh deploy --dry-run'));
 
 const deployCommand: Command = program
   .command('deploy')
   .description(say('在本机启动全部部件（缺什么装什么），再次执行不做改动', 'bring everything up on this machine; a second run changes nothing'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
+  .addHelpText('after', examples('./部署.sh deploy', './部署.sh deploy --dry-run', 'DOMAIN=meet.example.com ./部署.sh deploy'))
   .action(action((context) => deploy(context, { isDryRun: options<{ dryRun?: boolean }>(deployCommand).dryRun === true })));
 program
   .command('plan')
   .description(say('显示 deploy 会做什么', 'show what deploy would do'))
+  .addHelpText('after', examples('./部署.sh plan', 'LOG_LEVEL=debug ./部署.sh plan --json'))
   .action(
-    action((context) => {
+    action(async (context) => {
+      requireRoot('plan');
       const { settings, topology } = loadSettings(context);
-      return showPlan(context, settings, topology);
+      await showPlan(context, settings, topology);
     }),
   );
-program.command('start').description(say('启动全部部件', 'start all parts')).action(action(start));
-program.command('stop').description(say('停止全部部件', 'stop all parts')).action(action(stop));
-program.command('restart [part]').description(say('重启一个或全部部件', 'restart one part or all')).action(action(restart));
-program.command('verify').description(say('经由 Caddy 开一次真实会议', 'hold a real meeting through Caddy')).action(action(verify));
-addMonitor(program);
-addMonitor(program.command('monitor', { hidden: true }));
+program.command('start').description(say('启动全部部件', 'start all parts')).addHelpText('after', examples('./部署.sh start')).action(action(start));
+program.command('stop').description(say('停止全部部件', 'stop all parts')).addHelpText('after', examples('./部署.sh stop')).action(action(stop));
+program
+  .command('restart [part]')
+  .description(say('重启一个或全部部件', 'restart one part or all'))
+  .addHelpText('after', examples('./部署.sh restart', './部署.sh restart livekit'))
+  .action(action(restart));
+program
+  .command('verify')
+  .description(say('经由 Caddy 开一次真实会议', 'hold a real meeting through Caddy'))
+  .addHelpText('after', examples('./部署.sh verify', './部署.sh verify --json'))
+  .action(action(verify));
+addMonitor(program, './部署.sh');
+addMonitor(program.command('monitor', { hidden: true }), './监控.sh');
 program
   .command('version')
   .description(say('显示版本', 'show the version'))
+  .addHelpText('after', examples('./部署.sh version', './部署.sh version --json'))
   .action(
     action(async (context) => {
       const { version } = JSON.parse(readFileSync(`${context.projectRoot}/package.json`, 'utf8')) as { version: string };
@@ -75,19 +89,44 @@ program
     }),
   );
 
-await program.parseAsync();
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  const known = usageError(
+    error,
+    program.commands.map((command) => command.name()).filter((name) => name !== 'monitor'),
+  );
+  if (known !== null) createContext({ lang: language, json: process.argv.includes('--json') }).reporter.error(known.code, known.params);
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
 
-function addMonitor(parent: Command): void {
-  parent.command('status').description(say('各部件的状态与健康', 'state and health of each part')).action(action(status));
+function addMonitor(parent: Command, script: string): void {
+  parent
+    .command('status')
+    .description(say('各部件的状态与健康', 'state and health of each part'))
+    .addHelpText('after', examples(`${script} status`, `${script} status --json`))
+    .action(action(status));
   const command: Command = parent
     .command('logs [part]')
     .description(say('查看日志', 'show logs'))
     .option('-f, --follow', say('持续输出', 'follow'))
-    .option('-n, --lines <n>', say('行数', 'number of lines'), '50')
+    .option('-n, --lines <n>', say('行数（默认 50）', 'number of lines (default: 50)'), parseCount)
+    .addHelpText('after', examples(`${script} logs`, `${script} logs livekit -n 200`, `${script} logs agent -f`))
     .action(
       action((context, part) => {
-        const given = options<{ follow?: boolean; lines: string }>(command);
-        return logs(context, { part, lines: Number(given.lines) || 50, isFollowing: given.follow === true });
+        const given = options<{ follow?: boolean; lines?: number }>(command);
+        return logs(context, { part, lines: given.lines ?? 50, isFollowing: given.follow === true });
       }),
     );
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError(text);
+  return Number(text);
+}
+
+function parseLanguage(text: string): string {
+  if (text !== 'zh' && text !== 'en') throw new InvalidArgumentError(text);
+  return text;
 }

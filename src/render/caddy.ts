@@ -28,7 +28,8 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
       listen,
       routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
-      automatic_https: { disable_redirects: topology.hasPlainHttp },
+      // With the operator's own files no certificate is ever asked of a public authority, whatever names they hold.
+      automatic_https: { disable_redirects: topology.hasPlainHttp, disable_certificates: topology.tls.kind === 'files' },
     },
     internal: {
       listen: [`127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`],

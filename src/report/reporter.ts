@@ -1,5 +1,6 @@
 import type { FleetEvent } from '../kernel/events.ts';
 import type { ErrorParams } from '../kernel/errors.ts';
+import type { ErrorCode, MessageCode, Params, TextCode } from '../kernel/messages/en.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import type { Language } from '../kernel/messages/translate.ts';
 import type { Problem } from '../settings/problem.ts';
@@ -8,26 +9,26 @@ import type { Problem } from '../settings/problem.ts';
 export interface Reporter {
   emit(event: FleetEvent): void;
   /** A message by code. */
-  say(code: string, params?: ErrorParams): void;
+  say<C extends TextCode>(code: C, ...params: Params<C> extends Record<string, never> ? [] : [Params<C>]): void;
   /** A line as it is (tables, log lines). */
   line(text: string): void;
   /** The result for a program; printed only with --json. */
   result(value: unknown): void;
   problems(problems: readonly Problem[]): void;
-  error(code: string, params: ErrorParams): void;
+  error(code: ErrorCode, params: ErrorParams): void;
 }
 
 /** Text goes to `out`, errors to `err`; with `isJson` one JSON document a line goes to `out`, progress to nowhere. */
 export function createReporter(options: { language: Language; isJson: boolean; out: (text: string) => void; err: (text: string) => void }): Reporter {
   const { language, isJson, out, err } = options;
-  const text = (code: string, params?: ErrorParams): string => translate(language, code, params);
+  const text = (code: MessageCode, params?: ErrorParams): string => translate(language, code, params);
   const line = (content: string): void => {
     if (!isJson) out(`${content}\n`);
   };
   const progress = new Map<string, string>();
   return {
     line,
-    say: (code, params) => line(text(code, params)),
+    say: (code, ...[params]) => line(text(code, params)),
     emit(event) {
       switch (event.kind) {
         case 'step-started':
@@ -54,9 +55,9 @@ export function createReporter(options: { language: Language; isJson: boolean; o
     problems(problems) {
       if (isJson) out(`${JSON.stringify({ error: 'SETTINGS_INVALID', problems })}\n`);
       for (const one of problems) {
-        const place = one.line === null ? text('FROM_COMMAND_LINE') : text('LINE', { line: one.line });
-        const shown = one.value === null ? '' : ` (${one.value})`;
-        err(`.env ${place}: ${one.variable ?? ''}${shown} – ${text(one.code, { hint: one.hint ?? '' })}\n`);
+        const place = one.line === null ? text('FROM_COMMAND_LINE') : `.env ${text('LINE', { line: one.line })}`;
+        const what = [one.variable, one.value === null ? null : `(${one.value})`].filter((word) => word !== null).join(' ');
+        err(`${place}: ${what === '' ? '' : `${what} – `}${text(one.code, { hint: one.hint ?? '' })}\n`);
       }
       err(`${text('SETTINGS_INVALID', { count: problems.length })}\n`);
     },

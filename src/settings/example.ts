@@ -1,6 +1,7 @@
 import { schema, variableNames } from './schema.ts';
 
-const TITLES = {
+/** Heading of each group of variables. */
+export const groupTitles = {
   guide: '部署指南的变量 / The deployment guide’s variables',
   tls: '证书 / Certificates',
   ports: '端口与地址 / Ports and addresses',
@@ -18,7 +19,7 @@ export function renderExample(): string {
     const definition = schema[name];
     if (definition.group !== group) {
       group = definition.group;
-      lines.push('', `# ===== ${TITLES[definition.group]} =====`);
+      lines.push('', `# ===== ${groupTitles[definition.group]} =====`);
     }
     lines.push('', `# ${definition.zh}`, `# ${definition.en}`, `${name}=${definition.fallback}`);
   }

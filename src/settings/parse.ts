@@ -1,7 +1,12 @@
+import { isProblemCode } from '../kernel/messages/translate.ts';
+import type { ProblemCode } from '../kernel/messages/en.ts';
+import { readEnv, toHalfWidth } from './env-file.ts';
+import type { Assignment } from './env-file.ts';
+import { findClashes } from './port-clash.ts';
+import type { Problem } from './problem.ts';
 import { schema, variableNames } from './schema.ts';
 import type { Settings, VariableName } from './schema.ts';
-import { readEnv } from './env-file.ts';
-import type { Problem } from './problem.ts';
+import { LONGEST_ROOT } from './variable.ts';
 
 /** Where a value came from. */
 export type Origin = 'command-line' | 'file' | 'default';
@@ -13,6 +18,8 @@ export interface ParsedSettings {
   readonly origins: Readonly<Record<VariableName, Origin>>;
 }
 
+/** What LiveKit asks of an API secret's length. */
+const SHORTEST_SECRET = 32;
 const PLACEHOLDER = /^(your_key|your_secret|changeme|change_me|<.*>)$/i;
 
 /** True for an empty value or one of the guide's placeholders. */
@@ -21,71 +28,74 @@ export function isPlaceholder(value: string): boolean {
 }
 
 /**
- * Checks the text of `.env` and the environment (which wins) against the schema and reports all problems at once.
+ * Checks the text of `.env` and the environment (which wins) against the schema and reports all problems at once,
+ * those of the command line first, then by line.
  * Throws nothing.
  */
 export function parseSettings(text: string, environment: Readonly<Record<string, string | undefined>>): ParsedSettings {
   const { assignments, bad } = readEnv(text);
   const problems: Problem[] = bad.map((one) => ({ code: one.reason, variable: null, line: one.line, value: null, hint: null }));
-  const seen = new Map<string, number>();
-  for (const { name, line } of assignments) {
-    const first = seen.get(name);
-    if (first !== undefined) problems.push({ code: 'DUPLICATE_VARIABLE', variable: name, line, value: null, hint: String(first) });
-    else if (!(name in schema)) problems.push({ code: 'UNKNOWN_VARIABLE', variable: name, line, value: null, hint: nearest(name) });
-    seen.set(name, line);
+  const inFile = new Map<string, Assignment>();
+  for (const one of assignments) {
+    const first = inFile.get(one.name);
+    const about = { variable: one.name, line: one.line, value: null };
+    if (first !== undefined) problems.push({ ...about, code: 'DUPLICATE_VARIABLE', hint: String(first.line) });
+    else inFile.set(one.name, one);
+    if (first === undefined && !Object.hasOwn(schema, one.name)) {
+      const hint = nearest(one.name);
+      problems.push({ ...about, code: hint === null ? 'UNKNOWN_VARIABLE' : 'MISSPELT_VARIABLE', hint });
+    }
   }
   const values: Partial<Record<VariableName, unknown>> = {};
   const origins = {} as Record<VariableName, Origin>;
+  const lineOf = (name: VariableName): number | null => (origins[name] === 'file' ? (inFile.get(name)?.line ?? null) : null);
   for (const name of variableNames) {
-    const definition = schema[name];
-    const inFile = assignments.find((one) => one.name === name);
-    const given = environment[name];
-    const source: Origin = given !== undefined && given !== '' ? 'command-line' : inFile !== undefined && inFile.value !== '' ? 'file' : 'default';
-    origins[name] = source;
-    const raw = source === 'command-line' ? (given ?? '') : source === 'file' ? (inFile?.value ?? '') : definition.fallback;
-    const result = definition.type.safeParse(raw.trim());
+    const given = toHalfWidth(environment[name] ?? '').trim();
+    const written = inFile.get(name)?.value.trim() ?? '';
+    origins[name] = given !== '' ? 'command-line' : written !== '' ? 'file' : 'default';
+    const raw = given || written || schema[name].fallback;
+    const result = schema[name].type.safeParse(raw);
     if (result.success) values[name] = result.data;
-    else {
-      const message = result.error.issues[0]?.message ?? '';
-      const isCode = /^[A-Z_]+$/.test(message);
-      const isSecret = 'isSecret' in definition && definition.isSecret;
-      const options = 'options' in definition.type ? (definition.type.options as string[]).join('|') : null;
-      problems.push({
-        code: isCode ? message : 'NOT_ONE_OF',
-        variable: name,
-        line: source === 'file' ? (inFile?.line ?? null) : null,
-        value: isSecret ? null : raw,
-        hint: options,
-      });
-    }
+    else problems.push({ ...describe(name, result.error.issues[0]?.message ?? ''), variable: name, line: lineOf(name), value: shown(name, raw) });
   }
-  if (problems.length > 0) return { settings: null, problems, origins };
-  const settings = values as Settings;
-  const crossed = crossCheck(settings, (name) => assignments.find((one) => one.name === name)?.line ?? null);
-  return { settings: crossed.length === 0 ? settings : null, problems: crossed, origins };
+  problems.push(...crossCheck(values as Partial<Settings>, { origins, lineOf }));
+  const sorted = problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
+  return { settings: problems.length === 0 ? (values as Settings) : null, problems: sorted, origins };
 }
 
-function crossCheck(settings: Settings, lineOf: (name: VariableName) => number | null): Problem[] {
+function describe(name: VariableName, message: string): { code: ProblemCode; hint: string | null } {
+  const { type } = schema[name];
+  if (!isProblemCode(message)) return { code: 'NOT_ONE_OF', hint: 'options' in type ? (type.options as string[]).join('|') : null };
+  return { code: message, hint: message === 'PATH_TOO_LONG' ? String(LONGEST_ROOT) : null };
+}
+
+/** The value as a problem may show it: no secret, no user and password of a URL. */
+function shown(name: VariableName, raw: string): string | null {
+  const definition = schema[name];
+  return 'isSecret' in definition ? null : raw.replace(/\/\/[^/@\s]*@/g, '//[redacted]@');
+}
+
+/** What only shows when values are seen together; a value that has a problem of its own takes no part. */
+function crossCheck(
+  settings: Partial<Settings>,
+  { origins, lineOf }: { origins: Readonly<Record<VariableName, Origin>>; lineOf: (name: VariableName) => number | null },
+): Problem[] {
   const problems: Problem[] = [];
-  const add = (code: string, variable: VariableName, hint: string | null = null): void => {
-    problems.push({ code, variable, line: lineOf(variable), value: null, hint });
+  const add = (code: ProblemCode, variable: VariableName, more: { hint?: string; value?: string } = {}): void => {
+    problems.push({ code, variable, line: lineOf(variable), value: more.value ?? null, hint: more.hint ?? null });
   };
-  if (!isPlaceholder(settings.LIVEKIT_API_SECRET) && settings.LIVEKIT_API_SECRET.length < 32) add('SECRET_TOO_SHORT', 'LIVEKIT_API_SECRET', '32');
-  if (isPlaceholder(settings.LIVEKIT_API_KEY) !== isPlaceholder(settings.LIVEKIT_API_SECRET)) add('KEY_WITHOUT_SECRET', 'LIVEKIT_API_KEY');
-  if (!isPlaceholder(settings.WEBHOOK_API_KEY) && settings.WEBHOOK_API_KEY !== settings.LIVEKIT_API_KEY) add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
-  if (settings.TLS_MODE === 'files' && (settings.TLS_CERT_FILE === '' || settings.TLS_KEY_FILE === '')) add('TLS_FILES_MISSING', 'TLS_MODE');
-  for (const name of ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD', 'SERVICE_API_TOKEN'] as const) {
-    if (/[\s"'\\:#]/.test(settings[name])) add('BAD_CHARACTERS', name);
+  const { LIVEKIT_API_KEY: key, LIVEKIT_API_SECRET: secret, WEBHOOK_API_KEY: webhookKey } = settings;
+  if (secret !== undefined && !isPlaceholder(secret) && secret.length < SHORTEST_SECRET)
+    add('SECRET_TOO_SHORT', 'LIVEKIT_API_SECRET', { hint: String(SHORTEST_SECRET) });
+  if (key !== undefined && secret !== undefined && isPlaceholder(key) !== isPlaceholder(secret)) {
+    add('KEY_WITHOUT_SECRET', isPlaceholder(key) ? 'LIVEKIT_API_SECRET' : 'LIVEKIT_API_KEY');
   }
-  const ports = new Map<number, VariableName>();
-  for (const name of variableNames) {
-    if (!name.endsWith('_PORT')) continue;
-    const number = settings[name] as number;
-    const other = ports.get(number);
-    if (other !== undefined) add('PORT_CLASH', name, other);
-    ports.set(number, name);
-    const { first, last } = settings.LIVEKIT_UDP_PORTS;
-    if (name === 'TURN_UDP_PORT' && number >= first && number <= last) add('PORT_CLASH', name, 'LIVEKIT_UDP_PORTS');
+  if (key !== undefined && webhookKey !== undefined && !isPlaceholder(webhookKey) && webhookKey !== key) add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
+  if (settings.TLS_MODE === 'files' && (settings.TLS_CERT_FILE === '' || settings.TLS_KEY_FILE === '')) add('TLS_FILES_MISSING', 'TLS_MODE');
+  for (const clash of findClashes(settings)) {
+    // The value that a person wrote is the one to change.
+    const [variable, other] = origins[clash.variable] === 'default' ? [clash.other, clash.variable] : [clash.variable, clash.other];
+    add('PORT_CLASH', variable, { hint: other, value: String(clash.port) });
   }
   return problems;
 }

@@ -35,7 +35,7 @@ export const schema = {
   }),
   REDIS_PORT: variable({ type: is.port, fallback: '6379', group: 'guide', zh: 'Redis 端口', en: 'Redis port' }),
   REDIS_PASSWORD: variable({
-    type: is.text,
+    type: is.credential,
     fallback: '',
     group: 'guide',
     zh: 'Redis 密码；留空则由 API secret 派生并写回',
@@ -43,14 +43,14 @@ export const schema = {
     isSecret: true,
   }),
   LIVEKIT_API_KEY: variable({
-    type: is.text,
+    type: is.credential,
     fallback: '',
     group: 'guide',
     zh: 'LiveKit API key；留空则自动生成并写回',
     en: 'LiveKit API key; empty: generated and written back',
   }),
   LIVEKIT_API_SECRET: variable({
-    type: is.text,
+    type: is.credential,
     fallback: '',
     group: 'guide',
     zh: 'LiveKit API secret（至少 32 个字符）；留空则自动生成并写回',
@@ -107,7 +107,7 @@ export const schema = {
     en: 'Address announced for media; empty: found by itself',
   }),
   DATA_DIR: variable({
-    type: is.path,
+    type: is.rootPath,
     fallback: '/var/lib/livekit-fleet',
     group: 'paths',
     zh: '配置、数据、日志、组件的根目录',
@@ -159,7 +159,7 @@ export const schema = {
     en: 'Your own service as host:port; /api then goes there',
   }),
   SERVICE_API_TOKEN: variable({
-    type: is.text,
+    type: is.credential,
     fallback: '',
     group: 'service',
     zh: '房间 API 的 bearer token；留空则自动生成并写回',
@@ -168,7 +168,7 @@ export const schema = {
   }),
   TOKEN_TTL: variable({ type: is.count, fallback: '3600', group: 'service', zh: '加入令牌有效期（秒）', en: 'Life of a join token (seconds)' }),
   SERVICE_USER: variable({
-    type: z.string().regex(/^[a-z_][a-z0-9_-]{0,30}$/, 'NOT_A_USER'),
+    type: is.user,
     fallback: 'livekit-fleet',
     group: 'operation',
     zh: '各部件运行的系统用户',

@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import type { ProblemCode } from '../kernel/messages/en.ts';
 
 /** One documented variable: the schema is validator, manual and `.env.example` at once. */
 export interface Variable<T> {
-  /** Checks and converts the text; issue messages are codes of the catalogue `settings.*`. */
+  /** Checks and converts the text; issue messages are ProblemCodes. */
   readonly type: z.ZodType<T, string>;
   /** Text used when the variable is missing or empty. */
   readonly fallback: string;
@@ -11,6 +12,9 @@ export interface Variable<T> {
   readonly en: string;
   readonly isSecret?: boolean;
 }
+
+/** The issue message of a refinement: a code that both catalogues have. */
+const says = (code: ProblemCode): ProblemCode => code;
 
 const DOMAIN_LABELS = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 const IPV4 = /^(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/;
@@ -28,28 +32,34 @@ export function isHost(text: string): boolean {
 /** Any text, trimmed by the reader. */
 export const text = z.string();
 
+/** Text that is an API key, a password or a token: what every configuration file and header holds without quoting. */
+export const credential = z.string().refine((value) => /^[!-~]*$/.test(value) && !/["'\\:#]/.test(value), says('BAD_CHARACTERS'));
+
+/** A system user's name. */
+export const user = z.string().regex(/^[a-z_][a-z0-9_-]{0,30}$/, says('NOT_A_USER'));
+
 /** A host name or IPv4 address. */
-export const host = z.string().refine(isHost, 'NOT_A_HOST');
+export const host = z.string().refine(isHost, says('NOT_A_HOST'));
 
 /** An IPv4 address or the empty text. */
-export const optionalAddress = z.string().refine((value) => value === '' || isIpv4(value), 'NOT_AN_ADDRESS');
+export const optionalAddress = z.string().refine((value) => value === '' || isIpv4(value), says('NOT_AN_ADDRESS'));
 
 /** A TCP or UDP port, 1 to 65535. */
 export const port = z
   .string()
-  .refine((value) => /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535, 'NOT_A_PORT')
+  .refine((value) => /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535, says('NOT_A_PORT'))
   .transform(Number);
 
 /** A positive whole number. */
 export const count = z
   .string()
-  .refine((value) => /^[1-9]\d{0,8}$/.test(value), 'NOT_A_COUNT')
+  .refine((value) => /^[1-9]\d{0,8}$/.test(value), says('NOT_A_COUNT'))
   .transform(Number);
 
 /** `true|false`, also `yes|no|1|0|on|off`. */
 export const flag = z
   .string()
-  .refine((value) => /^(true|false|yes|no|1|0|on|off)$/i.test(value), 'NOT_A_FLAG')
+  .refine((value) => /^(true|false|yes|no|1|0|on|off)$/i.test(value), says('NOT_A_FLAG'))
   .transform((value) => /^(true|yes|1|on)$/i.test(value));
 
 /** `first-last`, two ports. */
@@ -58,32 +68,40 @@ export const portRange = z
   .refine((value) => {
     const match = /^(\d{1,5})-(\d{1,5})$/.exec(value);
     return match !== null && Number(match[1]) >= 1024 && Number(match[1]) < Number(match[2]) && Number(match[2]) <= 65_535;
-  }, 'NOT_A_PORT_RANGE')
+  }, says('NOT_A_PORT_RANGE'))
   .transform((value) => {
     const [first, last] = value.split('-').map(Number);
     return { first: first ?? 0, last: last ?? 0 };
   });
 
-/** An absolute path or the empty text. */
-export const optionalPath = z.string().refine((value) => value === '' || value.startsWith('/'), 'NOT_ABSOLUTE');
+/** A path that every configuration file and unit can hold without quoting. */
+const ABSOLUTE = /^(\/[^\s/"'\\$%]+)+\/?$/;
+/** A socket address holds 107 bytes (unix(7)); the longest socket below DATA_DIR is `/state/caddy/admin.sock`. */
+export const LONGEST_ROOT = 80;
 
-/** An absolute path. */
-export const path = z.string().refine((value) => /^\/[^\s]+$/.test(value), 'NOT_ABSOLUTE');
+/** An absolute path or the empty text. */
+export const optionalPath = z.string().refine((value) => value === '' || ABSOLUTE.test(value), says('NOT_ABSOLUTE'));
+
+/** The root of an installation: an absolute path below which sockets fit. */
+export const rootPath = z
+  .string()
+  .refine((value) => ABSOLUTE.test(value), says('NOT_ABSOLUTE'))
+  .refine((value) => Buffer.byteLength(value) <= LONGEST_ROOT, says('PATH_TOO_LONG'));
 
 /** An http(s) URL or the empty text. */
-export const optionalUrl = z.string().refine((value) => value === '' || /^https?:\/\/[^\s/]+/.test(value), 'NOT_A_URL');
+export const optionalUrl = z.string().refine((value) => value === '' || isHttpUrl(value), says('NOT_A_URL'));
 
 /** Comma-separated http(s) URLs. */
 export const urls = z
   .string()
-  .refine((value) => list(value).every((one) => /^https?:\/\/[^\s/]+/.test(one)), 'NOT_A_URL')
+  .refine((value) => list(value).every(isHttpUrl), says('NOT_A_URL'))
   .transform(list);
 
 /** `localhost`, or comma-separated, different IPv4 addresses. */
 export const nodes = z
   .string()
-  .refine((value) => list(value).length > 0 && (value === 'localhost' || list(value).every(isIpv4)), 'NOT_NODES')
-  .refine((value) => new Set(list(value)).size === list(value).length, 'DUPLICATE_NODES')
+  .refine((value) => list(value).length > 0 && (value === 'localhost' || list(value).every(isIpv4)), says('NOT_NODES'))
+  .refine((value) => new Set(list(value)).size === list(value).length, says('DUPLICATE_NODES'))
   .transform(list);
 
 /** `host:port` or the empty text. */
@@ -91,7 +109,11 @@ export const optionalUpstream = z.string().refine((value) => {
   if (value === '') return true;
   const [name = '', number = '', ...rest] = value.split(':');
   return rest.length === 0 && isHost(name) && port.safeParse(number).success;
-}, 'NOT_AN_UPSTREAM');
+}, says('NOT_AN_UPSTREAM'));
+
+function isHttpUrl(value: string): boolean {
+  return /^https?:\/\/[^\s/]\S*$/.test(value) && URL.canParse(value);
+}
 
 function list(value: string): string[] {
   return value

@@ -3,6 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { askPrograms } from '../golden/accepted.ts';
 import { createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
 
@@ -62,6 +63,12 @@ describe('one machine', () => {
     }
   });
 
+  it('renders what the real Caddy and LiveKit accept, for every golden .env', async () => {
+    const verdicts = await askPrograms(store(place));
+    expect(verdicts.length).toBeGreaterThan(10);
+    expect(verdicts.filter((one) => (one.name === 'broken') === (one.refusal === null))).toEqual([]);
+  });
+
   it('changes and restarts nothing the second time', async () => {
     const before = await pids();
     const again = await place.run(['deploy', '--json']);
@@ -116,7 +123,7 @@ describe('one machine', () => {
   });
 
   it('fails verify with LiveKit stopped, naming step and cause', async () => {
-    await execa(`${place.folder}/data/components/runit/${await runitVersion(place)}/bin/sv`, ['force-stop', `${place.folder}/data/run/services/livekit`]);
+    await execa(`${store(place)}/runit/${await runitVersion(place)}/bin/sv`, ['force-stop', `${place.folder}/data/run/services/livekit`]);
     const meeting = await place.run(['verify']);
     expect(meeting.code).toBe(1);
     expect(meeting.err).toMatch(/failed at step create-room \(LIVEKIT_UNAVAILABLE\)/);
@@ -132,7 +139,12 @@ describe('one machine', () => {
   });
 });
 
+/** The component store: the installation's own, or one given in the environment, which saves bringing everything. */
+function store(place: Installation): string {
+  return process.env['COMPONENT_DIR'] ?? `${place.folder}/data/components`;
+}
+
 async function runitVersion(place: Installation): Promise<string> {
-  const { stdout } = await execa('ls', [`${place.folder}/data/components/runit`]);
+  const { stdout } = await execa('ls', [`${store(place)}/runit`]);
   return stdout.trim();
 }

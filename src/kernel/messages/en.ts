@@ -1,34 +1,47 @@
-/** English texts by code; `{name}` is filled from the parameters. */
-export const en: Readonly<Record<string, string>> = {
-  NOT_ROOT: 'This command must run as root (it creates a user and opens ports 80 and 443). Try: sudo {command}',
+/** Errors that end a command: what happened, then how to mend it. `docs/errors.md` is made from these. */
+export const errors = {
+  NOT_ROOT: 'This command must run as root (it handles secrets, the service user and ports). Try: sudo {command}',
+  ENV_UNREADABLE: 'Not allowed to read {path} (it holds secrets). Run the command as root: sudo ./部署.sh …',
+  SETTINGS_INVALID: '{count} problem(s) in the settings; nothing was changed. Mend the lines above and run the same command again.',
+  UNKNOWN_COMMAND: 'There is no command called {given}. Did you mean: {suggestion}? See: ./部署.sh help',
+  UNKNOWN_OPTION: 'There is no option {given}. Did you mean: {suggestion}?',
+  OPTION_WITHOUT_VALUE: 'Option {option} needs a value. See --help of the command',
+  BAD_OPTION_VALUE: 'Option {option} cannot be {value}. See --help of the command',
+  TOO_MANY_WORDS: 'Too many words behind {command}. See --help of the command',
   LOCKED: 'Another run holds the lock: {command} (pid {pid}). Wait for it to end; the lock is {path}.',
   COMPONENT_UNAVAILABLE:
     'Could not bring {component}. Tried: {tried}. Set COMPONENT_MIRROR or GOPROXY to a mirror you can reach, or give the path of your own binary in .env.',
   PART_NOT_CONTROLLED: '{part} could not be told to {action}: {detail}. Run: ./部署.sh status',
   PORT_TAKEN: 'Port {port} ({use}) is used by {program}. Stop that program, or set {variable} to another port in .env.',
   NOT_HEALTHY: 'Not healthy after {seconds} s: {parts}. Last lines of the log:\n{log}',
-  COMMAND_FAILED: '{what} failed: {detail}',
+  COMMAND_FAILED: '{what} failed: {detail}. Mend what it names and run the same command again.',
   DISK_FULL: 'No space left while writing {path}. Free some space there and run the same command again; nothing was restarted.',
   NOT_DEPLOYED: 'Nothing is deployed in {path} yet. Run: ./部署.sh deploy',
   UNKNOWN_PART: 'There is no part called {part}. Parts: {known}',
-  SETTINGS_INVALID: '{count} problem(s) in the settings; nothing was changed.',
-  VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}',
-  LINE: 'line {line}',
-  FROM_COMMAND_LINE: 'command line',
+  VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}. See: ./部署.sh status, ./部署.sh logs',
+  CADDY_REFUSED: 'Caddy refused the value of {target} ({status}): {reason}. The former one goes on working; see: ./部署.sh logs caddy',
+  INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
+} as const;
+
+/** What can be wrong with a line of `.env` or a value: what, then how to write it. Filled with `{hint}` only. */
+export const problems = {
   NOT_AN_ASSIGNMENT: 'not NAME=value. Comment it out with # or write NAME=value',
-  UNCLOSED_QUOTE: 'the quote is not closed',
+  UNCLOSED_QUOTE: 'the quote is not closed. Close it, or leave quotes out',
+  TEXT_AFTER_QUOTE: 'text stands behind the closing quote. Put the whole value between the quotes, and a comment behind #',
   DUPLICATE_VARIABLE: 'set a second time (first on line {hint}). Keep one of them',
-  UNKNOWN_VARIABLE: 'unknown variable. Did you mean {hint}?',
+  UNKNOWN_VARIABLE: 'unknown variable. The known ones are in .env.example',
+  MISSPELT_VARIABLE: 'unknown variable. Did you mean {hint}?',
   NOT_A_HOST: 'not a host name or IPv4 address. Example: livekit.example.com (without https://)',
   NOT_AN_ADDRESS: 'not an IPv4 address. Example: 192.168.1.2',
   NOT_A_PORT: 'not a port. Use a number from 1 to 65535',
-  NOT_A_COUNT: 'not a positive whole number',
+  NOT_A_COUNT: 'not a positive whole number. Example: 60',
   NOT_A_FLAG: 'use true or false',
-  NOT_A_PORT_RANGE: 'not a port range. Example: 50000-60000',
-  NOT_ABSOLUTE: 'not an absolute path without spaces. Example: /var/lib/livekit-fleet',
-  NOT_A_URL: 'not an http:// or https:// URL',
+  NOT_A_PORT_RANGE: 'not a port range (first below last, from 1024 on). Example: 50000-60000',
+  NOT_ABSOLUTE: 'not an absolute path, or it has spaces, quotes, \\, $ or %. Example: /var/lib/livekit-fleet',
+  PATH_TOO_LONG: 'longer than {hint} bytes: sockets below it would not fit. Choose a shorter path',
+  NOT_A_URL: 'not an http:// or https:// URL. Example: https://example.com/hook',
   NOT_NODES: 'use localhost or IPv4 addresses with commas. Example: 192.168.1.2,192.168.1.3',
-  DUPLICATE_NODES: 'an address stands twice',
+  DUPLICATE_NODES: 'an address stands twice. Keep one of them',
   NOT_AN_UPSTREAM: 'not host:port. Example: 127.0.0.1:9000',
   NOT_A_USER: 'not a user name. Example: livekit-fleet',
   NOT_ONE_OF: 'use one of: {hint}',
@@ -36,8 +49,14 @@ export const en: Readonly<Record<string, string>> = {
   KEY_WITHOUT_SECRET: 'set both LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or neither',
   WEBHOOK_KEY_UNKNOWN: 'not the same as LIVEKIT_API_KEY. Leave it empty or write the same key',
   TLS_FILES_MISSING: 'TLS_MODE=files needs TLS_CERT_FILE and TLS_KEY_FILE',
-  BAD_CHARACTERS: 'has spaces, quotes, backslashes, colons or #. Use letters, digits, - and _',
+  BAD_CHARACTERS: 'has spaces, quotes, backslashes, colons, # or characters beyond ASCII. Use letters, digits, - and _',
   PORT_CLASH: 'the same port as {hint}. Choose another',
+} as const;
+
+/** Everything else that is said. */
+export const texts = {
+  LINE: 'line {line}',
+  FROM_COMMAND_LINE: 'command line',
   ROLLED_BACK: 'The former files are back; parts that ran run with them again, the others are stopped.',
   STEP_HEALTH: 'Health',
   ENV_CREATED: 'Created {path} (mode 0600) from .env.example',
@@ -53,6 +72,24 @@ export const en: Readonly<Record<string, string>> = {
   ALL_RUNNING: 'All parts run already; nothing was started.',
   RESTARTED: 'Restarted and well: {parts}',
   STOPPED: 'All parts are stopped.',
-  INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
   VERIFIED: 'The meeting worked from end to end.',
-};
+} as const;
+
+/** English texts by code; `{name}` is filled from the parameters. */
+export const en = { ...errors, ...problems, ...texts } as const;
+
+/** Codes of FleetError. */
+export type ErrorCode = keyof typeof errors;
+/** Codes of Problem. */
+export type ProblemCode = keyof typeof problems;
+/** Codes of all other messages. */
+export type TextCode = keyof typeof texts;
+/** All codes; the compiler refuses any other. */
+export type MessageCode = ErrorCode | ProblemCode | TextCode;
+
+type Placeholder<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}` ? Name | Placeholder<Rest> : never;
+
+/** What a message must be filled with: exactly the placeholders of its text. */
+export type Params<C extends MessageCode> = [Placeholder<(typeof en)[C]>] extends [never]
+  ? Record<string, never>
+  : { readonly [Name in Placeholder<(typeof en)[C]>]: string | number };

@@ -1,18 +1,23 @@
 import type { ErrorParams } from '../errors.ts';
-import { en } from './en.ts';
+import { en, problems } from './en.ts';
+import type { MessageCode, ProblemCode } from './en.ts';
 import { zh } from './zh.ts';
 
 /** Language of everything that people read. */
 export type Language = 'zh' | 'en';
 
-/** The text of a code in a language; the code itself where no catalogue knows it. */
-export function translate(language: Language, code: string, params: ErrorParams = {}): string {
-  const template = (language === 'zh' ? zh : en)[code] ?? code;
-  return template.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole));
+/** The text of a code in a language; a placeholder without a parameter stays as it is. */
+export function translate(language: Language, code: MessageCode, params: ErrorParams = {}): string {
+  return (language === 'zh' ? zh : en)[code].replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole));
 }
 
 /** `--lang` first, then LC_ALL, LC_MESSAGES, LANG: Chinese where it starts with zh, else English. */
 export function chooseLanguage(given: string | undefined, environment: Readonly<Record<string, string | undefined>>): Language {
   const text = given ?? (environment['LC_ALL'] || environment['LC_MESSAGES'] || environment['LANG'] || '');
   return text.toLowerCase().startsWith('zh') ? 'zh' : 'en';
+}
+
+/** True for the code of a problem with the settings. */
+export function isProblemCode(code: string): code is ProblemCode {
+  return Object.hasOwn(problems, code);
 }

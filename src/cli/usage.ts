@@ -1,0 +1,58 @@
+import { CommanderError } from 'commander';
+import type { Command } from 'commander';
+import { FleetError } from '../kernel/errors.ts';
+import { chooseLanguage } from '../kernel/messages/translate.ts';
+import type { Language } from '../kernel/messages/translate.ts';
+
+const TITLES: Readonly<Record<string, string>> = {
+  'Usage:': '用法：',
+  'Arguments:': '参数：',
+  'Options:': '选项：',
+  'Global Options:': '公共选项：',
+  'Commands:': '命令：',
+};
+
+/** The language of help and usage errors: it is needed before the command line is parsed. */
+export function sniffLanguage(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Language {
+  const at = argv.indexOf('--lang');
+  const joined = argv.find((word) => word.startsWith('--lang='))?.slice('--lang='.length);
+  return chooseLanguage(at === -1 ? joined : argv[at + 1], environment);
+}
+
+/** Makes help speak the language and usage errors come as exceptions; call it before adding commands, which inherit it. */
+export function speak(program: Command, language: Language): void {
+  const isChinese = language === 'zh';
+  program
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .configureHelp({ showGlobalOptions: true, styleTitle: (title) => (isChinese ? (TITLES[title] ?? title) : title) })
+    .helpOption('-h, --help', isChinese ? '显示帮助' : 'show help')
+    .helpCommand('help [command]', isChinese ? '显示命令的帮助' : 'show the help of a command');
+}
+
+/**
+ * What a parsing error means in our words (exit code 2); null where help was asked for and shown.
+ * Commander tells kinds apart by code, and names what was given only inside its message, in quotes.
+ */
+export function usageError(error: CommanderError, commands: readonly string[]): FleetError | null {
+  const [given = '', value = ''] = [...error.message.matchAll(/'([^']*)'/g)].map((match) => match[1] ?? '');
+  const near = /\(Did you mean (?:one of )?(.+)\?\)/.exec(error.message)?.[1];
+  const usage = { exitCode: 2 };
+  switch (error.code) {
+    case 'commander.helpDisplayed':
+    case 'commander.help':
+      return null;
+    case 'commander.unknownCommand':
+      return new FleetError('UNKNOWN_COMMAND', { given, suggestion: near ?? commands.join(', ') }, usage);
+    case 'commander.unknownOption':
+      return new FleetError('UNKNOWN_OPTION', { given, suggestion: near ?? '--help' }, usage);
+    case 'commander.optionMissingArgument':
+      return new FleetError('OPTION_WITHOUT_VALUE', { option: given }, usage);
+    case 'commander.invalidArgument':
+      return new FleetError('BAD_OPTION_VALUE', { option: given, value }, usage);
+    case 'commander.excessArguments':
+      return new FleetError('TOO_MANY_WORDS', { command: given }, usage);
+    default:
+      throw error;
+  }
+}

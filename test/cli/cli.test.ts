@@ -1,0 +1,157 @@
+import { execa } from 'execa';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+const COMMANDS = ['deploy', 'plan', 'start', 'stop', 'restart', 'verify', 'status', 'logs', 'version'];
+const NEEDS_ROOT = ['deploy', 'deploy --dry-run', 'plan', 'start', 'stop', 'restart', 'status', 'logs'];
+const SECRET = 'hunter2hunter2hunter2hunter2hunter2';
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The real command line, in a copy of the installation that every user may read. */
+describe('the command line', () => {
+  let place: string;
+  let node: string;
+
+  async function run(words: string, options: { env?: Record<string, string>; isRoot?: boolean } = {}): Promise<Ran> {
+    const argv = [node, `${place}/dist/cli.mjs`, ...words.split(' ').filter((word) => word !== '')];
+    const [program = '', ...rest] = options.isRoot === false ? ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', ...argv] : argv;
+    const result = await execa(program, rest, {
+      env: { PATH: process.env['PATH'] ?? '', LANG: 'C', ...options.env },
+      extendEnv: false,
+      reject: false,
+      cwd: place,
+    });
+    return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
+  }
+
+  /** Every path below the copy with size and time of change. */
+  async function everything(): Promise<string[]> {
+    const entries = await readdir(place, { recursive: true });
+    const rows = await Promise.all(entries.map(async (path) => [path, (await stat(`${place}/${path}`)).mtimeMs].join(' ')));
+    return rows.toSorted();
+  }
+
+  beforeAll(async () => {
+    await execa(process.execPath, [`${root}/scripts/build.ts`]);
+    place = await mkdtemp(`${tmpdir()}/livekit-fleet-cli-`);
+    await chmod(place, 0o755);
+    await mkdir(`${place}/dist`);
+    for (const file of ['dist/cli.mjs', 'package.json', '.env.example']) await copyFile(`${root}/${file}`, `${place}/${file}`);
+    node = `${place}/node`;
+    await copyFile(process.execPath, node);
+    await chmod(node, 0o755);
+  });
+
+  afterAll(() => rm(place, { recursive: true, force: true }));
+
+  it.each(['zh', 'en'])('has help in %s with an example for every command', async (lang) => {
+    const screens = await Promise.all(
+      ['', ...COMMANDS, 'monitor', 'monitor status', 'monitor logs'].map(async (command) => [command, await run(`${command} --help --lang ${lang}`)] as const),
+    );
+    for (const [command, { code, err, out }] of screens) {
+      expect([command, code, err]).toEqual([command, 0, '']);
+      if (command !== 'monitor') expect(out).toMatch(lang === 'zh' ? /\n示例：\n {2}\S/ : /\nExamples:\n {2}\S/);
+    }
+    await expect(screens.map(([command, { out }]) => `$ ./部署.sh ${command} --help\n${out}\n`).join('\n')).toMatchFileSnapshot(`help.${lang}.txt`);
+  });
+
+  it('lists every command in its help and shows help without one', async () => {
+    const bare = await run('');
+    expect(bare.code).toBe(2);
+    for (const command of COMMANDS) expect(bare.err).toMatch(new RegExp(`\n  ${command}\\b`));
+  });
+
+  it.each([
+    ['deplyo', 'UNKNOWN_COMMAND', { given: 'deplyo', suggestion: 'deploy' }],
+    ['xyzzy', 'UNKNOWN_COMMAND', { given: 'xyzzy', suggestion: COMMANDS.join(', ') }],
+    ['deploy --dryrun', 'UNKNOWN_OPTION', { given: '--dryrun', suggestion: '--dry-run' }],
+    ['logs --folow', 'UNKNOWN_OPTION', { given: '--folow', suggestion: '--follow' }],
+    ['logs --lines', 'OPTION_WITHOUT_VALUE', { option: '-n, --lines <n>' }],
+    ['logs --lines many', 'BAD_OPTION_VALUE', { option: '-n, --lines <n>', value: 'many' }],
+    ['version --lang fr', 'BAD_OPTION_VALUE', { option: '--lang <zh|en>', value: 'fr' }],
+    ['stop now', 'TOO_MANY_WORDS', { command: 'stop' }],
+  ])('refuses %s with exit code 2 and says what was meant', async (words, code, params) => {
+    const [text, json] = await Promise.all([run(words), run(`${words} --json`.replace('--lines --json', '--json --lines'))]);
+    expect(text).toMatchObject({ code: 2, out: '' });
+    for (const value of Object.values(params)) expect(text.err).toContain(value);
+    expect(json.code).toBe(2);
+    expect(JSON.parse(json.out)).toEqual({ error: code, ...params });
+  });
+
+  it('speaks the language of the environment, and --lang beats it', async () => {
+    const words = 'deplyo';
+    const chinese = '✗ 没有名为 deplyo 的命令。是否想用：deploy？请看：./部署.sh help';
+    const english = '✗ There is no command called deplyo. Did you mean: deploy? See: ./部署.sh help';
+    expect((await run(words, { env: { LANG: 'zh_CN.UTF-8' } })).err).toBe(chinese);
+    expect((await run(words, { env: { LANG: 'en_US.UTF-8' } })).err).toBe(english);
+    expect((await run(words, { env: { LANG: 'en_US.UTF-8', LC_ALL: 'zh_CN.UTF-8' } })).err).toBe(chinese);
+    expect((await run(`--lang en ${words}`, { env: { LANG: 'zh_CN.UTF-8' } })).err).toBe(english);
+    expect((await run(`--lang=zh ${words}`)).err).toBe(chinese);
+  });
+
+  it('gives the problems of a bad .env as text or JSON, with exit code 2, no secret, and nothing changed', async () => {
+    const file = `${place}/bad.env`;
+    await writeFile(file, `DOMIAN=x\r\nDATA_DIR=${place}/data\r\nREDIS_PASSWORD="${SECRET}:"\r\n`);
+    const before = await everything();
+    const [text, json] = await Promise.all([run(`deploy --env ${file}`), run(`deploy --json --env ${file}`, { env: { HTTP_PORT: '0' } })]);
+    expect(text).toMatchObject({ code: 2, out: '' });
+    expect(text.err).toContain('.env line 1: DOMIAN – unknown variable. Did you mean DOMAIN?');
+    expect(text.err).toContain('.env line 3: REDIS_PASSWORD – has spaces');
+    expect(json.code).toBe(2);
+    expect(JSON.parse(json.out)).toEqual({
+      error: 'SETTINGS_INVALID',
+      problems: [
+        { code: 'NOT_A_PORT', variable: 'HTTP_PORT', line: null, value: '0', hint: null },
+        { code: 'MISSPELT_VARIABLE', variable: 'DOMIAN', line: 1, value: null, hint: 'DOMAIN' },
+        { code: 'BAD_CHARACTERS', variable: 'REDIS_PASSWORD', line: 3, value: null, hint: null },
+      ],
+    });
+    expect(text.err + json.out + json.err).not.toContain('hunter2');
+    expect(await everything()).toEqual(before);
+  });
+
+  it('says what is not there yet', async () => {
+    const file = `${place}/good.env`;
+    await writeFile(file, `DATA_DIR=${place}/data\n`);
+    for (const command of ['start', 'stop', 'restart', 'status', 'logs']) {
+      const { code, out } = await run(`${command} --json --env ${file}`);
+      expect([command, code, JSON.parse(out)]).toEqual([command, 1, { error: 'NOT_DEPLOYED', path: `${place}/data` }]);
+    }
+  });
+
+  it.each(NEEDS_ROOT)('refuses %s without root and changes nothing', async (words) => {
+    const before = await everything();
+    const env = { DATA_DIR: `${place}/data` };
+    const [english, chinese] = await Promise.all([run(words, { isRoot: false, env }), run(`${words} --lang zh --json`, { isRoot: false, env })]);
+    const command = `./部署.sh ${words.split(' ')[0]}`;
+    expect(english).toEqual({
+      code: 1,
+      out: '',
+      err: `✗ This command must run as root (it handles secrets, the service user and ports). Try: sudo ${command}`,
+    });
+    expect(chinese).toEqual({
+      code: 1,
+      out: JSON.stringify({ error: 'NOT_ROOT', command }),
+      err: `✗ 此命令需要 root（要处理密钥、服务用户和端口）。请执行：sudo ${command}`,
+    });
+    expect(await everything()).toEqual(before);
+  });
+
+  it('lets everyone see version and help, and says why verify cannot read the secrets', async () => {
+    const file = `${place}/closed.env`;
+    await writeFile(file, 'DOMAIN=localhost\n', { mode: 0o600 });
+    const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as { version: string };
+    expect(await run('version', { isRoot: false })).toEqual({ code: 0, out: version, err: '' });
+    expect((await run('--help', { isRoot: false })).code).toBe(0);
+    const closed = await run(`verify --json --env ${file}`, { isRoot: false });
+    expect([closed.code, JSON.parse(closed.out)]).toEqual([1, { error: 'ENV_UNREADABLE', path: file }]);
+  });
+});

@@ -1,0 +1,40 @@
+import { desire } from '../../src/apply/desired.ts';
+import type { Desired } from '../../src/plan/plan.ts';
+import { parseSettings } from '../../src/settings/parse.ts';
+import type { Settings } from '../../src/settings/schema.ts';
+import { planTopology } from '../../src/topology/topology.ts';
+import type { Topology } from '../../src/topology/topology.ts';
+
+/** The secrets of every rendering in tests: what a first deploy would generate. */
+export const secrets = {
+  LIVEKIT_API_KEY: 'APIgolden',
+  LIVEKIT_API_SECRET: 'golden-api-secret-golden-api-secret',
+  REDIS_PASSWORD: 'golden-redis-password',
+  SERVICE_API_TOKEN: 'golden-service-token',
+} as const;
+
+/** The values that nobody but root and the service user may read. */
+export const hidden = [secrets.LIVEKIT_API_SECRET, secrets.REDIS_PASSWORD, secrets.SERVICE_API_TOKEN];
+
+/** The desired state of a machine at 192.168.1.2 with fixed programs. */
+export function desireFrom(envText: string): { settings: Settings; topology: Topology; desired: Desired } {
+  const { settings: read, problems } = parseSettings(envText, {});
+  if (read === null) throw new Error(JSON.stringify(problems));
+  const settings = { ...read, ...secrets };
+  const topology = planTopology(settings, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false });
+  const store = `${topology.layout.root}/components`;
+  const desired = desire({
+    settings,
+    topology,
+    programs: {
+      node: `${store}/node/24/bin/node`,
+      redisServer: `${store}/redis/7/bin/redis-server`,
+      livekitServer: `${store}/livekit/1/bin/livekit-server`,
+      caddy: `${store}/caddy/2/bin/caddy`,
+    },
+    tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
+    livekitVersion: '1.13.11',
+    apps: { 'agent.mjs': '// agent\n', 'service.mjs': '// service\n' },
+  });
+  return { settings, topology, desired };
+}

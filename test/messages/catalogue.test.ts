@@ -1,0 +1,79 @@
+import { globSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { FleetError } from '../../src/kernel/errors.ts';
+import { en, errors, problems } from '../../src/kernel/messages/en.ts';
+import type { MessageCode } from '../../src/kernel/messages/en.ts';
+import { exitCodes, renderErrors } from '../../src/kernel/messages/manual.ts';
+import { translate } from '../../src/kernel/messages/translate.ts';
+import { zh } from '../../src/kernel/messages/zh.ts';
+import { renderExample } from '../../src/settings/example.ts';
+import { renderManual } from '../../src/settings/manual.ts';
+import { schema } from '../../src/settings/schema.ts';
+
+const codes = Object.keys(en) as MessageCode[];
+const sources = globSync('src/**/*.ts', { exclude: ['src/kernel/messages/**'] }).map((path) => readFileSync(path, 'utf8'));
+const placeholders = (text: string): string[] => [...new Set([...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? ''))].toSorted();
+
+/** That a code exists and is given its parameters is the compiler's business; `npm run typecheck` fails where one of these passes. */
+export function refusedByTheCompiler(): unknown[] {
+  // @ts-expect-error no such code
+  const unknown = new FleetError('NO_SUCH_CODE');
+  // @ts-expect-error a parameter of the text is missing
+  const missing = new FleetError('LOCKED', { command: 'deploy', pid: 7 });
+  // @ts-expect-error a parameter that the text does not have
+  const surplus = new FleetError('INTERRUPTED', { part: 'caddy' });
+  // @ts-expect-error no parameters at all
+  const none = new FleetError('NOT_DEPLOYED');
+  return [unknown, missing, surplus, none];
+}
+
+describe('message catalogues', () => {
+  it('have the same codes and the same placeholders', () => {
+    expect(Object.keys(zh).toSorted()).toEqual(codes.toSorted());
+    for (const code of codes) expect([code, placeholders(zh[code])]).toEqual([code, placeholders(en[code])]);
+  });
+
+  it('have no text that nothing uses', () => {
+    expect(codes.filter((code) => !sources.some((text) => text.includes(`'${code}'`)))).toEqual([]);
+  });
+
+  it('are Chinese in the one and hold no Chinese but the commands in the other', () => {
+    for (const code of codes) {
+      expect([code, /\p{Script=Han}/u.test(zh[code])]).toEqual([code, true]);
+      expect([code, /\p{Script=Han}/u.test(en[code].replaceAll('./部署.sh', ''))]).toEqual([code, false]);
+    }
+  });
+
+  it('fill problems with {hint} alone', () => {
+    for (const text of Object.values(problems)) expect(placeholders(text).filter((name) => name !== 'hint')).toEqual([]);
+  });
+
+  it('leave no placeholder open when filled', () => {
+    expect(translate('en', 'PORT_TAKEN', { port: 1, use: 'a', program: 'b', variable: 'C' })).toBe(
+      'Port 1 (a) is used by b. Stop that program, or set C to another port in .env.',
+    );
+    expect(translate('zh', 'LOCKED', { command: 'deploy', pid: 7, path: '/x' })).toBe('另一个命令正持有锁：deploy（pid 7）。请等它结束；锁文件：/x。');
+  });
+});
+
+describe('docs made from the code (npm run docs)', () => {
+  it.each([
+    ['docs/errors.md', renderErrors],
+    ['docs/settings.md', renderManual],
+    ['.env.example', renderExample],
+  ])('%s is current', (path, render) => {
+    expect(readFileSync(path, 'utf8')).toBe(render());
+  });
+
+  it('explain every code and every variable', () => {
+    for (const code of [...Object.keys(errors), ...Object.keys(problems)]) expect(renderErrors()).toContain(`| \`${code}\` |`);
+    for (const name of Object.keys(schema)) expect(renderManual()).toContain(`| \`${name}\` |`);
+  });
+
+  it('explain every exit code that the code uses', () => {
+    const used = sources.flatMap((text) => [...text.matchAll(/exitCode(?:: | = | \?\? )(\d+)/g)].map((match) => Number(match[1])));
+    expect(used.length).toBeGreaterThan(3);
+    const known = exitCodes.map((one) => one.code);
+    expect(used.filter((code) => !known.includes(code))).toEqual([]);
+  });
+});
