@@ -46,6 +46,9 @@ export function openLivekitProbe(config: MediaConfig): LivekitProbe {
         if (!isEnded) onEnd();
         isEnded = true;
       };
+      // A stopping LiveKit waits up to 5 s for connections that never asked anything (Go's http.Server.Shutdown), but not for idle ones.
+      socket.write(`GET / HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`);
+      socket.resume();
       socket.on('error', () => socket.destroy());
       socket.on('end', () => socket.destroy());
       socket.on('close', end);

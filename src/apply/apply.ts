@@ -41,7 +41,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
   try {
     for (const file of files) await file.commit();
     if (files.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(files.length) });
-    await manager.activate();
+    await manager.activate({ isChanged: changes.length > 0 });
     for (const change of moves) {
       moved.push(change);
       await move(context, change);
@@ -85,7 +85,7 @@ async function move(context: ApplyContext, change: PartChange): Promise<void> {
 async function rollBack(context: ApplyContext, files: readonly StagedFile[], moved: readonly PartChange[]): Promise<void> {
   const { manager } = context;
   for (const file of files) await file.revert();
-  await manager.activate();
+  await manager.activate({ isChanged: true });
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
   const applied = await readApplied(context.host, context.topology);
   const unsure = Object.fromEntries(moved.filter((change) => change.kind !== 'retire').map(({ part }) => [part, '']));

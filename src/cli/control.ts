@@ -28,7 +28,7 @@ function partNamed(topology: Topology, name: string): Part {
 /** Starts what is stopped, from the files that stand; waits for health. */
 export async function start(context: CliContext): Promise<void> {
   await change(context, 'start', async ({ settings, topology, manager }) => {
-    await manager.activate();
+    await manager.activate({ isChanged: false });
     const stopped = (await manager.status(topology.parts)).filter((one) => one.state !== 'running').map((one) => one.part);
     for (const part of stopped) await manager.start(part);
     await awaitHealth({ settings, topology, manager, now: context.now, signal: context.signal });
@@ -50,7 +50,7 @@ export async function stop(context: CliContext): Promise<void> {
 export async function restart(context: CliContext, name: string | undefined): Promise<void> {
   await change(context, 'restart', async ({ settings, topology, manager }) => {
     const parts = name === undefined ? topology.parts : [partNamed(topology, name)];
-    await manager.activate();
+    await manager.activate({ isChanged: false });
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);

@@ -14,8 +14,8 @@ export interface PartStatus {
 
 /** Keeps parts alive: systemd's units, or runit where systemd is not PID 1. Its files are rendered like any other (render/). */
 export interface ServiceManager {
-  /** Makes the supervisor know the files that stand now; parts come back after a reboot where it can. */
-  activate(): Promise<void>;
+  /** Makes the supervisor know the files that stand now, after `isChanged` anew; parts come back after a reboot where it can. */
+  activate(options: { isChanged: boolean }): Promise<void>;
   /** Starts a part that is not running; returns at once, health is for the probes to say. */
   start(part: Part): Promise<void>;
   /** Stops and starts a part with the files that stand now. */

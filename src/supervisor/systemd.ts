@@ -7,7 +7,7 @@ import type { PartStatus, ServiceManager } from './service-manager.ts';
 
 /** systemd's catalogue id of "the main process of a unit has exited" (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT). */
 const PROCESS_EXIT = '98e322203f7a4ed290d09fe03c09fe15';
-const SHOWN = 'Id,LoadState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
+const SHOWN = 'Id,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
 
 type Properties = Readonly<Record<string, string>>;
 
@@ -53,10 +53,11 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
   }
 
   return {
-    async activate() {
+    async activate({ isChanged }) {
       const units = parts.map(unitName);
       const before = await show(parts);
-      if (before.some((one) => one['NeedDaemonReload'] === 'yes' || one['LoadState'] !== 'loaded')) await systemctl('daemon-reload');
+      // systemd's own NeedDaemonReload does not see a file that was put back: that one is older than what is loaded.
+      if (isChanged || before.some((one) => one['NeedDaemonReload'] === 'yes')) await systemctl('daemon-reload');
       if (before.every((one) => one['UnitFileState'] === 'enabled')) return;
       const { code, stderr } = await systemctl('enable', '--quiet', ...units);
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl enable', detail: stderr.trim() });

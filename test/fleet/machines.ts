@@ -1,0 +1,166 @@
+import { execa } from 'execa';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import type { Ran } from '../e2e/installation.ts';
+import { until } from '../e2e/installation.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const image = `${root}/.cache/debian-bookworm`;
+/** What a bare server has; the machines have no way to the outside, so Redis's own libraries come with the image. */
+const imagePackages = 'systemd,systemd-sysv,dbus,iproute2,nftables,ca-certificates,procps,curl,redis-server';
+
+/** A Debian machine with its own systemd, address, network and disk (systemd-nspawn). */
+export interface Machine {
+  /** Runs a command inside. */
+  exec(argv: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ran>;
+  /** Writes a file inside. */
+  write(path: string, text: string): Promise<void>;
+  /** Pulls the plug: no shutdown, the disk stays. */
+  kill(): Promise<void>;
+  /** Boots it (again) and waits until systemd is done. */
+  boot(): Promise<void>;
+}
+
+/** Machines 192.168.1.N on a private switch of their own. */
+export interface Lab {
+  machine(number: number): Machine;
+  /** Stops all machines and removes their disks and networks. */
+  remove(): Promise<void>;
+}
+
+/**
+ * Boots machines, each with this checkout at /opt/livekit-fleet (read-only) and a component store at /opt/components.
+ * Needs root, and installs what it needs from Debian. Two labs never meet: names are their own.
+ */
+export async function createLab(options: { machines: readonly number[]; componentStore: string }): Promise<Lab> {
+  await buildImage();
+  const id = randomBytes(3).toString('hex');
+  const folder = await mkdtemp(`${tmpdir()}/fleet-lab-`);
+  const switchName = `lf${id}s`;
+  await run('ip', 'netns', 'add', switchName);
+  await run('ip', '-n', switchName, 'link', 'add', 'br0', 'type', 'bridge');
+  await run('ip', '-n', switchName, 'link', 'set', 'br0', 'up');
+  const machines = new Map<number, Machine & { destroy: () => Promise<void> }>();
+  const lab: Lab = {
+    machine(number) {
+      const found = machines.get(number);
+      if (found === undefined) throw new Error(`no machine ${number} in this lab`);
+      return found;
+    },
+    async remove() {
+      for (const machine of machines.values()) await machine.destroy();
+      await run('ip', 'netns', 'del', switchName);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  try {
+    for (const number of options.machines) {
+      machines.set(number, await plugIn({ number, id, folder: `${folder}/${number}`, switchName, componentStore: options.componentStore }));
+    }
+    await Promise.all(options.machines.map((number) => lab.machine(number).boot()));
+  } catch (error) {
+    await lab.remove();
+    throw error;
+  }
+  return lab;
+}
+
+/** Builds the image once; kept between runs. */
+async function buildImage(): Promise<void> {
+  if (existsSync(image)) return;
+  const missing = ['systemd-nspawn', 'debootstrap', 'ip'].filter(
+    (name) => !['/usr/bin', '/usr/sbin', '/bin', '/sbin'].some((dir) => existsSync(`${dir}/${name}`)),
+  );
+  if (missing.length > 0) {
+    await run('apt-get', 'update', '-qq');
+    await execa('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'systemd-container', 'debootstrap', 'iproute2'], {
+      env: { DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  }
+  await mkdir(`${root}/.cache`, { recursive: true });
+  const temp = await mkdtemp(`${root}/.cache/.debian-`);
+  await run('debootstrap', '--variant=minbase', `--include=${imagePackages}`, 'bookworm', temp);
+  await run('chroot', temp, 'systemctl', '-q', 'disable', 'redis-server');
+  await writeFile(`${temp}/etc/hosts`, '127.0.0.1 localhost\n');
+  await run('chmod', '755', temp);
+  await rename(temp, image);
+}
+
+async function plugIn(options: {
+  number: number;
+  id: string;
+  folder: string;
+  switchName: string;
+  componentStore: string;
+}): Promise<Machine & { destroy: () => Promise<void> }> {
+  const { number, id, folder, switchName, componentStore } = options;
+  const name = `lf${id}m${number}`;
+  const [inside, outside] = [`lf${id}a${number}`, `lf${id}b${number}`];
+  const disk = `${folder}/root`;
+  let pid: number | null = null;
+
+  for (const part of ['disk', 'work', 'root']) await mkdir(`${folder}/${part}`, { recursive: true });
+  await run('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${image},upperdir=${folder}/disk,workdir=${folder}/work`, disk);
+  await writeFile(`${disk}/etc/hostname`, `m${number}\n`);
+  await run('ip', 'netns', 'add', name);
+  await run('ip', 'link', 'add', inside, 'netns', name, 'type', 'veth', 'peer', 'name', outside, 'netns', switchName);
+  await run('ip', '-n', switchName, 'link', 'set', outside, 'master', 'br0', 'up');
+  await run('ip', '-n', name, 'link', 'set', inside, 'name', 'eth0');
+  await run('ip', '-n', name, 'addr', 'add', `192.168.1.${number}/24`, 'dev', 'eth0');
+  await run('ip', '-n', name, 'link', 'set', 'eth0', 'up');
+  await run('ip', '-n', name, 'link', 'set', 'lo', 'up');
+
+  /** The machine's own PID 1, as this computer counts. */
+  async function inner(): Promise<string> {
+    if (pid === null) throw new Error(`machine ${number} is off`);
+    const { stdout } = await execa('pgrep', ['-P', String(pid)]);
+    return stdout.split('\n')[0] ?? '';
+  }
+
+  async function exec(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+    const words = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+    const clean = ['env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LANG=C.UTF-8', ...words];
+    const result = await execa('nsenter', ['-t', await inner(), '-m', '-u', '-i', '-n', '-p', '--', ...clean, ...argv], { reject: false, timeout: 300_000 });
+    return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
+  }
+
+  const machine = {
+    exec,
+    async write(path: string, text: string) {
+      await writeFile(`${disk}${path}`, text);
+    },
+    async kill() {
+      process.kill(Number(await inner()), 'SIGKILL');
+      const ended = pid;
+      pid = null;
+      await until(async () => !existsSync(`/proc/${ended}`), 20_000);
+    },
+    async boot() {
+      const log = await open(`${folder}/console.log`, 'a');
+      const child = spawn(
+        'systemd-nspawn',
+        ['-q', '-D', disk, '--boot', '--register=no', '--keep-unit', `--machine=${name}`, '--link-journal=no', '--resolv-conf=off']
+          .concat(`--network-namespace-path=/var/run/netns/${name}`, '--capability=CAP_NET_ADMIN')
+          .concat(`--bind-ro=${root}:/opt/livekit-fleet`, `--bind=${componentStore}:/opt/components`),
+        { stdio: ['ignore', log.fd, log.fd], detached: true },
+      );
+      pid = child.pid ?? null;
+      await log.close();
+      await until(async () => /^(running|degraded)/.test((await exec(['systemctl', 'is-system-running']).catch(() => ({ out: '' }))).out), 60_000);
+    },
+    async destroy() {
+      if (pid !== null) await machine.kill();
+      await run('umount', disk);
+      await run('ip', 'netns', 'del', name);
+    },
+  };
+  return machine;
+}
+
+async function run(program: string, ...words: string[]): Promise<void> {
+  await execa(program, words, { stdin: 'ignore' });
+}

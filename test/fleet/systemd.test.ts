@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { until } from '../e2e/installation.ts';
+import type { Ran } from '../e2e/installation.ts';
+import { createLab } from './machines.ts';
+import type { Lab, Machine } from './machines.ts';
+
+const parts = ['redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'];
+
+/** The whole product on a machine whose PID 1 is systemd. One story; the order matters. */
+describe('one machine with systemd', () => {
+  let lab: Lab;
+  let machine: Machine;
+  const fleet = (words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> =>
+    machine.exec(['/opt/livekit-fleet/部署.sh', ...words, '--env', '/etc/fleet.env'], env);
+  const status = async (): Promise<{ ok: boolean; parts: Array<{ part: string; pid: number; exits: number; lastExit: string | null }> }> =>
+    JSON.parse((await fleet(['status', '--json'])).out) as Awaited<ReturnType<typeof status>>;
+
+  beforeAll(async () => {
+    lab = await createLab({ machines: [1], componentStore: inject('componentStore') });
+    machine = lab.machine(1);
+    await machine.write('/etc/fleet.env', 'COMPONENT_DIR=/opt/components\n');
+  });
+
+  afterAll(async () => {
+    await lab.remove();
+  });
+
+  it('deploys units that are hardened and run as their own user, and changes nothing the second time', async () => {
+    const done = await fleet(['deploy']);
+    expect(done.err).toBe('');
+    expect(done.code).toBe(0);
+    const before = await status();
+    expect(before.ok).toBe(true);
+    expect(JSON.parse((await fleet(['deploy', '--json'])).out)).toMatchObject({ changes: [] });
+    expect((await status()).parts.map((one) => one.pid)).toEqual(before.parts.map((one) => one.pid));
+    for (const part of parts) {
+      const unit = `livekit-fleet-${part}.service`;
+      const { out: shown } = await machine.exec(['systemctl', 'show', '-p', 'User,UnitFileState,NoNewPrivileges,LimitNOFILE', unit]);
+      expect(shown.split('\n').toSorted()).toEqual(['LimitNOFILE=65536', 'NoNewPrivileges=yes', 'UnitFileState=enabled', 'User=livekit-fleet']);
+      const rating = await machine.exec(['systemd-analyze', 'security', '--no-pager', '--threshold=20', unit]);
+      expect(rating.code, rating.out).toBe(0);
+    }
+  });
+
+  it('holds a real meeting', async () => {
+    const meeting = await fleet(['verify']);
+    expect(meeting.err).toBe('');
+    expect(meeting.code).toBe(0);
+  });
+
+  it('starts a killed part again and shows that it ended', async () => {
+    for (const { part, pid } of (await status()).parts) {
+      await machine.exec(['kill', '-9', String(pid)]);
+      await until(async () => {
+        const now = (await status()).parts.find((one) => one.part === part);
+        return now !== undefined && now.pid !== null && now.pid !== pid && now.exits === 1 && now.lastExit?.includes('killed=9') === true;
+      }, 10_000);
+    }
+    await until(async () => (await status()).ok, 20_000);
+  });
+
+  it('shows the logs of one part', async () => {
+    const log = await fleet(['logs', 'livekit', '-n', '20']);
+    expect(log.out).toContain('starting LiveKit server');
+  });
+
+  it('puts the former files back when a changed part does not become healthy', async () => {
+    const before = (await machine.exec(['cat', '/etc/systemd/system/livekit-fleet-livekit.service'])).out;
+    await machine.write('/usr/local/bin/broken', '#!/bin/sh\necho this one is broken\nexit 0\n');
+    await machine.exec(['chmod', '755', '/usr/local/bin/broken']);
+    const failed = await fleet(['deploy'], { LIVEKIT_PATH: '/usr/local/bin/broken', HEALTH_TIMEOUT: '4' });
+    expect(failed.code).toBe(1);
+    expect(failed.err).toContain('this one is broken');
+    expect((await machine.exec(['cat', '/etc/systemd/system/livekit-fleet-livekit.service'])).out).toBe(before);
+    await until(async () => (await status()).ok, 20_000);
+  });
+
+  it('removes a part that is no longer wanted', async () => {
+    const without = await fleet(['deploy'], { BUSINESS_UPSTREAM: '127.0.0.1:9000' });
+    expect(without.code).toBe(0);
+    expect((await machine.exec(['systemctl', 'is-active', 'livekit-fleet-service.service'])).out).toBe('inactive');
+    expect((await machine.exec(['test', '-e', '/etc/systemd/system/livekit-fleet-service.service'])).code).toBe(1);
+    expect((await fleet(['deploy'])).code).toBe(0);
+  });
+
+  it('comes back by itself after a power cut', async () => {
+    await machine.kill();
+    await machine.boot();
+    await until(async () => (await status()).ok, 30_000);
+    expect((await fleet(['verify'])).code).toBe(0);
+  });
+
+  it('stops without leaving a process, and starts again', async () => {
+    expect((await fleet(['stop'])).code).toBe(0);
+    const left = await machine.exec(['pgrep', '-u', 'livekit-fleet']);
+    expect(left.out).toBe('');
+    expect((await fleet(['start'])).code).toBe(0);
+    expect((await status()).ok).toBe(true);
+  });
+});
