@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { renderErrors } from '../src/kernel/messages/manual.ts';
+import { renderErrors } from './manual/errors.ts';
 import { renderExample } from '../src/settings/example.ts';
-import { renderManual } from '../src/settings/manual.ts';
+import { renderManual } from './manual/settings.ts';
 
 // Everything that is made from the schema and the catalogues; a test compares the files with it.
 const root = resolve(import.meta.dirname, '..');

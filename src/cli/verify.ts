@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { FleetError } from '../kernel/errors.ts';
+import { isCauseCode, translate } from '../kernel/messages/translate.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
 import { caFile } from './deploy.ts';
@@ -38,9 +39,11 @@ export async function verify(context: CliContext): Promise<void> {
   const failed = steps.find((one) => !one.ok);
   if (failed !== undefined || code !== 0) {
     context.reporter.result({ ok: false, steps });
+    const cause = failed?.cause !== undefined && isCauseCode(failed.cause) ? failed.cause : 'CLIENT_CRASHED';
     throw new FleetError('VERIFY_FAILED', {
       step: failed?.step ?? 'start',
-      cause: failed?.cause ?? 'CLIENT_CRASHED',
+      cause,
+      hint: translate(context.language, cause),
       detail: failed?.detail ?? errors.trim().slice(-400),
     });
   }

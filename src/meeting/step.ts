@@ -1,15 +1,7 @@
+import type { CauseCode } from '../kernel/messages/en.ts';
+
 /** Why a step of the meeting failed, as far as it can be told from outside. */
-export type Cause =
-  | 'API_UNREACHABLE'
-  | 'API_UNAUTHORIZED'
-  | 'API_REFUSED'
-  | 'LIVEKIT_UNAVAILABLE'
-  | 'SIGNALLING_FAILED'
-  | 'TLS_UNTRUSTED'
-  | 'MEDIA_BLOCKED'
-  | 'DATA_LOST'
-  | 'WEBHOOKS_MISSING'
-  | 'STEP_TIMEOUT';
+export type Cause = Exclude<CauseCode, 'CLIENT_CRASHED'>;
 
 /** A failed step. */
 export class StepError extends Error {

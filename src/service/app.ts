@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { ApiProblemCode } from '../contract/problems.ts';
 import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../contract/rooms.ts';
 import type { ServiceConfig } from './config.ts';
 import { HttpProblem } from './problem.ts';
@@ -11,7 +12,7 @@ import type { Store } from './store/store.ts';
 import { verifyEvent } from './webhooks/event.ts';
 
 /** Codes of what Fastify itself refuses. */
-const CODES: ReadonlyMap<number, string> = new Map([
+const CODES: ReadonlyMap<number, ApiProblemCode> = new Map([
   [413, 'BODY_TOO_LARGE'],
   [415, 'UNSUPPORTED_MEDIA_TYPE'],
 ]);

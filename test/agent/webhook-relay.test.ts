@@ -90,7 +90,8 @@ test('what was accepted survives a restart, in order', async () => {
   let isUp = false;
   const done: string[] = [];
   const { url, received } = await startReceiver((request) => {
-    if (isUp) done.push(idOf(request));
+    // The request that a stop cut off may be answered late and come again: at least once, not once.
+    if (isUp && done.at(-1) !== idOf(request)) done.push(idOf(request));
     return isUp ? 200 : 500;
   });
   const first = await startRelay({ urls: [url], path });

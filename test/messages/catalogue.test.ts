@@ -1,13 +1,14 @@
 import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { apiProblems } from '../../src/contract/problems.ts';
 import { FleetError } from '../../src/kernel/errors.ts';
-import { en, errors, problems } from '../../src/kernel/messages/en.ts';
+import { causes, en, errors, problems } from '../../src/kernel/messages/en.ts';
 import type { MessageCode } from '../../src/kernel/messages/en.ts';
-import { exitCodes, renderErrors } from '../../src/kernel/messages/manual.ts';
+import { exitCodes, renderErrors } from '../../scripts/manual/errors.ts';
 import { translate } from '../../src/kernel/messages/translate.ts';
 import { zh } from '../../src/kernel/messages/zh.ts';
 import { renderExample } from '../../src/settings/example.ts';
-import { renderManual } from '../../src/settings/manual.ts';
+import { renderManual } from '../../scripts/manual/settings.ts';
 import { schema } from '../../src/settings/schema.ts';
 
 const codes = Object.keys(en) as MessageCode[];
@@ -66,8 +67,15 @@ describe('docs made from the code (npm run docs)', () => {
   });
 
   it('explain every code and every variable', () => {
-    for (const code of [...Object.keys(errors), ...Object.keys(problems)]) expect(renderErrors()).toContain(`| \`${code}\` |`);
+    for (const code of [...Object.keys(errors), ...Object.keys(problems), ...Object.keys(causes)]) expect(renderErrors()).toContain(`| \`${code}\` |`);
     for (const name of Object.keys(schema)) expect(renderManual()).toContain(`| \`${name}\` |`);
+  });
+
+  it('explain every code of the HTTP API with the status that it has', () => {
+    const used = sources.flatMap((text) => [...text.matchAll(/HttpProblem\((\d+), '(\w+)'/g)].map((match) => `| \`${match[2]}\` | ${match[1]} |`));
+    expect(used.length).toBeGreaterThan(8);
+    for (const row of used) expect(renderErrors()).toContain(row);
+    expect(Object.keys(apiProblems).filter((code) => !sources.some((text) => text.includes(`'${code}'`)))).toEqual([]);
   });
 
   it('explain every exit code that the code uses', () => {

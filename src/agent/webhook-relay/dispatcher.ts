@@ -94,7 +94,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       return;
     }
     const problem = await attemptDelivery(lane.url, delivery);
-    if (abort.signal.aborted) return;
+    if (abort.signal.aborted && problem !== null) return;
     const isTooOld = nowMs() - delivery.receivedAtMs >= GIVE_UP_AFTER_MS;
     if (problem === null || isTooOld) {
       store.remove(delivery.id);

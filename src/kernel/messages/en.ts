@@ -18,7 +18,7 @@ export const errors = {
   DISK_FULL: 'No space left while writing {path}. Free some space there and run the same command again; nothing was restarted.',
   NOT_DEPLOYED: 'Nothing is deployed in {path} yet. Run: ./部署.sh deploy',
   UNKNOWN_PART: 'There is no part called {part}. Parts: {known}',
-  VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}. See: ./部署.sh status, ./部署.sh logs',
+  VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}\n{hint}',
   CADDY_REFUSED: 'Caddy refused the value of {target} ({status}): {reason}. The former one goes on working; see: ./部署.sh logs caddy',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
@@ -53,6 +53,20 @@ export const problems = {
   PORT_CLASH: 'the same port as {hint}. Choose another',
 } as const;
 
+/** Why a step of the meeting that `verify` holds failed, and what to look at: the `{hint}` of VERIFY_FAILED. */
+export const causes = {
+  API_UNREACHABLE: 'Nothing answers at the address, or the business service is down. See: ./部署.sh status; is DOMAIN this machine, is HTTPS_PORT open?',
+  API_UNAUTHORIZED: 'SERVICE_API_TOKEN in .env is not the one that the service runs with. Run: ./部署.sh deploy',
+  API_REFUSED: 'The room API refused the request. See: ./部署.sh logs service',
+  LIVEKIT_UNAVAILABLE: 'LiveKit does not answer. See: ./部署.sh status, ./部署.sh logs livekit',
+  SIGNALLING_FAILED: 'The WebSocket to LiveKit did not come up or broke. See: ./部署.sh logs caddy, ./部署.sh logs livekit',
+  TLS_UNTRUSTED: 'The certificate is not trusted or not for this name. See TLS_MODE in docs/settings.md, ./部署.sh logs caddy',
+  MEDIA_BLOCKED: 'No audio arrives. Open LIVEKIT_UDP_PORTS (UDP) and LIVEKIT_TCP_PORT; behind NAT set NODE_IP to the public address',
+  DATA_LOST: 'A data message did not arrive. See: ./部署.sh logs livekit',
+  WEBHOOKS_MISSING: 'Webhooks did not arrive at the service. See: ./部署.sh logs agent; is WEBHOOK_URLS right?',
+  CLIENT_CRASHED: 'The meeting’s own client ended. The lines above say why; run npm ci if a module is missing',
+} as const;
+
 /** Everything else that is said. */
 export const texts = {
   LINE: 'line {line}',
@@ -76,16 +90,18 @@ export const texts = {
 } as const;
 
 /** English texts by code; `{name}` is filled from the parameters. */
-export const en = { ...errors, ...problems, ...texts } as const;
+export const en = { ...errors, ...problems, ...causes, ...texts } as const;
 
 /** Codes of FleetError. */
 export type ErrorCode = keyof typeof errors;
 /** Codes of Problem. */
 export type ProblemCode = keyof typeof problems;
+/** Codes of the causes that `verify` tells apart. */
+export type CauseCode = keyof typeof causes;
 /** Codes of all other messages. */
 export type TextCode = keyof typeof texts;
 /** All codes; the compiler refuses any other. */
-export type MessageCode = ErrorCode | ProblemCode | TextCode;
+export type MessageCode = ErrorCode | ProblemCode | CauseCode | TextCode;
 
 type Placeholder<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}` ? Name | Placeholder<Rest> : never;
 

@@ -1,6 +1,6 @@
 import type { ErrorParams } from '../errors.ts';
-import { en, problems } from './en.ts';
-import type { MessageCode, ProblemCode } from './en.ts';
+import { causes, en, problems } from './en.ts';
+import type { CauseCode, MessageCode, ProblemCode } from './en.ts';
 import { zh } from './zh.ts';
 
 /** Language of everything that people read. */
@@ -20,4 +20,9 @@ export function chooseLanguage(given: string | undefined, environment: Readonly<
 /** True for the code of a problem with the settings. */
 export function isProblemCode(code: string): code is ProblemCode {
   return Object.hasOwn(problems, code);
+}
+
+/** True for a cause that `verify` knows. */
+export function isCauseCode(code: string): code is CauseCode {
+  return Object.hasOwn(causes, code);
 }

@@ -19,7 +19,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DISK_FULL: '写入 {path} 时磁盘已满。请腾出空间后重新执行同一命令；没有重启任何部件。',
   NOT_DEPLOYED: '{path} 中尚未部署。请执行：./部署.sh deploy',
   UNKNOWN_PART: '没有名为 {part} 的部件。部件有：{known}',
-  VERIFY_FAILED: '会议在步骤 {step} 失败（{cause}）：{detail}。请看：./部署.sh status、./部署.sh logs',
+  VERIFY_FAILED: '会议在步骤 {step} 失败（{cause}）：{detail}\n{hint}',
   CADDY_REFUSED: 'Caddy 拒绝了 {target} 的值（{status}）：{reason}。原值继续有效；请看：./部署.sh logs caddy',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
@@ -49,6 +49,17 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TLS_FILES_MISSING: 'TLS_MODE=files 需要 TLS_CERT_FILE 和 TLS_KEY_FILE',
   BAD_CHARACTERS: '含有空格、引号、反斜杠、冒号、# 或非 ASCII 字符。请用字母、数字、- 和 _',
   PORT_CLASH: '与 {hint} 端口相同。请另选一个',
+
+  API_UNREACHABLE: '地址无应答，或业务服务未运行。请看：./部署.sh status；DOMAIN 是否指向本机，HTTPS_PORT 是否开放？',
+  API_UNAUTHORIZED: '.env 中的 SERVICE_API_TOKEN 与服务运行时的不同。请执行：./部署.sh deploy',
+  API_REFUSED: '房间 API 拒绝了请求。请看：./部署.sh logs service',
+  LIVEKIT_UNAVAILABLE: 'LiveKit 无应答。请看：./部署.sh status、./部署.sh logs livekit',
+  SIGNALLING_FAILED: '到 LiveKit 的 WebSocket 未建立或中断。请看：./部署.sh logs caddy、./部署.sh logs livekit',
+  TLS_UNTRUSTED: '证书不受信任，或与域名不符。请看 docs/settings.md 中的 TLS_MODE 和 ./部署.sh logs caddy',
+  MEDIA_BLOCKED: '收不到音频。请开放 LIVEKIT_UDP_PORTS（UDP）和 LIVEKIT_TCP_PORT；在 NAT 之后请把 NODE_IP 设为公网地址',
+  DATA_LOST: '数据消息没有到达。请看：./部署.sh logs livekit',
+  WEBHOOKS_MISSING: 'Webhook 没有到达业务服务。请看：./部署.sh logs agent；WEBHOOK_URLS 是否正确？',
+  CLIENT_CRASHED: '会议客户端自己退出了，原因见上；如缺少模块请执行 npm ci',
 
   LINE: '第 {line} 行',
   FROM_COMMAND_LINE: '命令行',

@@ -1,5 +1,5 @@
-import { groupTitles } from './example.ts';
-import { schema, variableNames } from './schema.ts';
+import { groupTitles } from '../../src/settings/example.ts';
+import { schema, variableNames } from '../../src/settings/schema.ts';
 
 const INTRO = `# 设置 / Settings
 

@@ -1,5 +1,7 @@
-import { en, errors, problems } from './en.ts';
-import { zh } from './zh.ts';
+import { apiProblems } from '../../src/contract/problems.ts';
+import { causes, en, errors, problems } from '../../src/kernel/messages/en.ts';
+import type { MessageCode } from '../../src/kernel/messages/en.ts';
+import { zh } from '../../src/kernel/messages/zh.ts';
 
 /** Every exit code of the command line, with its meaning. */
 export const exitCodes: ReadonlyArray<{ code: number; zh: string; en: string }> = [
@@ -27,21 +29,35 @@ export function renderErrors(): string {
     '',
     '## 命令的错误 / Errors of commands',
     '',
-    ...table(Object.keys(errors) as (keyof typeof errors)[]),
+    ...table(Object.keys(errors)),
     '',
     '## 配置的问题 / Problems of the settings',
     '',
     '`SETTINGS_INVALID` 时逐条列出行号、变量、值（密钥除外）和以下之一。 `SETTINGS_INVALID` lists line, variable, value (never a secret’s) and one of these. `--json`: `{"error": "SETTINGS_INVALID", "problems": [{"code", "variable", "line", "value", "hint"}]}`。',
     '',
-    ...table(Object.keys(problems) as (keyof typeof problems)[]),
+    ...table(Object.keys(problems)),
+    '',
+    '## `verify` 失败的原因 / Why `verify` failed',
+    '',
+    '`VERIFY_FAILED` 的 `{cause}`。 The `{cause}` of `VERIFY_FAILED`.',
+    '',
+    ...table(Object.keys(causes)),
+    '',
+    '## HTTP API',
+    '',
+    'RFC 9457 应答中的 `code`。 The `code` of an RFC 9457 answer.',
+    '',
+    '| 代码 Code | HTTP | 含义 | Meaning |',
+    '|---|---|---|---|',
+    ...Object.entries(apiProblems).map(([code, one]) => `| \`${code}\` | ${one.status} | ${one.zh} | ${one.en} |`),
   ].join('\n')}\n`;
 }
 
-function table(codes: readonly (keyof typeof errors | keyof typeof problems)[]): string[] {
+function table(codes: readonly string[]): string[] {
   return [
     '| 代码 Code | 含义与改法 | Meaning and how to mend it |',
     '|---|---|---|',
-    ...codes.map((code) => `| \`${code}\` | ${cell(zh[code])} | ${cell(en[code])} |`),
+    ...(codes as MessageCode[]).map((code) => `| \`${code}\` | ${cell(zh[code])} | ${cell(en[code])} |`),
   ];
 }
 
