@@ -74,7 +74,11 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   redis.on('ready', () => ticker.poke());
   subscriber.on('message', () => ticker.poke());
   const subscribe = (): void => {
-    subscriber.subscribe(CHANGED_CHANNEL).catch((error: unknown) => log.debug({ err: error }, 'not subscribed; each second is read anyway'));
+    subscriber.subscribe(CHANGED_CHANNEL).then(
+      // What was announced before this moment is read now.
+      () => ticker.poke(),
+      (error: unknown) => log.debug({ err: error }, 'not subscribed; each second is read anyway'),
+    );
   };
   subscriber.on('ready', subscribe);
   if (subscriber.status === 'ready') subscribe();

@@ -59,14 +59,12 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
 
 /** All texts beside their targets, or none of them. */
 async function stageAll(context: ApplyContext, writes: readonly FileChange[]): Promise<StagedFile[]> {
-  const staged: StagedFile[] = [];
-  try {
-    for (const { file, content } of writes) staged.push(await stage(context, file, content));
-  } catch (error) {
-    for (const one of staged) await one.revert();
-    throw error;
-  }
-  return staged;
+  const results = await Promise.allSettled(writes.map(({ file, content }) => stage(context, file, content)));
+  const staged = results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const failed = results.find((one) => one.status === 'rejected');
+  if (failed === undefined) return staged;
+  for (const one of staged) await one.revert();
+  throw failed.reason;
 }
 
 function stage({ host, user }: ApplyContext, file: { path: string; mode: number; owner: string }, content: string): Promise<StagedFile> {

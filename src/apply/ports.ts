@@ -21,6 +21,7 @@ const LISTENERS: ReadonlyArray<{ part: Part; variable: VariableName }> = [
  * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss -ltnp`)
  */
 export async function checkPorts(host: Host, settings: Settings, context: { topology: Topology; starting: ReadonlySet<Part> }): Promise<void> {
+  if (context.starting.size === 0) return;
   const { stdout } = await host.run(['ss', '-H', '-ltnp']);
   for (const { part, variable } of LISTENERS) {
     if (!context.starting.has(part) || (variable === 'HTTP_PORT' && !context.topology.hasPlainHttp && context.topology.tls.kind === 'files')) continue;

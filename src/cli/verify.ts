@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FleetError } from '../kernel/errors.ts';
 import { isCauseCode, translate } from '../kernel/messages/translate.ts';
 import { loadSettings } from './context.ts';

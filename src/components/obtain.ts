@@ -154,8 +154,9 @@ async function fromDebian(source: Extract<Source, { kind: 'debian' }>, { into, t
   const version = decodeURIComponent(debs.find((name) => name.startsWith(`${source.packages[0]}_`))?.split('_')[1] ?? '').replace(/^\d+:/, '');
   if (version === '') throw new Error('apt brought no package');
   for (const [program, path] of Object.entries(source.programs)) {
-    // $0's folder keeps the store movable; the program's own name decides what redis-server does.
-    const launcher = `#!/bin/sh\nroot="$(dirname "$(readlink -f "$0")")/../root"\nlib="$root/usr/lib/$(uname -m)-linux-gnu"\n[ -d "$lib" ] && export LD_LIBRARY_PATH="$lib"\nexec "$root/${path}" "$@"\n`;
+    // $0's folder keeps the store movable; the program's own name decides what redis-server does. Every command of the
+    // supervisor passes here, so it starts no other process.
+    const launcher = `#!/bin/sh\nself=$0\n[ -L "$self" ] && self=$(readlink -f "$self")\nroot="\${self%/*}/../root"\nfor lib in "$root"/usr/lib/*-linux-gnu; do [ -d "$lib" ] && export LD_LIBRARY_PATH="$lib"; done\nexec "$root/${path}" "$@"\n`;
     await writeFile(`${into}/bin/${program}`, launcher, { mode: 0o755 });
   }
   await tools.run(['rm', '-rf', `${into}/debs`]);

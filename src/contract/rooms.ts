@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Names that LiveKit, URLs and logs all take as they are. */
 const name = z.string().regex(/^[\w.:@-]{1,128}$/u);

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { StepError, rootMessage } from './step.ts';
 
 const roomSchema = z.looseObject({ id: z.string() });

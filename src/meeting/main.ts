@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { dispose } from '@livekit/rtc-node';
-import { z } from 'zod';
+import * as z from 'zod';
 import { holdMeeting } from './meeting.ts';
 
 const configSchema = z.object({ apiUrl: z.string(), apiToken: z.string(), timeoutMs: z.number(), wantWebhooks: z.boolean() });

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** service.json. `tokenSha256` holds hex SHA-256 of the bearer tokens that are accepted, never the tokens. */
 export const serviceConfigSchema = z

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ProblemCode } from '../kernel/messages/en.ts';
 
 /** One documented variable: the schema is validator, manual and `.env.example` at once. */

@@ -1,5 +1,5 @@
 import { appendFile, rm } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { createInstallation } from '../e2e/installation.ts';
 import type { Installation } from '../e2e/installation.ts';
 

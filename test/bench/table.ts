@@ -2,7 +2,7 @@
 export interface Row {
   readonly name: string;
   readonly unit: 's' | 'MB';
-  /** One value per round. */
+  /** One value per round, as in `floor`. */
   readonly ours: readonly number[];
   /** Empty where the limit is a number of its own. */
   readonly floor: readonly number[];
@@ -22,7 +22,8 @@ export interface Judged extends Row {
 export function judge(row: Row): Judged {
   const median = medianOf(row.ours);
   const floorMedian = row.floor.length === 0 ? null : medianOf(row.floor);
-  const ratio = floorMedian === null ? null : median / floorMedian;
+  // Pair by pair: a machine that is busy for a while is so for both sides of a round.
+  const ratio = floorMedian === null ? null : medianOf(row.ours.map((value, round) => value / (row.floor[round] ?? Number.NaN)));
   const isWithin = 'times' in row.limit ? ratio !== null && ratio <= row.limit.times : median <= row.limit.value;
   return { ...row, median, floorMedian, ratio, isWithin };
 }

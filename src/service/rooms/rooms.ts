@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { AccessToken, RoomServiceClient, TwirpError } from 'livekit-server-sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { createRoomSchema, joinRoomSchema, JoinView, RoomView } from '../../contract/rooms.ts';
 import type { ServiceConfig } from '../config.ts';
 import { HttpProblem } from '../problem.ts';

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { TokenVerifier } from 'livekit-server-sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { HttpProblem } from '../problem.ts';
 
 /** A verified webhook event, ready to be stored; `body` is without `turnPassword`. */
