@@ -1,4 +1,5 @@
 import { createConnection } from 'node:net';
+import { sendRequest } from '../clients/http-request.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
@@ -9,7 +10,10 @@ export interface Health {
   readonly detail: string;
 }
 
-/** Asks every part of this machine once, side by side; each has 1.5 s to answer (loopback, so far more than it needs). */
+/** Loopback answers within milliseconds. */
+const ANSWER_MS = 1500;
+
+/** Asks every part of this machine once, side by side. */
 export function probeAll(settings: Settings, topology: Topology): Promise<Health[]> {
   return Promise.all(topology.parts.map((part) => probe(part, settings)));
 }
@@ -42,10 +46,9 @@ function ask(part: Part, settings: Settings): Promise<string> {
 }
 
 async function http(url: string, wanted: readonly number[]): Promise<string> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(1500) });
-  await response.body?.cancel();
-  if (!wanted.includes(response.status)) throw new Error(`HTTP ${response.status}`);
-  return `HTTP ${response.status}`;
+  const { status } = await sendRequest({ url, timeoutMs: ANSWER_MS });
+  if (!wanted.includes(status)) throw new Error(`HTTP ${status}`);
+  return `HTTP ${status}`;
 }
 
 /** One command over the inline protocol after AUTH; rejects unless the answer starts as wanted. */
@@ -53,7 +56,7 @@ function redis(port: number, password: string, command: string, wanted: string):
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host: '127.0.0.1', port });
     let answer = '';
-    socket.setTimeout(1500, () => socket.destroy(new Error('timeout')));
+    socket.setTimeout(ANSWER_MS, () => socket.destroy(new Error('timeout')));
     socket.on('error', reject);
     socket.on('connect', () => socket.write(`AUTH ${password}\r\n${command}\r\n`));
     socket.on('data', (chunk) => {

@@ -42,11 +42,11 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     }
   }
 
-  async function statusOf(part: Part): Promise<PartStatus> {
+  /** @param said what `sv status` says of the part */
+  async function statusOf(part: Part, said: string): Promise<PartStatus> {
     const exitLines = (await readFile(exitsFile(topology, part), 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
-    const { stdout } = await sv('status', home(part));
-    const match = /^run: [^;]*?\(pid (\d+)\) (\d+)s/.exec(stdout);
-    const state = match !== null ? 'running' : stdout.startsWith('down') && stdout.includes('want up') ? 'failing' : 'stopped';
+    const match = /^run: [^;]*?\(pid (\d+)\) (\d+)s/.exec(said);
+    const state = match !== null ? 'running' : said.startsWith('down') && said.includes('want up') ? 'failing' : 'stopped';
     return {
       part,
       state,
@@ -92,7 +92,11 @@ export function processManager(host: Host, topology: Topology, tools: string): S
       await host.remove(home(part));
       await host.remove(exitsFile(topology, part));
     },
-    status: (parts) => Promise.all(parts.map(statusOf)),
+    async status(parts) {
+      // One line per part, in their order.
+      const lines = (await sv('status', ...parts.map(home))).stdout.split('\n');
+      return Promise.all(parts.map((part, index) => statusOf(part, lines[index] ?? '')));
+    },
     async tailLog(part, lines) {
       return (await host.run(['tail', '-n', String(lines), logFile(part)])).stdout;
     },
