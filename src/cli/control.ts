@@ -19,37 +19,44 @@ function deployed(context: CliContext): { settings: Settings; topology: Topology
   return { settings, topology };
 }
 
+function partsNamed(topology: Topology, name: string | undefined): readonly Part[] {
+  return name === undefined ? topology.parts : [partNamed(topology, name)];
+}
+
 function partNamed(topology: Topology, name: string): Part {
   const part = topology.parts.find((one) => one === name);
   if (part === undefined) throw new FleetError('UNKNOWN_PART', { part: name, known: topology.parts.join(', ') }, { exitCode: 2 });
   return part;
 }
 
-/** Starts what is stopped, from the files that stand; waits for health. */
-export async function start(context: CliContext): Promise<void> {
+/** Starts one part, or all that are stopped, from the files that stand; waits until they are well. */
+export async function start(context: CliContext, name: string | undefined): Promise<void> {
   await change(context, 'start', async ({ settings, topology, manager }) => {
+    const parts = partsNamed(topology, name);
     await manager.activate({ isChanged: false });
-    const stopped = (await manager.status(topology.parts)).filter((one) => one.state !== 'running').map((one) => one.part);
+    const stopped = (await manager.status(parts)).filter((one) => one.state !== 'running').map((one) => one.part);
     for (const part of stopped) await manager.start(part);
-    await awaitHealth({ settings, topology, manager, now: context.now, signal: context.signal });
-    context.reporter.say(stopped.length === 0 ? 'ALL_RUNNING' : 'STARTED', { parts: stopped.join(', ') });
+    await awaitHealth({ settings, topology, manager, parts, now: context.now, signal: context.signal });
+    if (stopped.length === 0) context.reporter.say('ALREADY_RUNNING', { parts: parts.join(', ') });
+    else context.reporter.say('STARTED', { parts: stopped.join(', ') });
     context.reporter.result({ started: stopped });
   });
 }
 
-/** Stops every part and its supervision; no process is left. */
-export async function stop(context: CliContext): Promise<void> {
+/** Stops one part until it is started again; without a name every part and its supervision, and no process is left. */
+export async function stop(context: CliContext, name: string | undefined): Promise<void> {
   await change(context, 'stop', async ({ topology, manager }) => {
-    await manager.stopAll();
-    context.reporter.say('STOPPED');
-    context.reporter.result({ stopped: topology.parts });
+    const parts = partsNamed(topology, name);
+    await (name === undefined ? manager.stopAll() : manager.stop(partNamed(topology, name)));
+    context.reporter.say('STOPPED', { parts: parts.join(', ') });
+    context.reporter.result({ stopped: parts });
   });
 }
 
 /** Restarts one part, or all in start order, and waits until they are well. */
 export async function restart(context: CliContext, name: string | undefined): Promise<void> {
   await change(context, 'restart', async ({ settings, topology, manager }) => {
-    const parts = name === undefined ? topology.parts : [partNamed(topology, name)];
+    const parts = partsNamed(topology, name);
     await manager.activate({ isChanged: false });
     for (const part of parts) {
       await manager.restart(part);
@@ -98,7 +105,7 @@ export async function logs(context: CliContext, options: { part: string | undefi
   requireRoot('logs');
   const { settings, topology } = deployed(context);
   const manager = await openManager(context, settings, topology);
-  const parts = options.part === undefined ? topology.parts : [partNamed(topology, options.part)];
+  const parts = partsNamed(topology, options.part);
   if (!options.isFollowing) {
     for (const part of parts) {
       if (parts.length > 1) context.reporter.line(`==> ${part} <==`);

@@ -63,8 +63,16 @@ program
       await showPlan(context, settings, topology);
     }),
   );
-program.command('start').description(say('启动全部部件', 'start all parts')).addHelpText('after', examples('./部署.sh start')).action(action(start));
-program.command('stop').description(say('停止全部部件', 'stop all parts')).addHelpText('after', examples('./部署.sh stop')).action(action(stop));
+program
+  .command('start [part]')
+  .description(say('启动一个或全部部件', 'start one part or all'))
+  .addHelpText('after', examples('./部署.sh start', './部署.sh start livekit'))
+  .action(action(start));
+program
+  .command('stop [part]')
+  .description(say('停止一个或全部部件', 'stop one part or all'))
+  .addHelpText('after', examples('./部署.sh stop', './部署.sh stop livekit'))
+  .action(action(stop));
 program
   .command('restart [part]')
   .description(say('重启一个或全部部件', 'restart one part or all'))

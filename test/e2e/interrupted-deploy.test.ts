@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { createInstallation } from './installation.ts';
+import { brokenLivekit, createInstallation } from './installation.ts';
 import type { Installation } from './installation.ts';
 
 /** A deploy that is killed, or that finds no space: what stood goes on, and the next run reaches its end. */
@@ -73,7 +73,7 @@ describe('interrupted deploy', () => {
   it('leaves nothing running when the first deploy fails', async () => {
     await place.run(['stop']);
     await execa('find', [data(), '-mindepth', '1', '-delete']);
-    await writeFile(`${place.folder}/broken`, '#!/bin/sh\necho this one is broken\nexit 0\n', { mode: 0o755 });
+    await writeFile(`${place.folder}/broken`, brokenLivekit, { mode: 0o755 });
     const failed = await place.run(['deploy'], { LIVEKIT_PATH: `${place.folder}/broken`, HEALTH_TIMEOUT: '3' });
     expect(failed.code).toBe(1);
     expect(failed.err).toContain('this one is broken');

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { askPrograms } from '../golden/accepted.ts';
-import { createInstallation, until } from './installation.ts';
+import { brokenLivekit, createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
 
 const statusSchema = z.object({
@@ -114,7 +114,7 @@ describe('one machine', () => {
   it('puts the former files back when a changed part does not become healthy', async () => {
     const config = `${place.folder}/data/config/livekit.yaml`;
     const before = await readFile(config, 'utf8');
-    await writeFile(`${place.folder}/broken`, '#!/bin/sh\necho this one is broken\nexit 0\n', { mode: 0o755 });
+    await writeFile(`${place.folder}/broken`, brokenLivekit, { mode: 0o755 });
     const failed = await place.run(['deploy'], { LIVEKIT_PATH: `${place.folder}/broken`, LOG_LEVEL: 'warn', HEALTH_TIMEOUT: '4' });
     expect(failed.code).toBe(1);
     expect(failed.err).toContain('this one is broken');
@@ -123,7 +123,7 @@ describe('one machine', () => {
   });
 
   it('fails verify with LiveKit stopped, naming step and cause', async () => {
-    await execa(`${store(place)}/runit/${await runitVersion(place)}/bin/sv`, ['force-stop', `${place.folder}/data/run/services/livekit`]);
+    expect((await place.run(['stop', 'livekit'])).code).toBe(0);
     const meeting = await place.run(['verify']);
     expect(meeting.code).toBe(1);
     expect(meeting.err).toMatch(/failed at step create-room \(LIVEKIT_UNAVAILABLE\)/);
@@ -142,9 +142,4 @@ describe('one machine', () => {
 /** The component store: the installation's own, or one given in the environment, which saves bringing everything. */
 function store(place: Installation): string {
   return process.env['COMPONENT_DIR'] ?? `${place.folder}/data/components`;
-}
-
-async function runitVersion(place: Installation): Promise<string> {
-  const { stdout } = await execa('ls', [`${store(place)}/runit`]);
-  return stdout.trim();
 }

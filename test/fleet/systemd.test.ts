@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { until } from '../e2e/installation.ts';
+import { brokenLivekit, until } from '../e2e/installation.ts';
 import type { Ran } from '../e2e/installation.ts';
 import { createLab } from './machines.ts';
 import type { Lab, Machine } from './machines.ts';
@@ -66,7 +66,7 @@ describe('one machine with systemd', () => {
 
   it('puts the former files back when a changed part does not become healthy', async () => {
     const before = (await machine.exec(['cat', '/etc/systemd/system/livekit-fleet-livekit.service'])).out;
-    await machine.write('/usr/local/bin/broken', '#!/bin/sh\necho this one is broken\nexit 0\n');
+    await machine.write('/usr/local/bin/broken', brokenLivekit);
     await machine.exec(['chmod', '755', '/usr/local/bin/broken']);
     const failed = await fleet(['deploy'], { LIVEKIT_PATH: '/usr/local/bin/broken', HEALTH_TIMEOUT: '4' });
     expect(failed.code).toBe(1);

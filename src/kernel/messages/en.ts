@@ -72,6 +72,7 @@ export const texts = {
   LINE: 'line {line}',
   FROM_COMMAND_LINE: 'command line',
   ROLLED_BACK: 'The former files are back; parts that ran run with them again, the others are stopped.',
+  STEP_COMPONENT: 'Component {component}: {source}',
   STEP_HEALTH: 'Health',
   ENV_CREATED: 'Created {path} (mode 0600) from .env.example',
   SECRETS_WRITTEN: 'Generated and wrote into .env: {names}',
@@ -83,9 +84,9 @@ export const texts = {
   TRUST_CA: 'Trust the CA  {path}',
   NEXT_VERIFY: 'Next          ./部署.sh verify   (a real meeting through this address)',
   STARTED: 'Started and well: {parts}',
-  ALL_RUNNING: 'All parts run already; nothing was started.',
+  ALREADY_RUNNING: 'Nothing was started; running already: {parts}',
   RESTARTED: 'Restarted and well: {parts}',
-  STOPPED: 'All parts are stopped.',
+  STOPPED: 'Stopped: {parts}',
   VERIFIED: 'The meeting worked from end to end.',
 } as const;
 

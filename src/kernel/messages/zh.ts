@@ -64,6 +64,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   LINE: '第 {line} 行',
   FROM_COMMAND_LINE: '命令行',
   ROLLED_BACK: '已恢复原有文件；原先运行的部件已用它们重新启动，其余部件已停止。',
+  STEP_COMPONENT: '组件 {component}：{source}',
   STEP_HEALTH: '健康',
   ENV_CREATED: '已由 .env.example 创建 {path}（权限 0600）',
   SECRETS_WRITTEN: '已生成并写入 .env：{names}',
@@ -75,8 +76,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TRUST_CA: '信任此 CA   {path}',
   NEXT_VERIFY: '下一步      ./部署.sh verify   （经由此地址开一次真实会议）',
   STARTED: '已启动并健康：{parts}',
-  ALL_RUNNING: '全部部件已在运行，未启动任何部件。',
+  ALREADY_RUNNING: '未启动任何部件，已在运行：{parts}',
   RESTARTED: '已重启并健康：{parts}',
-  STOPPED: '全部部件已停止。',
+  STOPPED: '已停止：{parts}',
   VERIFIED: '会议全程正常。',
 };
