@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createHttpApi } from '../../src/agent/http-api.ts';
 import { startWebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
 import { openWebhookStore } from '../../src/agent/webhook-relay/store.ts';
-import { signWebhook } from '../../src/agent/webhook-relay/token.ts';
+import { signWebhook } from '../../src/clients/livekit-token.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
 const KEY = { apiKey: 'APIkey', secret: 'a-secret-of-at-least-thirty-two-characters' };

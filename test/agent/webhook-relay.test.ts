@@ -5,7 +5,7 @@ import { defaultBackoffMs } from '../../src/agent/webhook-relay/dispatcher.ts';
 import { startWebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
 import type { RelayOptions, WebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
 import { openWebhookStore } from '../../src/agent/webhook-relay/store.ts';
-import { signWebhook } from '../../src/agent/webhook-relay/token.ts';
+import { signWebhook } from '../../src/clients/livekit-token.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
 const KEY = { apiKey: 'APIkey', secret: 'a-secret-of-at-least-thirty-two-characters' };

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { errorCode, sendRequest } from '../../clients/http-request.ts';
 import type { Delivery, Lane, WebhookStore } from './store.ts';
-import { signWebhook, tokenExpiryMs } from './token.ts';
+import { signWebhook, tokenExpiryMs } from '../../clients/livekit-token.ts';
 
 /** A receiver has this long to answer. */
 const ATTEMPT_TIMEOUT_MS = 10_000;

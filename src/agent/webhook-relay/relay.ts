@@ -5,7 +5,7 @@ import type { WebhookConfig } from '../config.ts';
 import { startDispatcher } from './dispatcher.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { WebhookStore } from './store.ts';
-import { isWebhookTokenValid } from './token.ts';
+import { isWebhookTokenValid } from '../../clients/livekit-token.ts';
 
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;

@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { AccessToken, RoomServiceClient, TwirpError } from 'livekit-server-sdk';
 import * as z from 'zod';
+import { sendRequest } from '../../clients/http-request.ts';
+import { LivekitError, openLivekitRooms } from '../../clients/livekit-rooms.ts';
+import type { LivekitRooms } from '../../clients/livekit-rooms.ts';
+import { signAccessToken } from '../../clients/livekit-token.ts';
 import type { createRoomSchema, joinRoomSchema, JoinView, RoomView } from '../../contract/rooms.ts';
 import type { ServiceConfig } from '../config.ts';
 import { HttpProblem } from '../problem.ts';
@@ -18,7 +21,7 @@ export interface Rooms {
 export function createRooms(deps: { config: ServiceConfig; store: Store; now: () => number }): Rooms {
   const { config, store, now } = deps;
   const secret = config.livekitKeys[config.signingKey] ?? '';
-  const livekit = new RoomServiceClient(config.livekitApiUrl, config.signingKey, secret, { requestTimeout: 5 });
+  const livekit = openLivekitRooms({ apiUrl: config.livekitApiUrl, apiKey: config.signingKey, secret, now });
 
   function read(id: string): RoomView {
     const room = store.findRoom(id);
@@ -33,31 +36,23 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       const known = store.findRoom(id);
       if (known !== null && known.state !== 'finished') throw roomExists(id);
       const { maxParticipants = 0, emptyTimeout, metadata } = wanted;
-      const made = await asking(() =>
-        livekit.createRoom({
-          name: id,
-          maxParticipants,
-          ...(emptyTimeout === undefined ? {} : { emptyTimeout }),
-          ...(metadata === undefined ? {} : { metadata }),
-        }),
-      );
-      const livekitCreatedAtMs = Number(made.creationTimeMs) || Number(made.creationTime) * 1000;
+      const { createdAtMs: livekitCreatedAtMs } = await asking(() => livekit.createRoom({ name: id, maxParticipants, emptyTimeout, metadata }));
       // Another request may have made the same room while LiveKit was asked.
       if (!store.addRoom({ id, name: wanted.name ?? id, maxParticipants, createdAtMs: now(), livekitCreatedAtMs })) throw roomExists(id);
       return read(id);
     },
     async join(id, wanted) {
       if (read(id).state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
-      const { identity, canPublish, canSubscribe, canPublishData } = wanted;
-      const token = new AccessToken(config.signingKey, secret, {
+      const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
+      const signer = { apiKey: config.signingKey, secret, nowMs: now(), ttlSeconds: config.tokenTtlSeconds };
+      const token = signAccessToken({ roomJoin: true, room: id, canPublish, canSubscribe, canPublishData }, { ...signer, identity, name, metadata });
+      return {
+        room: id,
         identity,
-        ttl: config.tokenTtlSeconds,
-        ...(wanted.name === undefined ? {} : { name: wanted.name }),
-        ...(wanted.metadata === undefined ? {} : { metadata: wanted.metadata }),
-      });
-      token.addGrant({ roomJoin: true, room: id, canPublish, canSubscribe, canPublishData });
-      const [path, jwt] = await Promise.all([nodePath(config, id), token.toJwt()]);
-      return { room: id, identity, url: `${config.publicUrl}${path}`, token: jwt, expiresAt: new Date(now() + config.tokenTtlSeconds * 1000).toISOString() };
+        url: `${config.publicUrl}${await nodePath(config, id)}`,
+        token,
+        expiresAt: new Date(now() + config.tokenTtlSeconds * 1000).toISOString(),
+      };
     },
     async leave(id, identity) {
       read(id);
@@ -70,8 +65,8 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
 async function nodePath(config: ServiceConfig, room: string): Promise<string> {
   if (config.nodeLookupUrl === null) return '';
   try {
-    const response = await fetch(`${config.nodeLookupUrl}/v1/rooms/${encodeURIComponent(room)}/node`, { signal: AbortSignal.timeout(500) });
-    const answer = z.object({ path: z.string().regex(/^\/n\/[\w-]+$/) }).safeParse(await response.json());
+    const { text } = await sendRequest({ url: `${config.nodeLookupUrl}/v1/rooms/${encodeURIComponent(room)}/node`, timeoutMs: 500 });
+    const answer = z.object({ path: z.string().regex(/^\/n\/[\w-]+$/) }).safeParse(JSON.parse(text));
     return answer.success ? answer.data.path : '';
   } catch (error) {
     if (error instanceof Error) return '';
@@ -79,11 +74,11 @@ async function nodePath(config: ServiceConfig, room: string): Promise<string> {
   }
 }
 
-async function removeIfPresent(livekit: RoomServiceClient, room: string, identity: string): Promise<void> {
+async function removeIfPresent(livekit: LivekitRooms, room: string, identity: string): Promise<void> {
   try {
     await livekit.removeParticipant(room, identity);
   } catch (error) {
-    if (!(error instanceof TwirpError && error.code === 'not_found')) throw error;
+    if (!(error instanceof LivekitError && error.code === 'not_found')) throw error;
   }
 }
 
@@ -97,7 +92,7 @@ async function asking<T>(call: () => Promise<T>): Promise<T> {
     return await call();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (error instanceof TwirpError && error.status === 400) throw new HttpProblem(400, 'LIVEKIT_REFUSED', message, { cause: error });
+    if (error instanceof LivekitError && error.status === 400) throw new HttpProblem(400, 'LIVEKIT_REFUSED', message, { cause: error });
     throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${message}`, { cause: error });
   }
 }

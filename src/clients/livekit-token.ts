@@ -1,23 +1,56 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import * as z from 'zod';
 
-/** LiveKit signs webhooks with HS256 tokens that live five minutes (livekit/protocol, webhook/resource_url_notifier.go). */
-const LIFETIME_S = 300;
+/** LiveKit signs webhooks with tokens that live five minutes (livekit/protocol, webhook/resource_url_notifier.go). */
+const WEBHOOK_LIFETIME_S = 300;
 /** Clocks of one fleet differ by less than this. */
 const LEEWAY_S = 60;
 
 const headerSchema = z.object({ alg: z.literal('HS256') });
-const claimsSchema = z.object({ iss: z.string(), sha256: z.string(), exp: z.number(), nbf: z.number().optional() });
+const claimsSchema = z.looseObject({ iss: z.string(), exp: z.number(), nbf: z.number().optional(), sha256: z.string().optional() });
 
 /** API key → secret. */
 export type ApiKeys = Readonly<Record<string, string>>;
+
+/** Who signs, and from when on. */
+export interface Signer {
+  readonly apiKey: string;
+  readonly secret: string;
+  readonly nowMs: number;
+}
+
+/** What a token lets its bearer do; the names are LiveKit's own (livekit/protocol, auth/grants.go). */
+export interface VideoGrant {
+  readonly roomCreate?: boolean;
+  readonly roomAdmin?: boolean;
+  readonly roomJoin?: boolean;
+  readonly room?: string;
+  readonly canPublish?: boolean;
+  readonly canSubscribe?: boolean;
+  readonly canPublishData?: boolean;
+}
+
+/** A LiveKit access token (JWT, HS256), valid from now for `ttlSeconds`. */
+export function signAccessToken(
+  grant: VideoGrant,
+  signer: Signer & { ttlSeconds: number; identity?: string; name?: string | undefined; metadata?: string | undefined },
+): string {
+  const { identity, name, metadata, ttlSeconds } = signer;
+  const person = { ...(identity === undefined ? {} : { sub: identity, jti: identity }), ...(name === undefined ? {} : { name }) };
+  return signClaims({ ...person, ...(metadata === undefined ? {} : { metadata }), video: grant }, signer, ttlSeconds);
+}
+
+/** A token like LiveKit's own for this webhook body, valid from now for five minutes. */
+export function signWebhook(body: Uint8Array, signer: Signer): string {
+  return signClaims({ sha256: hashBody(body) }, signer, WEBHOOK_LIFETIME_S);
+}
 
 /** True if `token` was signed with one of `keys`, is valid at `nowMs`, and names the hash of exactly this body. */
 export function isWebhookTokenValid(token: string, body: Uint8Array, options: { keys: ApiKeys; nowMs: number }): boolean {
   const [header, payload, signature, ...rest] = token.split('.');
   if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) return false;
   const claims = claimsSchema.safeParse(decode(payload)).data;
-  if (claims === undefined || !headerSchema.safeParse(decode(header)).success) return false;
+  if (claims?.sha256 === undefined || !headerSchema.safeParse(decode(header)).success) return false;
   const secret = Object.hasOwn(options.keys, claims.iss) ? options.keys[claims.iss] : undefined;
   if (secret === undefined || !isEqual(signature, sign(`${header}.${payload}`, secret))) return false;
   const nowS = options.nowMs / 1000;
@@ -25,17 +58,15 @@ export function isWebhookTokenValid(token: string, body: Uint8Array, options: { 
   return isEqual(claims.sha256, hashBody(body));
 }
 
-/** A token like LiveKit's own for this body, valid from `nowMs` for five minutes. */
-export function signWebhook(body: Uint8Array, options: { apiKey: string; secret: string; nowMs: number }): string {
-  const nowS = Math.floor(options.nowMs / 1000);
-  const header = encode({ alg: 'HS256', typ: 'JWT' });
-  const payload = encode({ iss: options.apiKey, nbf: nowS, exp: nowS + LIFETIME_S, sha256: hashBody(body) });
-  return `${header}.${payload}.${sign(`${header}.${payload}`, options.secret)}`;
-}
-
 /** When a stored token ends, in milliseconds; 0 where it does not say. It was verified when it was stored. */
 export function tokenExpiryMs(token: string): number {
   return (claimsSchema.safeParse(decode(token.split('.')[1] ?? '')).data?.exp ?? 0) * 1000;
+}
+
+function signClaims(claims: Readonly<Record<string, unknown>>, { apiKey, secret, nowMs }: Signer, ttlSeconds: number): string {
+  const nowS = Math.floor(nowMs / 1000);
+  const text = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ ...claims, iss: apiKey, nbf: nowS, exp: nowS + ttlSeconds })}`;
+  return `${text}.${sign(text, secret)}`;
 }
 
 function hashBody(body: Uint8Array): string {

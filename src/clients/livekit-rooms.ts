@@ -1,0 +1,84 @@
+import * as z from 'zod';
+import { sendRequest } from './http-request.ts';
+import { signAccessToken } from './livekit-token.ts';
+import type { VideoGrant } from './livekit-token.ts';
+
+/** LiveKit answers at once, or waits 3 s for a node that is gone. */
+const TIMEOUT_MS = 5_000;
+/** A call's token is used at once. */
+const TOKEN_SECONDS = 60;
+
+/** LiveKit's server API for rooms, as far as it is used here; every method rejects with LivekitError or Node's error of the connection. */
+export interface LivekitRooms {
+  createRoom(room: {
+    name: string;
+    maxParticipants: number;
+    emptyTimeout?: number | undefined;
+    metadata?: string | undefined;
+  }): Promise<{ createdAtMs: number }>;
+  /** Rejects with code `not_found` where the participant is not in the room. */
+  removeParticipant(room: string, identity: string): Promise<void>;
+}
+
+/** LiveKit's own refusal: Twirp's error code and HTTP status. */
+export class LivekitError extends Error {
+  override readonly name = 'LivekitError';
+  readonly code: string;
+  readonly status: number;
+
+  constructor(code: string, status: number, message: string) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+const refusalSchema = z.object({ code: z.string(), msg: z.string() });
+/** protobuf's JSON writes 64-bit numbers as strings, and names in either of its two spellings. */
+const roomSchema = z.union([
+  z
+    .object({ creation_time: z.coerce.number(), creation_time_ms: z.coerce.number().default(0) })
+    .transform((room) => room.creation_time_ms || room.creation_time * 1000),
+  z
+    .object({ creationTime: z.coerce.number(), creationTimeMs: z.coerce.number().default(0) })
+    .transform((room) => room.creationTimeMs || room.creationTime * 1000),
+]);
+
+/** Calls LiveKit's Twirp API as JSON (docs.livekit.io, "Server APIs"); @param options.now milliseconds since 1970 */
+export function openLivekitRooms(options: { apiUrl: string; apiKey: string; secret: string; now: () => number }): LivekitRooms {
+  const { apiUrl, apiKey, secret, now } = options;
+
+  async function call(method: string, grant: VideoGrant, body: unknown): Promise<unknown> {
+    const token = signAccessToken(grant, { apiKey, secret, nowMs: now(), ttlSeconds: TOKEN_SECONDS });
+    const answer = await sendRequest({
+      url: `${apiUrl}/twirp/livekit.RoomService/${method}`,
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+      timeoutMs: TIMEOUT_MS,
+    });
+    const json = parseJson(answer.text);
+    if (answer.status === 200) return json;
+    const refusal = refusalSchema.safeParse(json).data ?? { code: 'unknown', msg: `HTTP ${answer.status}` };
+    throw new LivekitError(refusal.code, answer.status, refusal.msg);
+  }
+
+  return {
+    async createRoom({ name, maxParticipants, emptyTimeout, metadata }) {
+      const wanted = { name, maxParticipants, emptyTimeout, metadata };
+      return { createdAtMs: roomSchema.parse(await call('CreateRoom', { roomCreate: true }, wanted)) };
+    },
+    async removeParticipant(room, identity) {
+      await call('RemoveParticipant', { roomAdmin: true, room }, { room, identity });
+    },
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
