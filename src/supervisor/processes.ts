@@ -1,4 +1,5 @@
-import { readFile, utimes } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, readFile, utimes } from 'node:fs/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
@@ -42,6 +43,17 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     }
   }
 
+  /** What `sv up` does, without a process for it: this is done for every part while they all start and need the CPU. */
+  async function up(part: Part): Promise<void> {
+    for (let left = 400; ; left--) {
+      const problem = await write('u', `${home(part)}/supervise/control`);
+      if (problem === null) return;
+      // Until runsvdir has seen the folder there is no pipe, or nobody who reads it.
+      if (left === 0 || (problem !== 'ENOENT' && problem !== 'ENXIO')) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'up', detail: problem });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   /** @param said what `sv status` says of the part */
   async function statusOf(part: Part, said: string): Promise<PartStatus> {
     const exitLines = (await readFile(exitsFile(topology, part), 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
@@ -65,13 +77,13 @@ export function processManager(host: Host, topology: Topology, tools: string): S
   return {
     activate,
     async start(part) {
-      await act(part, 'up');
+      await up(part);
     },
     async restart(part) {
       // `up` returns at once: whether the part stays up is for the health probes to say.
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
       if ((await sv('status', home(part))).stdout.startsWith('run:')) await act(part, '-w', wait, 'force-stop');
-      await act(part, 'up');
+      await up(part);
     },
     async stop(part) {
       await act(part, '-w', wait, 'force-stop');
@@ -102,4 +114,16 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     },
     followLogs: (parts, lines) => ['tail', '-n', String(lines), '-F', ...parts.map(logFile)],
   };
+}
+
+/** Writes into a named pipe; gives null, or the system's error code. */
+async function write(text: string, pipe: string): Promise<string | null> {
+  try {
+    await using control = await open(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    await control.write(text);
+    return null;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return String(error.code);
+    throw error;
+  }
 }

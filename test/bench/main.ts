@@ -23,8 +23,14 @@ const abort = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => abort.abort(new Error(`ended by ${name}`)));
 const say = (text: string): void => console.error(`… ${text}`);
 
-const rows: Row[] = [];
-if (values.first === true) rows.push(await benchFirstDeploy({ signal: abort.signal, say }));
-else rows.push(...(await benchDeploy({ rounds, store: values.store ?? null, signal: abort.signal, say })));
-const judged = rows.map(judge);
-console.log(values.json === true ? JSON.stringify({ rounds, rows: judged }, null, 2) : formatTable(judged));
+try {
+  const { first, store } = values;
+  const common = { signal: abort.signal, say };
+  const rows: Row[] = first === true ? [await benchFirstDeploy(common)] : await benchDeploy({ ...common, rounds, store: store ?? null });
+  const judged = rows.map(judge);
+  console.log(values.json === true ? JSON.stringify({ rounds, rows: judged }, null, 2) : formatTable(judged));
+} catch (error) {
+  if (!abort.signal.aborted) throw error;
+  console.error(String(abort.signal.reason));
+  process.exitCode = 130;
+}
