@@ -14,8 +14,10 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
   const { layout } = topology;
   const node = (program: string): string[] => [
     programs.node,
+    // A quarter less memory for a little more work: these programs wait most of the time.
     '--max-semi-space-size=1',
     '--optimize-for-size',
+    '--v8-pool-size=1',
     `${layout.app}/${program}.mjs`,
     '--config',
     `${layout.config}/${program}.json`,
@@ -24,8 +26,14 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
     redis: spec('redis', [programs.redisServer, `${layout.state}/redis/redis.conf`], [`${layout.state}/redis/redis.conf`]),
     sentinel: spec('sentinel', [programs.redisServer, `${layout.state}/sentinel/sentinel.conf`, '--sentinel'], [`${layout.state}/sentinel/sentinel.conf`]),
     livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`]),
-    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], { compilesCode: true }),
-    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`], { compilesCode: true }),
+    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], {
+      compilesCode: true,
+      env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
+    }),
+    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`], {
+      compilesCode: true,
+      env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
+    }),
     caddy: spec('caddy', [programs.caddy, 'run', '--config', `${layout.config}/caddy.json`], [`${layout.config}/caddy.json`], {
       env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
       bindsLowPorts: true,

@@ -27,6 +27,10 @@ export interface AppDeps {
   readonly logTo?: { write(line: string): void };
 }
 
+function refuseSchema(): never {
+  throw new Error('routes have zod schemas, not JSON schemas');
+}
+
 /** The HTTP application; to listen and to close the store are the caller's. */
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { config, store, now } = deps;
@@ -43,6 +47,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     // Errors before routing, such as a malformed URL, do not come to the error handler.
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
     forceCloseConnections: 'idle',
+    // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.
+    schemaController: { compilersFactory: { buildValidator: () => refuseSchema, buildSerializer: () => refuseSchema } },
   });
   // A connection that a client keeps open after its last answer would hold up the stop until its keep-alive ends.
   let isClosing = false;
