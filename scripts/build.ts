@@ -7,7 +7,8 @@ import { build } from 'esbuild';
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const entries = ['cli', 'agent', 'service', 'meeting'];
 const hash = createHash('sha256');
-for (const file of [...globSync('src/**/*.ts', { cwd: root }).toSorted(), 'package-lock.json']) hash.update(file).update(readFileSync(`${root}/${file}`));
+for (const file of [...globSync('src/**/*.ts', { cwd: root }).toSorted(), 'package-lock.json', 'scripts/build.ts'])
+  hash.update(file).update(readFileSync(`${root}/${file}`));
 const stamp = hash.digest('hex');
 const isBuilt =
   existsSync(`${root}/dist/stamp`) && readFileSync(`${root}/dist/stamp`, 'utf8') === stamp && entries.every((name) => existsSync(`${root}/dist/${name}.mjs`));
@@ -22,7 +23,10 @@ if (!isBuilt || process.argv.includes('--force')) {
     platform: 'node',
     format: 'esm',
     target: 'node24',
+    // V8 keeps the whole text in memory for as long as the program runs.
     minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'external',
     external: ['@livekit/rtc-node', 'esbuild'],
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",
