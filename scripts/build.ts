@@ -3,6 +3,19 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import type { Plugin } from 'esbuild';
+
+/**
+ * `import 'node:http'` reads every export of that module, and two of them load all of undici (50 ms, 5 MB);
+ * `require` reads none. Node: lib/http.js, lib/internal/bootstrap/realm.js (getESMFacade).
+ */
+const lazyHttp: Plugin = {
+  name: 'lazy-http',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(node:)?https?$/ }, ({ path, kind }) => (kind === 'import-statement' ? { path, namespace: 'lazy-http' } : null));
+    onLoad({ filter: /./, namespace: 'lazy-http' }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)});` }));
+  },
+};
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const entries = ['cli', 'agent', 'service', 'meeting'];
@@ -28,6 +41,7 @@ if (!isBuilt || process.argv.includes('--force')) {
     minifyWhitespace: true,
     legalComments: 'external',
     external: ['@livekit/rtc-node', 'esbuild'],
+    plugins: [lazyHttp],
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",
     },

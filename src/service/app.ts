@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
+import { sendRequest } from '../clients/http-request.ts';
 import type { ApiProblemCode } from '../contract/problems.ts';
 import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../contract/rooms.ts';
 import type { ServiceConfig } from './config.ts';
@@ -138,11 +139,8 @@ async function notReady(config: ServiceConfig, store: Store): Promise<string[]> 
     reasons.push(`database: ${error instanceof Error ? error.message : String(error)}`);
   }
   // LiveKit answers 401 to a validation without a token; 1 s is ample inside one machine.
-  const status = await fetch(`${config.livekitApiUrl}/rtc/validate`, { signal: AbortSignal.timeout(1000) }).then(
-    async (response) => {
-      await response.body?.cancel();
-      return response.status;
-    },
+  const status = await sendRequest({ url: `${config.livekitApiUrl}/rtc/validate`, timeoutMs: 1000 }).then(
+    (answer) => answer.status,
     () => 0,
   );
   if (status !== 401) reasons.push(`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`);
