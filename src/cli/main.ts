@@ -78,11 +78,12 @@ program
   .description(say('重启一个或全部部件', 'restart one part or all'))
   .addHelpText('after', examples('./部署.sh restart', './部署.sh restart livekit'))
   .action(action(restart));
-program
+const verifyCommand: Command = program
   .command('verify')
   .description(say('经由 Caddy 开一次真实会议', 'hold a real meeting through Caddy'))
-  .addHelpText('after', examples('./部署.sh verify', './部署.sh verify --json'))
-  .action(action(verify));
+  .option('--timeout <seconds>', say('每一步的最长秒数（默认 15）', 'longest time for one step in seconds (default: 15)'), parseCount)
+  .addHelpText('after', examples('./部署.sh verify', './部署.sh verify --json', './部署.sh verify --timeout 60'))
+  .action(action((context) => verify(context, { timeoutSeconds: options<{ timeout?: number }>(verifyCommand).timeout ?? 15 })));
 addMonitor(program, './部署.sh');
 addMonitor(program.command('monitor', { hidden: true }), './监控.sh');
 program

@@ -20,3 +20,12 @@ export class Secret {
     return '[redacted]';
   }
 }
+
+/** The text on one line without the given secrets and without anything that looks like a JWT, even one that is cut short. */
+export function redact(text: string, secrets: readonly string[] = []): string {
+  const known = secrets.filter((secret) => secret !== '').reduce((rest, secret) => rest.replaceAll(secret, '[redacted]'), text);
+  return known
+    .replaceAll(/eyJ[\w-]+(?:\.[\w-]*)*/g, '[redacted]')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
+}

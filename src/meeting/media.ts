@@ -2,9 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { AudioFrame, AudioSource, AudioStream, LocalAudioTrack, Room, RoomEvent, TrackKind, TrackPublishOptions, TrackSource } from '@livekit/rtc-node';
 import type { RemoteTrack } from '@livekit/rtc-node';
 import { StepError } from './step.ts';
+import type { StepRun } from './step.ts';
 
 const RATE = 48_000;
 const FRAME = RATE / 100;
+/** Half a second of 10 ms frames: more than one lucky packet, still quick. */
+const WANTED_FRAMES = 50;
+/** Of 16-bit samples: comfort noise stays below 100, the tone reaches 8000. */
+const LOUD = 1000;
 
 /** Publishes a 440 Hz tone, 10 ms frames in real time, until the returned function is called. */
 export async function publishTone(room: Room): Promise<() => Promise<void>> {
@@ -21,25 +26,29 @@ export async function publishTone(room: Room): Promise<() => Promise<void>> {
       await source.captureFrame(new AudioFrame(samples, RATE, 1, FRAME));
     }
   })();
+  // A tone that breaks off shows as silence at the receiver, which is what a step can name.
+  const played = playing.catch(() => {});
   return async () => {
     stopping.abort();
-    await playing;
+    await played;
     await track.close();
   };
 }
 
-/** Waits for the other side's audio and for `count` frames that are not silence; gives the frames heard in all. */
-export async function hearAudio(room: Room, count: number): Promise<number> {
-  const track = await audioTrack(room);
-  const stream = new AudioStream(track, RATE, 1);
-  let loud = 0;
-  let all = 0;
-  for await (const frame of stream) {
+/** Waits for the other side's audio and for half a second of it that is not silence; says what was heard. */
+export async function hearAudio(room: Room, { signal, reached }: StepRun): Promise<string> {
+  reached('no audio track came');
+  const stream = new AudioStream(await audioTrack(room), RATE, 1).getReader();
+  // A reader that waits for a frame notices nothing else.
+  signal.addEventListener('abort', () => void stream.cancel());
+  let [loud, all] = [0, 0];
+  for (let next = await stream.read(); !next.done; next = await stream.read()) {
     all += 1;
-    if (frame.data.some((sample) => Math.abs(sample) > 1000)) loud += 1;
-    if (loud >= count) return all;
+    if (next.value.data.some((sample) => Math.abs(sample) > LOUD)) loud += 1;
+    if (loud >= WANTED_FRAMES) return `${loud} of ${all} frames with sound`;
+    reached(`${loud} of ${all} frames with sound`);
   }
-  throw new StepError('MEDIA_BLOCKED', `the audio ended after ${loud} frames`);
+  throw new StepError('AUDIO_LOST', `the audio ended: ${loud} of ${all} frames with sound`);
 }
 
 function audioTrack(room: Room): Promise<RemoteTrack> {
@@ -56,13 +65,17 @@ function audioTrack(room: Room): Promise<RemoteTrack> {
 }
 
 /** Sends a random text from one client as reliable data; resolves when the other received exactly it. */
-export async function exchangeData(from: Room, to: Room): Promise<void> {
+export async function exchangeData(from: Room, to: Room, { reached }: StepRun): Promise<string> {
   const nonce = randomUUID();
   const received = new Promise<void>((resolve) => {
     to.on(RoomEvent.DataReceived, (payload) => {
       if (Buffer.from(payload).toString('utf8') === nonce) resolve();
     });
   });
-  await from.localParticipant?.publishData(Buffer.from(nonce), { reliable: true });
+  if (from.localParticipant === undefined) throw new StepError('SIGNALLING_FAILED', 'not in the room');
+  reached('could not send');
+  await from.localParticipant.publishData(Buffer.from(nonce), { reliable: true });
+  reached(`${nonce.length} bytes sent, none received`);
   await received;
+  return `${nonce.length} bytes`;
 }

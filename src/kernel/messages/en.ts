@@ -55,15 +55,30 @@ export const problems = {
 
 /** Why a step of the meeting that `verify` holds failed, and what to look at: the `{hint}` of VERIFY_FAILED. */
 export const causes = {
-  API_UNREACHABLE: 'Nothing answers at the address, or the business service is down. See: ./部署.sh status; is DOMAIN this machine, is HTTPS_PORT open?',
+  NAME_UNRESOLVED: 'The name does not resolve on this machine. Set a DNS record (or a line in /etc/hosts) for DOMAIN to the address of the gateway machine',
+  GATEWAY_UNREACHABLE:
+    'Nothing answers at the address. Is Caddy up: ./部署.sh status; does DOMAIN resolve to the gateway machine, do its firewalls let HTTPS_PORT through?',
+  TLS_UNTRUSTED:
+    'The certificate is of an issuer that this machine does not trust. See TLS_MODE in docs/settings.md; with a CA of your own: NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
+  TLS_EXPIRED: 'The certificate has expired or is not valid yet. Is the clock right (date)? Renew TLS_CERT_FILE, or see ./部署.sh logs caddy',
+  TLS_WRONG_NAME: 'The certificate is for another name than DOMAIN. Correct DOMAIN or TLS_CERT_FILE; does the name lead to another machine?',
+  TLS_NO_CERTIFICATE: 'Caddy has no certificate for the name (yet). See ./部署.sh logs caddy: ACME needs DOMAIN and port 80 or 443 reachable from outside',
   API_UNAUTHORIZED: 'SERVICE_API_TOKEN in .env is not the one that the service runs with. Run: ./部署.sh deploy',
   API_REFUSED: 'The room API refused the request. See: ./部署.sh logs service',
-  LIVEKIT_UNAVAILABLE: 'LiveKit does not answer. See: ./部署.sh status, ./部署.sh logs livekit',
+  API_FOREIGN: 'What answers is not the room API of livekit-fleet. Does DOMAIN lead to the gateway machine, and HTTPS_PORT to Caddy?',
+  SERVICE_UNAVAILABLE: 'Caddy answers, the business service behind it does not. See: ./部署.sh status, ./部署.sh logs service',
+  LIVEKIT_UNAVAILABLE: 'LiveKit does not answer, or cannot reach its Redis. See: ./部署.sh status, ./部署.sh logs livekit',
+  KEYS_DIFFER:
+    'LiveKit and the service have different API keys, or the clocks of their machines differ. Compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET on all machines and run: ./部署.sh deploy',
   SIGNALLING_FAILED: 'The WebSocket to LiveKit did not come up or broke. See: ./部署.sh logs caddy, ./部署.sh logs livekit',
-  TLS_UNTRUSTED: 'The certificate is not trusted or not for this name. See TLS_MODE in docs/settings.md, ./部署.sh logs caddy',
-  MEDIA_BLOCKED: 'No audio arrives. Open LIVEKIT_UDP_PORTS (UDP) and LIVEKIT_TCP_PORT; behind NAT set NODE_IP to the public address',
-  DATA_LOST: 'A data message did not arrive. See: ./部署.sh logs livekit',
-  WEBHOOKS_MISSING: 'Webhooks did not arrive at the service. See: ./部署.sh logs agent; is WEBHOOK_URLS right?',
+  MEDIA_BLOCKED:
+    'Signalling works, media does not come through. Open LIVEKIT_UDP_PORTS (UDP) and LIVEKIT_TCP_PORT in all firewalls; NODE_IP must be an address that clients reach (behind NAT the public one)',
+  AUDIO_LOST: 'Both clients are connected, but no sound arrives. Is LIVEKIT_UDP_PORTS open as a whole? See: ./部署.sh logs livekit',
+  DATA_LOST: 'Both clients are connected, but a data message did not arrive. See: ./部署.sh logs livekit',
+  AGENT_STOPPED: 'The agent, which passes LiveKit’s webhooks on, does not answer. Run: ./部署.sh start agent; see ./部署.sh logs agent',
+  WEBHOOKS_ELSEWHERE: 'WEBHOOK_URLS in .env does not lead to the service that was asked. Add its address (…/api/webhook), or leave it empty',
+  WEBHOOKS_REFUSED: 'The service refuses the signature of webhooks: its LIVEKIT_API_KEY or LIVEKIT_API_SECRET is another. Run: ./部署.sh deploy',
+  WEBHOOKS_MISSING: 'Webhooks did not arrive at the service. See: ./部署.sh logs agent (401: the keys differ), ./部署.sh logs livekit; is WEBHOOK_URLS right?',
   CLIENT_CRASHED: 'The meeting’s own client ended. The lines above say why; run npm ci if a module is missing',
 } as const;
 
@@ -87,6 +102,8 @@ export const texts = {
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',
   RESTARTED: 'Restarted and well: {parts}',
   STOPPED: 'Stopped: {parts}',
+  OWN_SERVICE:
+    'BUSINESS_UPSTREAM is your own service at {upstream}. verify needs this of it: POST /api/v1/rooms → {"id"}, POST /api/v1/rooms/<id>/join {"identity"} → {"url", "token"}, POST /api/v1/rooms/<id>/leave {"identity"}, GET /api/v1/rooms/<id>/events → {"events": [{"event", "identity"}]}, each with the bearer token SERVICE_API_TOKEN, and LiveKit’s webhooks taken at POST /api/webhook. A service without them may work well all the same: then test with your own client.',
   VERIFIED: 'The meeting worked from end to end.',
 } as const;
 
