@@ -108,3 +108,5 @@ if ! fleet_is_installed || ! fleet_is_built || ! fleet_find_node; then
   done
   fleet_prepare
 fi
+# Node keeps what it has compiled there (a sixth of a command's time); where it cannot write it goes without.
+export NODE_COMPILE_CACHE=$FLEET_ROOT/dist/compile-cache

@@ -20,17 +20,19 @@ const LISTENERS: ReadonlyArray<{ part: Part; variable: VariableName }> = [
  * Refuses before anything changes when another program listens on a port of a part that is about to start.
  * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss -ltnp`)
  */
-export async function checkPorts(host: Host, settings: Settings, context: { topology: Topology; starting: ReadonlySet<Part> }): Promise<void> {
-  if (context.starting.size === 0) return;
-  // Without -p: to find every program's sockets takes longer than all else before a start.
-  const { stdout } = await host.run(['ss', '-H', '-ltn']);
+export async function checkPorts(host: Host, settings: Settings, context: { topology: Topology; starting: ReadonlySet<Part>; listing: string }): Promise<void> {
   for (const { part, variable } of LISTENERS) {
     if (!context.starting.has(part) || (variable === 'HTTP_PORT' && !context.topology.hasPlainHttp && context.topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
-    if (listenerLine(stdout, port) === undefined) continue;
+    if (listenerLine(context.listing, port) === undefined) continue;
     const owner = /users:\(\("([^"]+)",pid=(\d+)/.exec(listenerLine((await host.run(['ss', '-H', '-ltnp'])).stdout, port) ?? '');
     throw new FleetError('PORT_TAKEN', { port, use: part, program: owner === null ? '?' : `${owner[1]} (pid ${owner[2]})`, variable });
   }
+}
+
+/** Everything that listens on TCP, for checkPorts; without the programs: to find those takes longer than all else before a start. */
+export async function listListeners(host: Host): Promise<string> {
+  return (await host.run(['ss', '-H', '-ltn'])).stdout;
 }
 
 /** The line of `ss -H -ltn` about a port. */

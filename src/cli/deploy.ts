@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
-import { checkPorts } from '../apply/ports.ts';
-import { ensureUser } from '../apply/service-user.ts';
+import { checkPorts, listListeners } from '../apply/ports.ts';
+import { findUser, makeUser } from '../apply/service-user.ts';
 import { withLock } from '../host/lock.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
@@ -23,10 +23,14 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
   await withLock(first.topology.layout.lock, 'deploy', async () => {
     const { settings, topology } = await completeEnv(context);
     const { desired, manager } = await prepare(context, settings, topology);
-    const observed = await observe(host, desired, { topology, manager });
+    const [observed, listing, known] = await Promise.all([
+      observe(host, desired, { topology, manager }),
+      listListeners(host),
+      findUser(host, settings.SERVICE_USER),
+    ]);
     const changes = makePlan(desired, observed);
-    await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))) });
-    const user = await ensureUser(host, settings.SERVICE_USER);
+    await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))), listing });
+    const user = known ?? (await makeUser(host, settings.SERVICE_USER));
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     sayWhere(context, settings, topology);

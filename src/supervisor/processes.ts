@@ -13,6 +13,7 @@ import type { PartStatus, ServiceManager } from './service-manager.ts';
  */
 export function processManager(host: Host, topology: Topology, tools: string): ServiceManager {
   const folder = serviceFolder(topology);
+  const pidFile = `${topology.layout.run}/supervisor.pid`;
   const wait = String(stopTimeoutSeconds);
   const sv = (...words: string[]): Promise<{ code: number; stdout: string }> =>
     host.run([`${tools}/sv`, ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
@@ -23,12 +24,21 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     return found.stdout.split('\n').filter((line) => line !== '');
   }
 
+  /** Whether runsvdir watches this folder: what its pid file names still has this command line. */
+  async function isSupervised(): Promise<boolean> {
+    const pid = await readFile(pidFile, 'utf8').catch(() => '');
+    const commandLine = pid === '' ? '' : await readFile(`/proc/${pid.trim()}/cmdline`, 'utf8').catch(() => '');
+    return commandLine.split('\0').includes(folder);
+  }
+
   async function activate(): Promise<void> {
-    if ((await supervisorPids()).length > 0) return;
+    if (await isSupervised()) return;
     // runsvdir waits a second before it reads a folder that has changed within the current second.
     const longAgo = 1;
     await utimes(folder, longAgo, longAgo);
-    await host.run(['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`, 'setsid', '--fork', `${tools}/runsvdir`, '-P', folder], { detached: true });
+    const environment = ['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`];
+    const noted = ['sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
+    await host.run([...environment, 'setsid', '--fork', ...noted, `${tools}/runsvdir`, '-P', folder], { detached: true });
   }
 
   /** `-w` makes `sv` wait for the result; without it `up` returns at once. */
