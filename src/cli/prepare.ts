@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { chmod, copyFile, mkdir, rename, stat } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { desire } from '../apply/desired.ts';
 import { bringComponents } from '../components/bring.ts';
 import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
+import { isDiskFull } from '../components/disk-full.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -22,10 +23,9 @@ export interface Prepared {
 
 /** Brings the components (nothing to do where they are in the store) and renders everything in memory. */
 export async function prepare(context: CliContext, settings: Settings, topology: Topology): Promise<Prepared> {
-  const [brought, node] = await Promise.all([
-    bring(context, settings, { topology, names: ['livekit', 'caddy', 'redis', ...(topology.supervisor === 'processes' ? (['runit'] as const) : [])] }),
-    bringNode(storeFolder(settings, topology)),
-  ]);
+  const node = await bringNode(storeFolder(settings, topology));
+  const names: readonly ComponentName[] = ['livekit', 'caddy', 'redis', ...(topology.supervisor === 'processes' ? (['runit'] as const) : [])];
+  const brought = await bring(context, settings, { topology, names });
   const tools = topology.supervisor === 'processes' ? dirname(binary(brought, 'runit', 'runsvdir')) : null;
   const apps = Object.fromEntries(['agent.mjs', 'service.mjs'].map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
   const programs = {
@@ -77,11 +77,17 @@ function binary(brought: BroughtComponents, component: ComponentName, name: stri
 async function bringNode(storeDir: string): Promise<string> {
   const target = `${storeDir}/node/${process.versions.node}/bin/node`;
   if ((await size(target)) === (await size(process.execPath))) return target;
-  await mkdir(dirname(target), { recursive: true });
-  await copyFile(process.execPath, `${target}.${process.pid}`);
-  await chmod(`${target}.${process.pid}`, 0o755);
-  await rename(`${target}.${process.pid}`, target);
-  return target;
+  const temporary = `${target}.${process.pid}`;
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    await copyFile(process.execPath, temporary);
+    await chmod(temporary, 0o755);
+    await rename(temporary, target);
+    return target;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw isDiskFull(error) ? new FleetError('DISK_FULL', { path: storeDir }, { cause: error }) : error;
+  }
 }
 
 /** Bytes of a file; -1 where it is missing. */

@@ -4,17 +4,17 @@ import type { Emit } from '../kernel/events.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { catalogue, describeSource } from './catalogue.ts';
 import type { Architecture, Component, ComponentName, Source } from './catalogue.ts';
-import { checkBinaries, checkExecutable, useGivenPath } from './check-binary.ts';
-import { commitStage, copyBundle, listStored, makeStage, readStored } from './component-store.ts';
+import { checkBinaries, useGivenPath } from './check-binary.ts';
+import { commitStage, copyBundle, findDamage, listStored, makeStage, readStored } from './component-store.ts';
 import type { Stored } from './component-store.ts';
 import { bringDebian } from './debian-package.ts';
 import { bringGoModule } from './go-module.ts';
 import { bringWheel } from './python-wheel.ts';
 import { bringRelease } from './release-archive.ts';
-import { runCommand } from './run-command.ts';
-import type { RunCommand } from './run-command.ts';
-import { createLane } from './source-context.ts';
-import type { Lane, SourceContext, SourceResult } from './source-context.ts';
+import { isDiskFull } from './disk-full.ts';
+import { createRunner } from './run-command.ts';
+import { shareWork } from './source-context.ts';
+import type { SharedWork, SourceContext, SourceResult } from './source-context.ts';
 import { SourceError, redactUrls } from './source-error.ts';
 import { compareVersions } from './version.ts';
 
@@ -44,23 +44,21 @@ export interface BringOptions {
   readonly goProxy: string | null;
   readonly emit: Emit;
   readonly signal: AbortSignal;
-  readonly run?: RunCommand;
-  readonly fetch?: typeof fetch;
 }
 
 /**
  * Brings all components side by side: the path given, the store, the bundle, then each source of the catalogue.
  * Emits steps whose id is the component's name (`STEP_COMPONENT` with component and source).
- * Throws FleetError COMPONENT_UNAVAILABLE with every reason; the signal ends all child processes and downloads.
+ * Throws FleetError COMPONENT_UNAVAILABLE with every reason, COMPONENT_PATH_WRONG or DISK_FULL; the signal ends all child processes and downloads.
  */
 export async function bringComponents(options: BringOptions): Promise<BroughtComponents> {
   const failed = new AbortController();
   const signal = AbortSignal.any([options.signal, failed.signal]);
-  const lanes = { oneGoBuild: createLane(), oneApt: createLane() };
+  const shared = shareWork();
   const entries = await Promise.allSettled(
     options.names.map(async (name) => {
       try {
-        return [name, await new Bringer(name, { ...options, signal }, lanes).bring()] as const;
+        return [name, await new Bringer(name, { ...options, signal }, shared).bring()] as const;
       } catch (error) {
         // Without this one nothing can be deployed: the others need not go on.
         failed.abort(error);
@@ -77,24 +75,24 @@ export async function bringComponents(options: BringOptions): Promise<BroughtCom
 class Bringer {
   readonly #name: ComponentName;
   readonly #component: Component;
-  readonly #options: BringOptions & { run: RunCommand };
-  readonly #lanes: { oneGoBuild: Lane; oneApt: Lane };
+  readonly #options: BringOptions;
+  readonly #shared: SharedWork;
   readonly #tried: string[] = [];
 
-  constructor(name: ComponentName, options: BringOptions, lanes: { oneGoBuild: Lane; oneApt: Lane }) {
+  constructor(name: ComponentName, options: BringOptions, shared: SharedWork) {
     this.#name = name;
     this.#component = catalogue[name];
-    this.#options = { ...options, run: options.run ?? runCommand };
-    this.#lanes = lanes;
+    this.#options = options;
+    this.#shared = shared;
   }
 
   async bring(): Promise<BroughtComponent> {
-    const { overrides, bundleDir } = this.#options;
+    const { overrides, bundleDir, signal } = this.#options;
     const given = overrides[this.#name];
     if (given !== undefined) {
       // A person named this very program: another one instead would be a surprise.
-      const found = await this.#attempt('given path', () => useGivenPath(this.#component, given, this.#options));
-      if (found === null) throw this.#unavailable();
+      const found = await this.#attempt('given path', () => useGivenPath(this.#component, given, signal));
+      if (found === null) throw new FleetError('COMPONENT_PATH_WRONG', { component: this.#name, reason: this.#tried.join('; ') }, { exitCode: 2 });
       return { source: 'given path', ...found };
     }
     const stored = await this.#findStored();
@@ -112,21 +110,18 @@ class Bringer {
     throw this.#unavailable();
   }
 
-  /** The best version in the store that the catalogue still names (any, for components whose version the system decides). */
+  /**
+   * The best version in the store that the catalogue still names (any, for components whose version the system decides).
+   * It ran when it was put there: starting four programs for each deploy would cost more than all the rest of it.
+   */
   async #findStored(): Promise<BroughtComponent | null> {
-    const startedAt = performance.now();
     const pinned = this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []));
     for (const stored of await listStored(this.#options.storeDir, this.#name)) {
       if (pinned.length > 0 && !pinned.includes(stored.manifest.version)) continue;
-      try {
-        // They ran when they were put there: starting four programs for each deploy would cost more than all the rest of it.
-        const component = toBrought(stored);
-        await checkExecutable(this.#component, component.binaries);
-        return component;
-      } catch (error) {
-        if (!(error instanceof SourceError)) throw error;
-        this.#fail('store', startedAt, error);
-      }
+      const startedAt = performance.now();
+      const damage = await findDamage(stored);
+      if (damage === null) return toBrought(stored);
+      this.#fail('store', startedAt, `${damage} is not as it was brought`);
     }
     return null;
   }
@@ -143,23 +138,22 @@ class Bringer {
       return result;
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof Error && 'code' in error && error.code === 'ENOSPC')
-        throw new FleetError('DISK_FULL', { path: this.#options.storeDir }, { cause: error });
+      if (isDiskFull(error)) throw new FleetError('DISK_FULL', { path: this.#options.storeDir }, { cause: error });
       if (!(error instanceof SourceError)) throw error;
-      this.#fail(label, startedAt, error);
+      this.#fail(label, startedAt, error.message);
       return null;
     }
   }
 
-  #fail(label: string, startedAt: number, error: SourceError): void {
-    const reason = `${label}: ${redactUrls(error.message)}`;
+  #fail(label: string, startedAt: number, why: string): void {
+    const reason = `${label}: ${redactUrls(why)}`;
     this.#tried.push(reason);
     this.#options.emit({ kind: 'step-failed', id: this.#name, ms: performance.now() - startedAt, detail: reason });
   }
 
   async #fromSource(source: Source, label: string): Promise<BroughtComponent> {
     if (source.kind === 'system') {
-      const found = await findOnSystem(this.#component, source, this.#options);
+      const found = await findOnSystem(this.#component, source, this.#options.signal);
       return { source: label, ...found };
     }
     return this.#staged(label, (context) => {
@@ -178,7 +172,8 @@ class Bringer {
 
   /** Lets a source fill a stage, checks what came, and puts it into the store. Leaves nothing behind on failure. */
   async #staged(label: string, task: (context: SourceContext) => Promise<SourceResult>): Promise<BroughtComponent> {
-    const { storeDir, mirror, goProxy, run, signal } = this.#options;
+    const { storeDir, mirror, goProxy, signal } = this.#options;
+    const progress = (detail: string): void => this.#options.emit({ kind: 'step-progress', id: this.#name, detail });
     const folder = await makeStage(storeDir);
     try {
       const [stage, scratch] = [join(folder, 'stage'), join(folder, 'scratch')];
@@ -191,28 +186,18 @@ class Bringer {
         architecture: architectureHere(),
         mirror,
         goProxy,
-        run,
-        fetch: this.#options.fetch ?? fetch,
         signal,
-        progress: this.#throttledProgress(),
-        ...this.#lanes,
+        progress,
+        shared: this.#shared,
+        ...createRunner({ scratch, storeDir, signal, progress }),
       });
-      const told = await checkBinaries(this.#component, absolute(stage, result.binaries), this.#options);
+      const told = await checkBinaries(this.#component, absolute(stage, result.binaries), signal);
       if (told !== null && !result.version.startsWith(told)) throw new SourceError(`says it is ${told}, not ${result.version}`);
       return toBrought(await commitStage(storeDir, this.#name, { folder: stage, source: label, ...result }));
     } finally {
-      await rm(folder, { recursive: true, force: true });
+      // Ended children may still be at work on their last file for a moment.
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     }
-  }
-
-  /** One progress line in two seconds is enough for a person. */
-  #throttledProgress(): (detail: string) => void {
-    let lastAt = performance.now() - 1_000;
-    return (detail) => {
-      if (performance.now() - lastAt < 2_000) return;
-      lastAt = performance.now();
-      this.#options.emit({ kind: 'step-progress', id: this.#name, detail });
-    };
   }
 
   #unavailable(): FleetError {
@@ -225,14 +210,10 @@ async function fromBundle(bundle: Stored, context: SourceContext): Promise<Sourc
   return bundle.manifest;
 }
 
-async function findOnSystem(
-  component: Component,
-  source: Source & { kind: 'system' },
-  options: { run: RunCommand; signal: AbortSignal },
-): Promise<SourceResult> {
+async function findOnSystem(component: Component, source: Source & { kind: 'system' }, signal: AbortSignal): Promise<SourceResult> {
   for (const folder of source.folders) {
     const binaries = Object.fromEntries(component.binaries.map((name) => [name, join(folder, name)]));
-    const version = await checkBinaries(component, binaries, options).catch((error: unknown) => {
+    const version = await checkBinaries(component, binaries, signal).catch((error: unknown) => {
       if (error instanceof SourceError) return undefined;
       throw error;
     });

@@ -45,8 +45,8 @@ export type Source = ReleaseSource | WheelSource | GoSource | SystemSource | Deb
 /** One component: its binaries (the first one is the main one), how it tells its version, and where it comes from, best source first. */
 export interface Component {
   readonly binaries: readonly string[];
-  /** Arguments that make the main binary print its version; null where it has none (runit). */
-  readonly versionArgs: readonly string[] | null;
+  /** Arguments that make the main binary tell its version, and what only this program answers; null where it cannot (runit). */
+  readonly version: { readonly args: readonly string[]; readonly answer: RegExp } | null;
   readonly sources: readonly Source[];
 }
 
@@ -63,7 +63,7 @@ export const releaseOrigin = 'https://github.com';
 export const catalogue: Readonly<Record<ComponentName, Component>> = {
   livekit: {
     binaries: ['livekit-server'],
-    versionArgs: ['--version'],
+    version: { args: ['--version'], answer: /^livekit-server version (\S+)/ },
     sources: [
       {
         kind: 'release',
@@ -79,7 +79,8 @@ export const catalogue: Readonly<Record<ComponentName, Component>> = {
   },
   caddy: {
     binaries: ['caddy'],
-    versionArgs: ['version'],
+    // Built from a checkout it tells `(devel)` or `unknown`.
+    version: { args: ['version'], answer: /^v?(\d+\.\d+\.\d+|\(devel\)|unknown)/ },
     sources: [
       {
         kind: 'release',
@@ -96,7 +97,7 @@ export const catalogue: Readonly<Record<ComponentName, Component>> = {
   },
   redis: {
     binaries: ['redis-server', 'redis-cli'],
-    versionArgs: ['--version'],
+    version: { args: ['--version'], answer: /^Redis server v=(\S+)/ },
     sources: [
       { kind: 'debian', packages: ['redis-server', 'redis-tools'] },
       { kind: 'system', folders: ['/usr/bin', '/usr/local/bin'], minimum: '6.2' },
@@ -104,7 +105,7 @@ export const catalogue: Readonly<Record<ComponentName, Component>> = {
   },
   runit: {
     binaries: ['runsvdir', 'runsv', 'sv', 'svlogd', 'chpst'],
-    versionArgs: null,
+    version: null,
     sources: [
       { kind: 'debian', packages: ['runit'] },
       { kind: 'system', folders: ['/usr/bin', '/usr/sbin', '/sbin'], minimum: null },

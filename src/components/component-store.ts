@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, cp, lstat, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, cp, lstat, mkdir, mkdtemp, open, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import * as z from 'zod';
 import type { ComponentName } from './catalogue.ts';
@@ -13,8 +13,8 @@ const manifestSchema = z.object({
   source: z.string(),
   /** Binary name → path inside the folder. */
   binaries: z.record(z.string(), z.string()),
-  /** Path inside the folder → sha256 of its content. */
-  files: z.record(z.string(), z.string()),
+  /** Path inside the folder → the file as it was brought; `mtimeMs` in whole milliseconds. */
+  files: z.record(z.string(), z.object({ sha256: z.string(), size: z.number(), mtimeMs: z.number() })),
 });
 /** `manifest.json` of a stored component; written last, so a folder without it is not a component. */
 export type Manifest = z.infer<typeof manifestSchema>;
@@ -40,27 +40,44 @@ export async function readStored(folder: string): Promise<Stored | null> {
   return parsed.success ? { folder, manifest: parsed.data } : null;
 }
 
-/** A new folder beside the components, on the same file system, so that the later rename is atomic. Removes those of runs that were killed. */
-export async function makeStage(storeDir: string): Promise<string> {
-  await mkdir(storeDir, { recursive: true, mode: 0o755 });
-  for (const entry of await readdirOrNone(storeDir)) {
-    const pid = /^\.stage-(\d+)-/.exec(entry)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await rm(join(storeDir, entry), { recursive: true, force: true });
-  }
-  const stage = await mkdtemp(join(storeDir, `.stage-${process.pid}-`));
-  // The service user executes what lies here; mkdtemp makes it 0700.
-  await chmod(stage, 0o755);
-  return stage;
+/**
+ * The first file that is not what the manifest says; null where all are. Size and time of change are enough; only a file
+ * with another time (a copied store) is hashed, so this is quick enough for every run.
+ */
+export async function findDamage({ folder, manifest }: Stored): Promise<string | null> {
+  const bad = await Promise.all(
+    Object.entries(manifest.files).map(async ([path, known]) => {
+      const place = join(folder, path);
+      const info = await lstat(place).catch(nullIfMissing);
+      if (info?.size !== known.size) return place;
+      return Math.floor(info.mtimeMs) === known.mtimeMs || (await hashFile(place, 'sha256')) === known.sha256 ? null : place;
+    }),
+  );
+  return bad.find((place) => place !== null) ?? null;
 }
 
-/** Completes a staged component: hashes, manifest, rename to `<store>/<name>/<version>`. */
+/** A new folder beside the components, on the same file system, so that the later rename is atomic. Removes those of runs that were killed. */
+export async function makeStage(storeDir: string): Promise<string> {
+  await makeReadableFolder(storeDir);
+  for (const entry of await readdirOrNone(storeDir)) {
+    const [, pid, startedAt] = /^\.stage-(\d+)-(\d+)-/.exec(entry) ?? [];
+    const isDead = pid === undefined || (await startOf(pid)) !== startedAt;
+    if (entry.startsWith('.stage-') && isDead) await rm(join(storeDir, entry), { recursive: true, force: true });
+  }
+  return mkdtemp(join(storeDir, `.stage-${process.pid}-${await startOf('self')}-`));
+}
+
+/** Completes a staged component: rights, hashes, manifest, rename to `<store>/<name>/<version>`. */
 export async function commitStage(storeDir: string, name: ComponentName, staged: { folder: string } & Omit<Manifest, 'files'>): Promise<Stored> {
   const { folder, version, source, binaries } = staged;
-  const manifest: Manifest = { version, source, binaries, files: await hashFiles(folder) };
+  const manifest: Manifest = { version, source, binaries, files: await settleFiles(folder) };
   await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o644, flush: true });
   const target = join(storeDir, name, version);
-  await mkdir(join(storeDir, name), { recursive: true, mode: 0o755 });
-  // What lies there is incomplete or does not run: a working one would have been used. Renaming keeps a program that still runs from it alive.
+  await makeReadableFolder(join(storeDir, name));
+  const other = await readStored(target);
+  // Another run beside this one was quicker, and its programs may be in use.
+  if (other !== null && (await findDamage(other)) === null) return other;
+  // What lies there is incomplete: a whole one would have been used. Renaming keeps a program that still runs from it alive.
   await rename(target, `${folder}.old`).catch(nullIfMissing);
   await rename(folder, target);
   await rm(`${folder}.old`, { recursive: true, force: true });
@@ -71,9 +88,8 @@ export async function commitStage(storeDir: string, name: ComponentName, staged:
 export async function copyBundle(bundle: Stored, stage: string): Promise<void> {
   await cp(bundle.folder, stage, { recursive: true, verbatimSymlinks: true });
   await rm(join(stage, 'manifest.json'));
-  const actual = await hashFiles(stage);
-  for (const [path, digest] of Object.entries(bundle.manifest.files)) {
-    if (actual[path] !== digest) throw new SourceError(`${path} does not have the checksum of the manifest`);
+  for (const [path, known] of Object.entries(bundle.manifest.files)) {
+    if ((await hashFile(join(stage, path), 'sha256')) !== known.sha256) throw new SourceError(`${path} does not have the checksum of the manifest`);
   }
 }
 
@@ -84,12 +100,37 @@ export async function hashFile(path: string, algorithm: 'sha256' | 'sha512'): Pr
   return hash.digest('hex');
 }
 
-async function hashFiles(folder: string): Promise<Record<string, string>> {
-  const files: Record<string, string> = {};
+/** Makes everything readable for the service user, whatever the umask, writes it through to the disk, and describes the files. */
+async function settleFiles(folder: string): Promise<Manifest['files']> {
+  const files: Manifest['files'] = {};
+  await chmod(folder, 0o755);
   for (const path of (await readdir(folder, { recursive: true })).toSorted()) {
-    if ((await lstat(join(folder, path))).isFile()) files[path] = await hashFile(join(folder, path), 'sha256');
+    const place = join(folder, path);
+    const info = await lstat(place);
+    if (info.isSymbolicLink()) continue;
+    const isRunnable = info.isDirectory() || (info.mode & 0o111) !== 0;
+    await chmod(place, (info.mode & 0o7777) | (isRunnable ? 0o555 : 0o444));
+    if (!info.isFile()) continue;
+    await flush(place);
+    files[path] = { sha256: await hashFile(place, 'sha256'), size: info.size, mtimeMs: Math.floor(info.mtimeMs) };
   }
   return files;
+}
+
+/** So that a power cut after the rename leaves no empty program behind. */
+async function flush(path: string): Promise<void> {
+  const file = await open(path);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A folder that the service user may enter, whatever the umask; one that is there stays as it is. */
+async function makeReadableFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
 }
 
 function parseJson(text: string): unknown {
@@ -101,12 +142,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
+/** When a process started (`starttime` of proc_pid_stat(5)), which tells it from a later one with the same pid; undefined where there is none. */
+async function startOf(pid: string): Promise<string | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(nullIfMissing);
+  return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19];
 }
 
 async function readdirOrNone(folder: string): Promise<string[]> {

@@ -1,8 +1,6 @@
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DebianSource } from './catalogue.ts';
-import { lastLine } from './run-command.ts';
-import type { CommandResult } from './run-command.ts';
 import type { SourceContext, SourceResult } from './source-context.ts';
 import { SourceError } from './source-error.ts';
 
@@ -16,32 +14,35 @@ const systemLibraries = /^(libc6|libc-bin|libcrypt1|libgcc-s1|libstdc\+\+6|gcc-\
 export async function bringDebian(source: DebianSource, context: SourceContext): Promise<SourceResult> {
   const archives = join(context.scratch, 'archives');
   await mkdir(join(archives, 'partial'), { recursive: true });
-  const keep = ['-o', `Dir::Cache::archives=${archives}`, '-o', 'Debug::NoLocking=true'];
+  // Without locks: other downloads may go on beside it, and so may the system's own updates.
+  const keep = ['-o', `Dir::Cache::archives=${archives}`, '-o', 'Debug::NoLocking=true', '-o', 'APT::Sandbox::User=root'];
   const download = ['install', '-y', '--download-only', '--reinstall', '--no-install-recommends', ...keep, ...source.packages];
-  context.progress(`apt-get download ${source.packages.join(' ')}`);
-  await context.oneApt(() => runApt(download, context));
+  await runApt(download, context);
   const packages = (await readdir(archives)).filter((file) => file.endsWith('.deb') && !systemLibraries.test(file));
-  for (const file of packages) await must(context, ['dpkg-deb', '-x', join(archives, file), context.stage]);
+  for (const file of packages) await context.run(['dpkg-deb', '-x', join(archives, file), context.stage], { timeoutMs: 60_000 });
   const main = packages.find((file) => file.startsWith(`${source.packages[0] ?? ''}_`));
   if (main === undefined) throw new SourceError('apt-get downloaded nothing');
-  const { stdout } = await must(context, ['dpkg-deb', '-f', join(archives, main), 'Version']);
-  await chmod(context.stage, 0o755);
+  const { stdout } = await context.run(['dpkg-deb', '-f', join(archives, main), 'Version'], { timeoutMs: 60_000 });
   const binaries = await writeLaunchers(context);
   // `5:7.0.15-1~deb12u10` → `7.0.15-1~deb12u10`: a colon has no place in a path that ends up in PATH.
   return { version: stdout.trim().replace(/^\d+:/, ''), binaries };
 }
 
-/** Runs apt-get; with old package lists they are fetched and it is tried once more. Throws SourceError. */
-export async function runApt(args: readonly string[], context: Pick<SourceContext, 'run' | 'signal'>): Promise<void> {
-  const options = { signal: context.signal, timeoutMs: 300_000, env: { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' } };
-  const apt = (words: readonly string[]): Promise<CommandResult> =>
-    context.run(['apt-get', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=10', ...words], options);
-  const first = await apt(args);
+/** Package lists and packages of some 50 MB at 200 KB/s. */
+const aptTimeoutMs = 300_000;
+
+/** Runs apt-get; where that fails (old package lists) they are fetched and it is tried once more. Throws SourceError. */
+export async function runApt(args: readonly string[], context: SourceContext): Promise<void> {
+  const options = { timeoutMs: aptTimeoutMs, env: { DEBIAN_FRONTEND: 'noninteractive' }, doing: () => `apt-get ${args.at(-1) ?? ''}` };
+  const apt = ['apt-get', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=10', '-o', 'Acquire::https::Timeout=10'];
+  const first = await context.ask([...apt, ...args], options);
   if (first.code === 0) return;
   if (first.code === 127) throw new SourceError('apt-get is not on this machine');
-  await apt(['update']);
-  const second = await apt(args);
-  if (second.code !== 0) throw new SourceError(`apt-get: ${lastLine(second)}`);
+  await context.shared.refreshPackageLists(async () => {
+    // Some lists may be missing and the wanted ones there: the second try tells.
+    await context.ask([...apt, 'update'], { ...options, doing: () => 'apt-get update' });
+  });
+  await context.run([...apt, ...args], options);
 }
 
 /** A launcher finds its own folder without starting another process, so the component may be moved; the unpacked libraries go before the system's. */
@@ -59,7 +60,6 @@ async function writeLaunchers(context: SourceContext): Promise<Record<string, st
     }
     binaries[name] = `bin/${name}`;
     await writeFile(join(context.stage, 'bin', name), launcher(program, libraries), { mode: 0o755 });
-    await chmod(join(context.stage, 'bin', name), 0o755);
   }
   return binaries;
 }
@@ -75,10 +75,4 @@ LD_LIBRARY_PATH="${paths}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export LD_LIBRARY_PATH
 exec "$root/${program}" "$@"
 `;
-}
-
-async function must(context: SourceContext, argv: readonly string[]): Promise<CommandResult> {
-  const result = await context.run(argv, { signal: context.signal, timeoutMs: 60_000 });
-  if (result.code !== 0) throw new SourceError(`${argv[0]}: ${lastLine(result)}`);
-  return result;
 }

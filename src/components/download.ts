@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
+import { isDiskFull } from './disk-full.ts';
 import { SourceError, redactUrls } from './source-error.ts';
 
 /** How a download is watched. */
 export interface DownloadOptions {
-  readonly fetch: typeof fetch;
   readonly signal: AbortSignal;
   readonly progress: (detail: string) => void;
 }
@@ -11,9 +11,11 @@ export interface DownloadOptions {
 /** A server that has not answered by then will hardly be usable; the next source is quicker. */
 const answerTimeoutMs = 4_000;
 /** A transfer without a single byte for this long is dead. */
-const stallTimeoutMs = 15_000;
+const stallTimeoutMs = 10_000;
 /** 30 MB at 50 KB/s; slower than this, the package registries are the better way. */
 const totalTimeoutMs = 600_000;
+/** As often as a person wants to see that it goes on; a quick download says nothing. */
+const tellEveryMs = 2_000;
 
 /** Fetches a small text. Throws SourceError with the reason. */
 export function downloadText(url: string, options: DownloadOptions): Promise<string> {
@@ -34,10 +36,13 @@ export function downloadFile(url: string, path: string, options: DownloadOptions
     const file = await open(path, 'w');
     try {
       let received = 0;
+      let toldAt = performance.now();
       for await (const chunk of bodyOf(response)) {
         touch();
         received += chunk.length;
         await file.writeFile(chunk);
+        if (performance.now() - toldAt < tellEveryMs) continue;
+        toldAt = performance.now();
         options.progress(`${megabytes(received)}${total > 0 ? ` / ${megabytes(total)}` : ''} MB`);
       }
     } finally {
@@ -56,12 +61,13 @@ async function download<T>(url: string, options: DownloadOptions, consume: (resp
     timer = setTimeout(fail(`no data for ${stallTimeoutMs / 1000} s`), stallTimeoutMs);
   };
   try {
-    const response = await options.fetch(url, { signal: AbortSignal.any([options.signal, deadline.signal]) });
+    const response = await fetch(url, { signal: AbortSignal.any([options.signal, deadline.signal]) });
     touch();
     if (!response.ok) throw new SourceError(`HTTP ${response.status}`);
     return await consume(response, touch);
   } catch (error) {
     options.signal.throwIfAborted();
+    if (isDiskFull(error)) throw error;
     const cause = deadline.signal.aborted ? deadline.signal.reason : error;
     throw new SourceError(`${redactUrls(new URL(url).origin)}: ${explain(cause)}`, { cause: error });
   } finally {

