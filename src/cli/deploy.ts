@@ -3,6 +3,7 @@ import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { ensureUser } from '../apply/service-user.ts';
+import { awaitCertificate } from '../health/certificate.ts';
 import { withLock } from '../host/lock.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
@@ -10,9 +11,13 @@ import { editEnv } from '../settings/env-file.ts';
 import { missingSecrets } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
+import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
 import { prepare } from './prepare.ts';
+
+/** A public authority needs 2 to 10 s. After a failure, which ends the waiting, Caddy tries again a minute later at the earliest. */
+const CERTIFICATE_MS = 20_000;
 
 /** Brings the whole stack up on this machine; with `isDryRun` only says what would change. */
 export async function deploy(context: CliContext, options: { isDryRun: boolean }): Promise<void> {
@@ -26,11 +31,16 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     const observed = await observe(host, desired, { topology, manager });
     const changes = makePlan(desired, observed);
     await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))) });
+    const began = Date.now();
     const user = await ensureUser(host, settings.SERVICE_USER);
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
+    const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
+    const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
+    const served = await awaitCertificate({ settings, manager, ...patience, now: context.now, signal: context.signal });
     sayWhere(context, settings, topology);
-    reporter.result({ changes: changes.map(describe), url: topology.publicUrl });
+    if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
+    reporter.result({ changes: changes.map(describe), url: topology.publicUrl, certificate: served });
   });
 }
 
