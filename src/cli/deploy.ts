@@ -10,6 +10,7 @@ import type { Change } from '../plan/plan.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { missingSecrets } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
+import { strayPems } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
@@ -34,6 +35,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     const began = Date.now();
     const user = await ensureUser(host, settings.SERVICE_USER);
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
+    for (const path of strayPems(topology)) await host.remove(path);
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };

@@ -27,7 +27,8 @@ export async function readPems(context: CliContext, settings: Settings, { tls }:
       return [root];
     }
     case 'files': {
-      const [chain, key] = await Promise.all([read(context.host, tls.certificate), read(context.host, tls.key)]);
+      const chain = await read(context.host, tls.certificate);
+      const key = await read(context.host, tls.key);
       const now = Date.now();
       const end = checkCertificate(chain, key, { domain: settings.DOMAIN, now });
       const days = Math.floor((end.getTime() - now) / DAY_MS);

@@ -18,7 +18,7 @@ const POLL_MS = 200;
 const LOG_LINES = 300;
 
 /** What Caddy logs when an issuer gave no certificate (certmagic's logger `tls.obtain`; `ts` in seconds since 1970). */
-const failureLine = z.object({ logger: z.literal('tls.obtain'), ts: z.number(), identifier: z.string(), error: z.string() });
+const failureLine = z.object({ logger: z.literal('tls.obtain'), ts: z.number(), identifier: z.string(), issuer: z.string(), error: z.string() });
 
 /**
  * The certificate that is served now, awaited for up to `patienceMs`; the first failure that Caddy logs ends the waiting.
@@ -65,7 +65,9 @@ async function lastFailure(manager: ServiceManager, domain: string, since: numbe
   for (const line of lines.toReversed()) {
     // The supervisor's time stamp stands before Caddy's JSON.
     const parsed = failureLine.safeParse(parseJson(line.slice(line.indexOf('{'))));
-    if (parsed.success && parsed.data.identifier === domain && parsed.data.ts * 1000 >= since) return parsed.data.error;
+    if (!parsed.success || parsed.data.identifier !== domain || parsed.data.ts * 1000 < since) continue;
+    // Whenever the agent changes Caddy's routes, Caddy drops the attempt that is under way and begins another: no failure.
+    if (!parsed.data.error.includes('context canceled')) return parsed.data.error;
   }
   return null;
 }

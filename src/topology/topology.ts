@@ -19,7 +19,7 @@ export interface Layout {
 /** An operator's PEM file, which often only root may read, and the copy of it that Caddy reads as the service user. */
 export interface PemCopy {
   /** The variable that names it. */
-  readonly variable: 'TLS_CERT_FILE' | 'TLS_KEY_FILE' | 'ACME_ROOT_FILE';
+  readonly variable: keyof typeof PEM_NAMES;
   readonly source: string;
   readonly copy: string;
 }
@@ -29,6 +29,17 @@ export type Tls =
   | { kind: 'acme'; email: string; /** Directory URL; empty for Let's Encrypt. */ directory: string; root: PemCopy | null }
   | { kind: 'internal' }
   | { kind: 'files'; certificate: PemCopy; key: PemCopy };
+
+/** Names of the copies in the configuration folder. */
+const PEM_NAMES = { TLS_CERT_FILE: 'tls-certificate.pem', TLS_KEY_FILE: 'tls-key.pem', ACME_ROOT_FILE: 'acme-root.pem' } as const;
+
+/** Copies that former settings may have left and these do not ask for; a key should not lie about. */
+export function strayPems({ tls, layout }: Topology): string[] {
+  const wanted = pemCopies(tls).map((one) => one.copy);
+  return Object.values(PEM_NAMES)
+    .map((name) => `${layout.config}/${name}`)
+    .filter((path) => !wanted.includes(path));
+}
 
 /** The operator's files that Caddy needs. */
 export function pemCopies(tls: Tls): PemCopy[] {
@@ -99,11 +110,10 @@ export function planTopology(settings: Settings, { addresses, hasSystemd }: Mach
 }
 
 function chooseTls(settings: Settings, config: string): Tls {
-  const copied = (variable: PemCopy['variable'], name: string): PemCopy => ({ variable, source: settings[variable], copy: `${config}/${name}` });
-  if (settings.TLS_MODE === 'files')
-    return { kind: 'files', certificate: copied('TLS_CERT_FILE', 'tls-certificate.pem'), key: copied('TLS_KEY_FILE', 'tls-key.pem') };
+  const copied = (variable: PemCopy['variable']): PemCopy => ({ variable, source: settings[variable], copy: `${config}/${PEM_NAMES[variable]}` });
+  if (settings.TLS_MODE === 'files') return { kind: 'files', certificate: copied('TLS_CERT_FILE'), key: copied('TLS_KEY_FILE') };
   if (settings.TLS_MODE === 'internal' || (settings.TLS_MODE === 'auto' && !hasAuthority(settings))) return { kind: 'internal' };
-  const root = settings.ACME_ROOT_FILE === '' ? null : copied('ACME_ROOT_FILE', 'acme-root.pem');
+  const root = settings.ACME_ROOT_FILE === '' ? null : copied('ACME_ROOT_FILE');
   return { kind: 'acme', email: settings.ACME_EMAIL, directory: settings.ACME_CA, root };
 }
 
