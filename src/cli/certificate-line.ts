@@ -16,5 +16,5 @@ export function describeCertificate({ language }: CliContext, served: Served, { 
   const mark = isInForce(served) ? '✓' : '✗';
   if (served.validTo !== null) return `${mark} ${translate(language, 'CERTIFICATE_SERVED', { domain, until: day(served.validTo), issuer: served.issuer })}`;
   if (topology.tls.kind !== 'acme') return `${mark} ${translate(language, 'CERTIFICATE_MISSING', { domain })}`;
-  return `${mark} ${translate(language, 'CERTIFICATE_PENDING', { domain, port, reason: served.reason ?? '-' })}`;
+  return `${mark} ${translate(language, 'CERTIFICATE_PENDING', { domain, port, reason: served.reason ?? translate(language, 'NO_REASON_YET') })}`;
 }

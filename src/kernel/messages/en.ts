@@ -112,6 +112,7 @@ export const texts = {
   TLS_EXPIRES_SOON: 'TLS_CERT_FILE={path} ends on {until}, in {days} day(s). Renew it and run ./部署.sh deploy; how to automate that: docs/tls.md',
   CERTIFICATE_SERVED: 'Certificate for {domain} until {until}, from {issuer}',
   CERTIFICATE_MISSING: 'No certificate for {domain} is served. See: ./部署.sh logs caddy',
+  NO_REASON_YET: 'no answer from the authority yet',
   CERTIFICATE_PENDING:
     'The certificate for {domain} is still being fetched; Caddy goes on trying by itself. Last reason: {reason}\n  It comes when {domain} points to this machine in the DNS, and port 80 can be reached from the authority and leads to HTTP_PORT ({port}). See: ./部署.sh status, docs/tls.md',
   NEXT_VERIFY: 'Next          ./部署.sh verify   (a real meeting through this address)',

@@ -98,6 +98,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TLS_EXPIRES_SOON: 'TLS_CERT_FILE={path} 将于 {until} 到期（还有 {days} 天）。请更新后执行 ./部署.sh deploy；如何自动进行见 docs/tls.md',
   CERTIFICATE_SERVED: '{domain} 的证书有效至 {until}，签发者 {issuer}',
   CERTIFICATE_MISSING: '没有提供 {domain} 的证书。请看：./部署.sh logs caddy',
+  NO_REASON_YET: '签发机构尚未应答',
   CERTIFICATE_PENDING:
     '{domain} 的证书仍在申请中，Caddy 会自行重试。最近一次的原因：{reason}\n  条件：{domain} 的 DNS 指向本机，且签发机构能访问 80 端口并到达 HTTP_PORT（{port}）。请看：./部署.sh status、docs/tls.md',
   NEXT_VERIFY: '下一步      ./部署.sh verify   （经由此地址开一次真实会议）',
