@@ -2,7 +2,9 @@ import { execa } from 'execa';
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { obtain } from '../../src/components/obtain.ts';
+import { bringGoModule } from '../../src/components/go-module.ts';
+import { runCommand } from '../../src/components/run-command.ts';
+import { createLane } from '../../src/components/source-context.ts';
 import { freePorts, until } from './installation.ts';
 
 /** Let's Encrypt's own small ACME server for tests. */
@@ -94,16 +96,27 @@ async function bring(program: 'pebble' | 'pebble-challtestsrv'): Promise<string>
   const home = `${cache}/${program}-${PEBBLE}`;
   const path = `${home}/bin/${program}`;
   if (existsSync(path)) return path;
-  const into = `${home}.${process.pid}`;
-  await mkdir(into, { recursive: true });
-  const module = `github.com/letsencrypt/pebble/v2/cmd/${program}@v${PEBBLE}`;
-  const tools = {
-    run: (argv: readonly string[], env: Record<string, string> = {}) => execa(argv[0] ?? '', argv.slice(1), { env, stdin: 'ignore' }),
-    inTurn: <T>(work: () => Promise<T>) => work(),
-    goProxy: null,
-    signal: AbortSignal.timeout(300_000),
-  };
-  await obtain({ kind: 'go', version: PEBBLE, module, builtName: program, program }, { into, tools });
-  await rename(into, home).catch(() => rm(into, { recursive: true }));
+  const [stage, scratch] = [`${home}.${process.pid}`, `${home}.${process.pid}.scratch`];
+  for (const folder of [stage, scratch]) await mkdir(folder, { recursive: true });
+  const source = { kind: 'go', version: PEBBLE, module: `github.com/letsencrypt/pebble/v2/cmd/${program}`, program } as const;
+  try {
+    await bringGoModule(source, {
+      component: { binaries: [program], versionArgs: null, sources: [source] },
+      stage,
+      scratch,
+      architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
+      mirror: null,
+      goProxy: null,
+      run: runCommand,
+      fetch,
+      signal: AbortSignal.timeout(300_000),
+      progress: () => {},
+      oneGoBuild: createLane(),
+      oneApt: createLane(),
+    });
+    await rename(stage, home);
+  } finally {
+    for (const folder of [stage, scratch]) await rm(folder, { recursive: true, force: true });
+  }
   return path;
 }
