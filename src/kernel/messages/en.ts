@@ -70,7 +70,7 @@ export const causes = {
   GATEWAY_UNREACHABLE:
     'Nothing answers at the address. Is Caddy up: ./部署.sh status; does DOMAIN resolve to the gateway machine, do its firewalls let HTTPS_PORT through?',
   TLS_UNTRUSTED:
-    'The certificate is of an issuer that this machine does not trust. See TLS_MODE in docs/settings.md; with a CA of your own: NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
+    'The certificate is of an issuer that this machine does not trust. See docs/tls.md; with a CA of your own: NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
   TLS_EXPIRED: 'The certificate has expired or is not valid yet. Is the clock right (date)? Renew TLS_CERT_FILE, or see ./部署.sh logs caddy',
   TLS_WRONG_NAME: 'The certificate is for another name than DOMAIN. Correct DOMAIN or TLS_CERT_FILE; does the name lead to another machine?',
   TLS_NO_CERTIFICATE: 'Caddy has no certificate for the name (yet). See ./部署.sh logs caddy: ACME needs DOMAIN and port 80 or 443 reachable from outside',

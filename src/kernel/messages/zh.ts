@@ -60,8 +60,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
 
   NAME_UNRESOLVED: '本机无法解析该域名。请为 DOMAIN 设置指向网关机的 DNS 记录（或写入 /etc/hosts）',
   GATEWAY_UNREACHABLE: '地址无应答。Caddy 是否运行：./部署.sh status；DOMAIN 是否解析到网关机，防火墙是否放行 HTTPS_PORT？',
-  TLS_UNTRUSTED:
-    '证书的签发者不受本机信任。请看 docs/settings.md 中的 TLS_MODE；自有 CA 请执行：NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
+  TLS_UNTRUSTED: '证书的签发者不受本机信任。请看 docs/tls.md；自有 CA 请执行：NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
   TLS_EXPIRED: '证书已过期或尚未生效。时钟是否正确（date）？请更新 TLS_CERT_FILE，或看 ./部署.sh logs caddy',
   TLS_WRONG_NAME: '证书与 DOMAIN 不符。请改正 DOMAIN 或 TLS_CERT_FILE；该域名是否指向了别的机器？',
   TLS_NO_CERTIFICATE: 'Caddy（尚）没有该域名的证书。请看 ./部署.sh logs caddy：ACME 需要从外部能访问 DOMAIN 的 80 或 443 端口',
