@@ -23,6 +23,8 @@ export function desire(input: {
   livekitVersion: string;
   /** Text of the bundled programs that run under the service user, by file name. */
   apps: Readonly<Record<string, string>>;
+  /** The operator's certificates and key (`pemCopies` of the topology), each with its text. */
+  pems: ReadonlyArray<{ copy: string; text: string }>;
 }): Desired {
   const { settings, topology, programs, tools } = input;
   const configs: RenderedFile[] = [
@@ -33,6 +35,7 @@ export function desire(input: {
     renderCaddy(settings, topology),
     ...(topology.parts.includes('service') ? [renderService(settings, topology)] : []),
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
+    ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];
   const specs = renderParts(topology, programs);
   const user = settings.SERVICE_USER;

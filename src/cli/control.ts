@@ -3,12 +3,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appliedFile } from '../apply/observe.ts';
 import { awaitHealth } from '../health/await-health.ts';
+import { awaitCertificate } from '../health/certificate.ts';
 import { probeAll } from '../health/probe.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
+import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
 import { openManager } from './prepare.ts';
@@ -95,8 +97,10 @@ export async function status(context: CliContext): Promise<number> {
       `${mark} ${part.padEnd(9)} ${state.padEnd(8)} pid ${String(pid ?? '-').padEnd(7)} ${String(uptimeSeconds ?? '-').padStart(7)} s  ${health?.detail ?? ''}${ended}`,
     );
   }
-  const isWell = rows.every((row) => row.health?.ok === true);
-  context.reporter.result({ ok: isWell, machine: topology.machine, parts: rows });
+  const certificate = await awaitCertificate({ settings, manager, patienceMs: 0, since: 0, now: context.now, signal: context.signal });
+  context.reporter.line(describeCertificate(context, certificate, { settings, topology }));
+  const isWell = isInForce(certificate) && rows.every((row) => row.health?.ok === true);
+  context.reporter.result({ ok: isWell, machine: topology.machine, parts: rows, certificate });
   return isWell ? 0 : 1;
 }
 

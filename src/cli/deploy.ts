@@ -3,16 +3,22 @@ import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkPorts, listListeners } from '../apply/ports.ts';
 import { findUser, makeUser } from '../apply/service-user.ts';
+import { awaitCertificate } from '../health/certificate.ts';
 import { withLock } from '../host/lock.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { missingSecrets } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
+import { strayPems } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
+import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
 import { prepare } from './prepare.ts';
+
+/** A public authority needs 2 to 10 s. After a failure, which ends the waiting, Caddy tries again a minute later at the earliest. */
+const CERTIFICATE_MS = 20_000;
 
 /** Brings the whole stack up on this machine; with `isDryRun` only says what would change. */
 export async function deploy(context: CliContext, options: { isDryRun: boolean }): Promise<void> {
@@ -30,11 +36,17 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     ]);
     const changes = makePlan(desired, observed);
     await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))), listing });
+    const began = Date.now();
     const user = known ?? (await makeUser(host, settings.SERVICE_USER));
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
+    for (const path of strayPems(topology)) await host.remove(path);
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
+    const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
+    const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
+    const served = await awaitCertificate({ settings, manager, ...patience, now: context.now, signal: context.signal });
     sayWhere(context, settings, topology);
-    reporter.result({ changes: changes.map(describe), url: topology.publicUrl });
+    if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
+    reporter.result({ changes: changes.map(describe), url: topology.publicUrl, certificate: served });
   });
 }
 

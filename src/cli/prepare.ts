@@ -14,6 +14,7 @@ import type { ServiceManager } from '../supervisor/service-manager.ts';
 import { systemdManager } from '../supervisor/systemd.ts';
 import type { Topology } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
+import { readPems } from './read-pems.ts';
 
 /** Desired state and the way to control the parts, with all components at hand. */
 export interface Prepared {
@@ -21,8 +22,12 @@ export interface Prepared {
   readonly manager: ServiceManager;
 }
 
-/** Brings the components (nothing to do where they are in the store) and renders everything in memory. */
+/**
+ * Reads the operator's certificates, brings the components (nothing to do where they are in the store) and renders everything in memory.
+ * @throws FleetError of readPems; COMPONENT_UNAVAILABLE
+ */
 export async function prepare(context: CliContext, settings: Settings, topology: Topology): Promise<Prepared> {
+  const pems = await readPems(context, settings, topology);
   const node = await bringNode(storeFolder(settings, topology));
   const names: readonly ComponentName[] = ['livekit', 'caddy', 'redis', ...(topology.supervisor === 'processes' ? (['runit'] as const) : [])];
   const brought = await bring(context, settings, { topology, names });
@@ -34,7 +39,7 @@ export async function prepare(context: CliContext, settings: Settings, topology:
     livekitServer: binary(brought, 'livekit', 'livekit-server'),
     caddy: binary(brought, 'caddy', 'caddy'),
   };
-  const desired = desire({ settings, topology, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps });
+  const desired = desire({ settings, topology, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps, pems });
   return { desired, manager: managerWith(context, topology, tools) };
 }
 

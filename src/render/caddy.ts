@@ -1,5 +1,5 @@
 import type { Settings } from '../settings/schema.ts';
-import type { Topology } from '../topology/topology.ts';
+import type { Tls, Topology } from '../topology/topology.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -70,10 +70,19 @@ function tlsApp(topology: Topology, hosts: readonly string[]): unknown {
   const { tls } = topology;
   switch (tls.kind) {
     case 'files':
-      return { certificates: { load_files: [{ certificate: tls.certFile, key: tls.keyFile }] } };
+      return { certificates: { load_files: [{ certificate: tls.certificate.copy, key: tls.key.copy }] } };
     case 'internal':
       return { automation: { policies: [{ subjects: hosts, issuers: [{ module: 'internal' }] }] } };
     case 'acme':
-      return { automation: { policies: [{ subjects: hosts, issuers: [{ module: 'acme', ...(tls.email === '' ? {} : { email: tls.email }) }] }] } };
+      return { automation: { policies: [{ subjects: hosts, issuers: [acmeIssuer(tls)] }] } };
   }
+}
+
+function acmeIssuer({ email, directory, root }: Extract<Tls, { kind: 'acme' }>): unknown {
+  return {
+    module: 'acme',
+    ...(directory === '' ? {} : { ca: directory }),
+    ...(email === '' ? {} : { email }),
+    ...(root === null ? {} : { trusted_roots_pem_files: [root.copy] }),
+  };
 }

@@ -1,4 +1,5 @@
 import type { PartSpec } from '../topology/part-spec.ts';
+import { pemCopies } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
 /** Absolute paths of the programs, from the component store. */
@@ -34,10 +35,15 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
     }),
-    caddy: spec('caddy', [programs.caddy, 'run', '--config', `${layout.config}/caddy.json`], [`${layout.config}/caddy.json`], {
-      env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
-      bindsLowPorts: true,
-    }),
+    caddy: spec(
+      'caddy',
+      [programs.caddy, 'run', '--config', `${layout.config}/caddy.json`],
+      [`${layout.config}/caddy.json`, ...pemCopies(topology.tls).map((one) => one.copy)],
+      {
+        env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
+        bindsLowPorts: true,
+      },
+    ),
   };
   return topology.parts.map((part) => all[part]);
 }

@@ -16,8 +16,42 @@ export interface Layout {
   readonly lock: string;
 }
 
+/** An operator's PEM file, which often only root may read, and the copy of it that Caddy reads as the service user. */
+export interface PemCopy {
+  /** The variable that names it. */
+  readonly variable: keyof typeof PEM_NAMES;
+  readonly source: string;
+  readonly copy: string;
+}
+
 /** How Caddy gets its certificate. */
-export type Tls = { kind: 'acme'; email: string } | { kind: 'internal' } | { kind: 'files'; certFile: string; keyFile: string };
+export type Tls =
+  | { kind: 'acme'; email: string; /** Directory URL; empty for Let's Encrypt. */ directory: string; root: PemCopy | null }
+  | { kind: 'internal' }
+  | { kind: 'files'; certificate: PemCopy; key: PemCopy };
+
+/** Names of the copies in the configuration folder. */
+const PEM_NAMES = { TLS_CERT_FILE: 'tls-certificate.pem', TLS_KEY_FILE: 'tls-key.pem', ACME_ROOT_FILE: 'acme-root.pem' } as const;
+
+/** Copies that former settings may have left and these do not ask for; a key should not lie about. */
+export function strayPems({ tls, layout }: Topology): string[] {
+  const wanted = pemCopies(tls).map((one) => one.copy);
+  return Object.values(PEM_NAMES)
+    .map((name) => `${layout.config}/${name}`)
+    .filter((path) => !wanted.includes(path));
+}
+
+/** The operator's files that Caddy needs. */
+export function pemCopies(tls: Tls): PemCopy[] {
+  switch (tls.kind) {
+    case 'files':
+      return [tls.certificate, tls.key];
+    case 'acme':
+      return tls.root === null ? [] : [tls.root];
+    case 'internal':
+      return [];
+  }
+}
 
 /** What runs on this machine and where; everything that rendering needs besides secrets and binaries. */
 export interface Topology {
@@ -69,16 +103,22 @@ export function planTopology(settings: Settings, { addresses, hasSystemd }: Mach
     supervisor: settings.SUPERVISOR === 'auto' ? (hasSystemd ? 'systemd' : 'processes') : settings.SUPERVISOR,
     parts: settings.BUSINESS_UPSTREAM === '' ? parts : parts.filter((part) => part !== 'service'),
     layout: { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` },
-    tls: chooseTls(settings),
+    tls: chooseTls(settings, `${root}/config`),
     publicUrl: `https://${settings.DOMAIN}${suffix}`,
     hasPlainHttp: settings.DOMAIN === 'localhost',
   };
 }
 
-function chooseTls(settings: Settings): Tls {
-  if (settings.TLS_MODE === 'files') return { kind: 'files', certFile: settings.TLS_CERT_FILE, keyFile: settings.TLS_KEY_FILE };
-  if (settings.TLS_MODE === 'internal') return { kind: 'internal' };
-  if (settings.TLS_MODE === 'acme') return { kind: 'acme', email: settings.ACME_EMAIL };
-  const isPrivate = isIpv4(settings.DOMAIN) || !settings.DOMAIN.includes('.') || /\.(local|lan|internal|home\.arpa|test|localhost)$/.test(settings.DOMAIN);
-  return isPrivate ? { kind: 'internal' } : { kind: 'acme', email: settings.ACME_EMAIL };
+function chooseTls(settings: Settings, config: string): Tls {
+  const copied = (variable: PemCopy['variable']): PemCopy => ({ variable, source: settings[variable], copy: `${config}/${PEM_NAMES[variable]}` });
+  if (settings.TLS_MODE === 'files') return { kind: 'files', certificate: copied('TLS_CERT_FILE'), key: copied('TLS_KEY_FILE') };
+  if (settings.TLS_MODE === 'internal' || (settings.TLS_MODE === 'auto' && !hasAuthority(settings))) return { kind: 'internal' };
+  const root = settings.ACME_ROOT_FILE === '' ? null : copied('ACME_ROOT_FILE');
+  return { kind: 'acme', email: settings.ACME_EMAIL, directory: settings.ACME_CA, root };
+}
+
+/** True where an ACME authority may certify the name: a public one for public names, the operator's own for all but localhost. */
+function hasAuthority({ DOMAIN: domain, ACME_CA: directory }: Settings): boolean {
+  const isPrivate = isIpv4(domain) || !domain.includes('.') || /\.(local|lan|internal|home\.arpa|test|localhost)$/.test(domain);
+  return domain !== 'localhost' && (directory !== '' || !isPrivate);
 }

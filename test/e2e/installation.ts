@@ -77,7 +77,7 @@ export async function until(condition: () => Promise<boolean>, timeoutMs: number
 }
 
 /** Ports below the range that the system gives to outgoing connections. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];
   while (found.length < count) {
     const port = 15_000 + Math.floor(Math.random() * 15_000);

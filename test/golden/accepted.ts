@@ -37,7 +37,7 @@ export async function askPrograms(store: string): Promise<Verdict[]> {
       const text = (path: string): string => desired.files.find((file) => file.path === `${topology.layout.config}/${path}`)?.content ?? '';
       const json = text('caddy.json')
         .replaceAll(topology.layout.root, folder)
-        .replace(/\/etc\/ssl\/.+\.pem/g, (path) => `${ca}.${path.includes('privkey') ? 'key' : 'crt'}`);
+        .replace(/\/\S+\/config\/\S+\.pem/g, (path) => `${ca}.${path.endsWith('-key.pem') ? 'key' : 'crt'}`);
       verdicts.push({ name, program: 'caddy', refusal: await ask(caddy, { name: 'caddy.json', text: json }) });
       verdicts.push({ name, program: 'livekit-server', refusal: await ask(livekit, { name: 'livekit.yaml', text: text('livekit.yaml') }) });
     }

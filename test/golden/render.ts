@@ -2,7 +2,7 @@ import { desire } from '../../src/apply/desired.ts';
 import type { Desired } from '../../src/plan/plan.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
 import type { Settings } from '../../src/settings/schema.ts';
-import { planTopology } from '../../src/topology/topology.ts';
+import { pemCopies, planTopology } from '../../src/topology/topology.ts';
 import type { Topology } from '../../src/topology/topology.ts';
 
 /** The secrets of every rendering in tests: what a first deploy would generate. */
@@ -13,8 +13,11 @@ export const secrets = {
   SERVICE_API_TOKEN: 'golden-service-token',
 } as const;
 
+/** Stands for the text of the operator's private key. */
+const privateKey = 'golden-private-key';
+
 /** The values that nobody but root and the service user may read. */
-export const hidden = [secrets.LIVEKIT_API_SECRET, secrets.REDIS_PASSWORD, secrets.SERVICE_API_TOKEN];
+export const hidden = [secrets.LIVEKIT_API_SECRET, secrets.REDIS_PASSWORD, secrets.SERVICE_API_TOKEN, privateKey];
 
 /** The desired state of a machine at 192.168.1.2 with fixed programs. */
 export function desireFrom(envText: string): { settings: Settings; topology: Topology; desired: Desired } {
@@ -35,6 +38,7 @@ export function desireFrom(envText: string): { settings: Settings; topology: Top
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     livekitVersion: '1.13.11',
     apps: { 'agent.mjs': '// agent\n', 'service.mjs': '// service\n' },
+    pems: pemCopies(topology.tls).map(({ copy, variable }) => ({ copy, text: variable === 'TLS_KEY_FILE' ? `${privateKey}\n` : `text of ${variable}\n` })),
   });
   return { settings, topology, desired };
 }

@@ -35,7 +35,7 @@ function valueOf(name: VariableName): fc.Arbitrary<string> {
   if (name === 'TOKEN_TTL' || name === 'HEALTH_TIMEOUT') return fc.integer({ min: 1, max: 9999 }).map(String);
   if (name === 'SERVICE_USER') return fc.stringMatching(/^[a-z_][a-z0-9_-]{0,8}$/);
   if (name === 'ACME_EMAIL') return fc.constant('ops@example.com');
-  if (['COMPONENT_MIRROR', 'NODE_MIRROR', 'NPM_CONFIG_REGISTRY', 'GOPROXY'].includes(name)) return url;
+  if (['ACME_CA', 'COMPONENT_MIRROR', 'NODE_MIRROR', 'NPM_CONFIG_REGISTRY', 'GOPROXY'].includes(name)) return url;
   return fc.constant('');
 }
 

@@ -21,6 +21,17 @@ export const errors = {
   UNKNOWN_PART: 'There is no part called {part}. Parts: {known}',
   VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}\n{hint}',
   CADDY_REFUSED: 'Caddy refused the value of {target} ({status}): {reason}. The former one goes on working; see: ./部署.sh logs caddy',
+  TLS_FILE_UNREADABLE: '{variable}={path} cannot be read ({reason}). Write the absolute path of an existing PEM file into .env.',
+  TLS_NOT_A_CERTIFICATE:
+    '{variable}={path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----). From DER: openssl x509 -inform DER -in {path} -out new.pem; then name the new file.',
+  TLS_NOT_A_KEY:
+    'TLS_KEY_FILE={path} holds no private key in PEM that can be read without a passphrase. Make one: openssl pkey -in {path} -out new.pem; then name the new file.',
+  TLS_OTHER_KEY:
+    'TLS_KEY_FILE={key} is not the key of the first certificate in TLS_CERT_FILE={path}: no browser could connect. Name two files that belong together; the server’s own certificate comes first in the chain.',
+  TLS_OUT_OF_DATE:
+    'TLS_CERT_FILE={path} is valid from {from} to {to}, and today is {now}: browsers refuse it. Renew the certificate, or set this machine’s clock, and run the same command again.',
+  TLS_OTHER_NAME:
+    'TLS_CERT_FILE={path} is for {names}, not for DOMAIN={domain}: browsers refuse it. Set DOMAIN to a name that it has, or get a certificate for DOMAIN.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -60,7 +71,7 @@ export const causes = {
   GATEWAY_UNREACHABLE:
     'Nothing answers at the address. Is Caddy up: ./部署.sh status; does DOMAIN resolve to the gateway machine, do its firewalls let HTTPS_PORT through?',
   TLS_UNTRUSTED:
-    'The certificate is of an issuer that this machine does not trust. See TLS_MODE in docs/settings.md; with a CA of your own: NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
+    'The certificate is of an issuer that this machine does not trust. See docs/tls.md; with a CA of your own: NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
   TLS_EXPIRED: 'The certificate has expired or is not valid yet. Is the clock right (date)? Renew TLS_CERT_FILE, or see ./部署.sh logs caddy',
   TLS_WRONG_NAME: 'The certificate is for another name than DOMAIN. Correct DOMAIN or TLS_CERT_FILE; does the name lead to another machine?',
   TLS_NO_CERTIFICATE: 'Caddy has no certificate for the name (yet). See ./部署.sh logs caddy: ACME needs DOMAIN and port 80 or 443 reachable from outside',
@@ -97,7 +108,14 @@ export const texts = {
   ADDRESS: 'Address       {url}',
   PLAIN_ADDRESS: 'Without TLS   {url}  (this machine only; the browser’s camera works there)',
   API_TOKEN_PLACE: 'Room API      {url}/api/v1/rooms, bearer token: SERVICE_API_TOKEN in {path}',
-  TRUST_CA: 'Trust the CA  {path}',
+  TRUST_CA:
+    'Trust the CA  {path}\n              Install it on every client (docs/tls.md). Debian: cp {path} /usr/local/share/ca-certificates/livekit-fleet.crt && update-ca-certificates',
+  TLS_EXPIRES_SOON: 'TLS_CERT_FILE={path} ends on {until}, in {days} day(s). Renew it and run ./部署.sh deploy; how to automate that: docs/tls.md',
+  CERTIFICATE_SERVED: 'Certificate for {domain} until {until}, from {issuer}',
+  CERTIFICATE_MISSING: 'No certificate for {domain} is served. See: ./部署.sh logs caddy',
+  NO_REASON_YET: 'no answer from the authority yet',
+  CERTIFICATE_PENDING:
+    'The certificate for {domain} is still being fetched; Caddy goes on trying by itself. Last reason: {reason}\n  It comes when {domain} points to this machine in the DNS, and port 80 can be reached from the authority and leads to HTTP_PORT ({port}). See: ./部署.sh status, docs/tls.md',
   NEXT_VERIFY: 'Next          ./部署.sh verify   (a real meeting through this address)',
   STARTED: 'Started and well: {parts}',
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',

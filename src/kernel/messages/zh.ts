@@ -22,6 +22,14 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   UNKNOWN_PART: '没有名为 {part} 的部件。部件有：{known}',
   VERIFY_FAILED: '会议在步骤 {step} 失败（{cause}）：{detail}\n{hint}',
   CADDY_REFUSED: 'Caddy 拒绝了 {target} 的值（{status}）：{reason}。原值继续有效；请看：./部署.sh logs caddy',
+  TLS_FILE_UNREADABLE: '无法读取 {variable}={path}（{reason}）。请在 .env 中写现有 PEM 文件的绝对路径。',
+  TLS_NOT_A_CERTIFICATE:
+    '{variable}={path} 中没有 PEM 证书（-----BEGIN CERTIFICATE-----）。若为 DER：openssl x509 -inform DER -in {path} -out new.pem，然后改用新文件。',
+  TLS_NOT_A_KEY: 'TLS_KEY_FILE={path} 中没有无需口令即可读取的 PEM 私钥。可转换：openssl pkey -in {path} -out new.pem，然后改用新文件。',
+  TLS_OTHER_KEY:
+    'TLS_KEY_FILE={key} 不是 TLS_CERT_FILE={path} 中第一个证书的私钥，浏览器将无法连接。请写相互匹配的两个文件；证书链中服务器自己的证书须在最前。',
+  TLS_OUT_OF_DATE: 'TLS_CERT_FILE={path} 的有效期为 {from} 至 {to}，今天是 {now}，浏览器会拒绝。请更新证书（或校正本机时钟）后重新执行同一命令。',
+  TLS_OTHER_NAME: 'TLS_CERT_FILE={path} 属于 {names}，不含 DOMAIN={domain}，浏览器会拒绝。请把 DOMAIN 改为其中的名称，或为 DOMAIN 申请证书。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
@@ -53,8 +61,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
 
   NAME_UNRESOLVED: '本机无法解析该域名。请为 DOMAIN 设置指向网关机的 DNS 记录（或写入 /etc/hosts）',
   GATEWAY_UNREACHABLE: '地址无应答。Caddy 是否运行：./部署.sh status；DOMAIN 是否解析到网关机，防火墙是否放行 HTTPS_PORT？',
-  TLS_UNTRUSTED:
-    '证书的签发者不受本机信任。请看 docs/settings.md 中的 TLS_MODE；自有 CA 请执行：NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
+  TLS_UNTRUSTED: '证书的签发者不受本机信任。请看 docs/tls.md；自有 CA 请执行：NODE_EXTRA_CA_CERTS=ca.pem SSL_CERT_FILE=ca.pem ./部署.sh verify',
   TLS_EXPIRED: '证书已过期或尚未生效。时钟是否正确（date）？请更新 TLS_CERT_FILE，或看 ./部署.sh logs caddy',
   TLS_WRONG_NAME: '证书与 DOMAIN 不符。请改正 DOMAIN 或 TLS_CERT_FILE；该域名是否指向了别的机器？',
   TLS_NO_CERTIFICATE: 'Caddy（尚）没有该域名的证书。请看 ./部署.sh logs caddy：ACME 需要从外部能访问 DOMAIN 的 80 或 443 端口',
@@ -86,7 +93,14 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   ADDRESS: '地址        {url}',
   PLAIN_ADDRESS: '不经 TLS    {url}（仅限本机；浏览器可直接用摄像头）',
   API_TOKEN_PLACE: '房间 API    {url}/api/v1/rooms，bearer token 为 {path} 中的 SERVICE_API_TOKEN',
-  TRUST_CA: '信任此 CA   {path}',
+  TRUST_CA:
+    '信任此 CA   {path}\n            请安装到每个客户端（见 docs/tls.md）。Debian：cp {path} /usr/local/share/ca-certificates/livekit-fleet.crt && update-ca-certificates',
+  TLS_EXPIRES_SOON: 'TLS_CERT_FILE={path} 将于 {until} 到期（还有 {days} 天）。请更新后执行 ./部署.sh deploy；如何自动进行见 docs/tls.md',
+  CERTIFICATE_SERVED: '{domain} 的证书有效至 {until}，签发者 {issuer}',
+  CERTIFICATE_MISSING: '没有提供 {domain} 的证书。请看：./部署.sh logs caddy',
+  NO_REASON_YET: '签发机构尚未应答',
+  CERTIFICATE_PENDING:
+    '{domain} 的证书仍在申请中，Caddy 会自行重试。最近一次的原因：{reason}\n  条件：{domain} 的 DNS 指向本机，且签发机构能访问 80 端口并到达 HTTP_PORT（{port}）。请看：./部署.sh status、docs/tls.md',
   NEXT_VERIFY: '下一步      ./部署.sh verify   （经由此地址开一次真实会议）',
   STARTED: '已启动并健康：{parts}',
   ALREADY_RUNNING: '未启动任何部件，已在运行：{parts}',
