@@ -204,7 +204,7 @@ fleet_install() {
   for file in package.json package-lock.json .npmrc; do
     [ ! -e "$FLEET_ROOT/$file" ] || cp "$FLEET_ROOT/$file" "$new/$file" || return 1
   done
-  fleet_run "$new" npm ci $which --no-audit --no-fund --loglevel=error || return 1
+  fleet_run "$new" npm ci $which --no-audit --no-fund --no-update-notifier --loglevel=error || return 1
   mkdir -p "$new/node_modules" && cp "$new/package-lock.json" "$new/node_modules/.fleet-lock.json" || return 1
   if [ -e "$FLEET_ROOT/node_modules" ]; then mv "$FLEET_ROOT/node_modules" "$new/former" || return 1; fi
   mv "$new/node_modules" "$FLEET_ROOT/node_modules" && rm -rf "$new"
