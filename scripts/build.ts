@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import type { Plugin } from 'esbuild';
 
 /**
@@ -19,19 +18,34 @@ const lazyHttp: Plugin = {
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const entries = ['cli', 'agent', 'service', 'meeting'];
+const stampPath = `${root}/dist/stamp`;
+// A little back, since file systems date by a clock of some milliseconds: a source changed from now on is newer than the stamp.
+const started = Date.now() / 1000 - 0.02;
 const hash = createHash('sha256');
-for (const file of [...globSync('src/**/*.ts', { cwd: root }).toSorted(), 'package-lock.json', 'scripts/build.ts'])
+for (const file of [...globSync('src/**/*.ts', { cwd: root }).toSorted(), 'scripts/build.ts', 'package-lock.json']) {
   hash.update(file).update(readFileSync(`${root}/${file}`));
+}
 const stamp = hash.digest('hex');
-const isBuilt =
-  existsSync(`${root}/dist/stamp`) && readFileSync(`${root}/dist/stamp`, 'utf8') === stamp && entries.every((name) => existsSync(`${root}/dist/${name}.mjs`));
-if (!isBuilt || process.argv.includes('--force')) {
-  mkdirSync(`${root}/dist`, { recursive: true });
-  await build({
+const isBuilt = existsSync(stampPath) && readFileSync(stampPath, 'utf8') === stamp && entries.every((name) => existsSync(`${root}/dist/${name}.mjs`));
+
+if (process.argv.includes('--check')) {
+  process.exitCode = isBuilt ? 0 : 1;
+} else {
+  if (!isBuilt || process.argv.includes('--force')) await bundle();
+  writeFileSync(`${stampPath}.${process.pid}`, stamp);
+  utimesSync(`${stampPath}.${process.pid}`, started, started);
+  renameSync(`${stampPath}.${process.pid}`, stampPath);
+}
+
+/** Builds in memory and moves each whole file into place; without the stamp, nobody takes what a killed build leaves. */
+async function bundle(): Promise<void> {
+  const { build } = await import('esbuild');
+  const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: Object.fromEntries(entries.map((name) => [name, `src/${name}/main.ts`])),
     outdir: 'dist',
     outExtension: { '.js': '.mjs' },
+    write: false,
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -47,5 +61,10 @@ if (!isBuilt || process.argv.includes('--force')) {
     },
     logLevel: 'warning',
   });
+  mkdirSync(`${root}/dist`, { recursive: true });
+  rmSync(stampPath, { force: true });
+  for (const { path, contents } of outputFiles) {
+    writeFileSync(`${path}.${process.pid}`, contents);
+    renameSync(`${path}.${process.pid}`, path);
+  }
 }
-writeFileSync(`${root}/dist/stamp`, stamp);

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { bringGoModule } from '../../src/components/go-module.ts';
-import { runCommand } from '../../src/components/run-command.ts';
-import { createLane } from '../../src/components/source-context.ts';
+import { createRunner } from '../../src/components/run-command.ts';
+import { shareWork } from '../../src/components/source-context.ts';
 import { freePorts, until } from './installation.ts';
 
 /** Let's Encrypt's own small ACME server for tests. */
@@ -100,19 +100,18 @@ async function bring(program: 'pebble' | 'pebble-challtestsrv'): Promise<string>
   for (const folder of [stage, scratch]) await mkdir(folder, { recursive: true });
   const source = { kind: 'go', version: PEBBLE, module: `github.com/letsencrypt/pebble/v2/cmd/${program}`, program } as const;
   try {
+    const signal = AbortSignal.timeout(600_000);
     await bringGoModule(source, {
-      component: { binaries: [program], versionArgs: null, sources: [source] },
+      component: { binaries: [program], version: null, sources: [source] },
       stage,
       scratch,
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       mirror: null,
       goProxy: null,
-      run: runCommand,
-      fetch,
-      signal: AbortSignal.timeout(300_000),
+      signal,
       progress: () => {},
-      oneGoBuild: createLane(),
-      oneApt: createLane(),
+      shared: shareWork(),
+      ...createRunner({ scratch, storeDir: cache, signal, progress: () => {} }),
     });
     await rename(stage, home);
   } finally {

@@ -1,214 +1,229 @@
 import { execa } from 'execa';
-import { createHash } from 'node:crypto';
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { RequestListener, Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { appendFile, chmod, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { until } from '../e2e/installation.ts';
+import { createEntryProject } from './entry-project.ts';
+import type { EntryProject } from './entry-project.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const archive = `node-v24.21.0-linux-${process.arch}.tar.gz`;
-/** What a bare Debian has; node, npm, curl, wget and flock are added where a test wants them. */
-const bareTools = 'bash sh env sed grep cat uname readlink dirname mkdir rm mv touch find tar gzip sha256sum head tail sleep id chmod'.split(' ');
+const nobody = ['/usr/bin/setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+const installed = 'Installing dependencies (npm ci, ';
+const installedAndBuilt = /^Installing dependencies \(npm ci, http[^]*Building …$/;
+const quiet = { code: 7, out: '[]', err: '' };
 
-const installedAndBuilt = /^Installing dependencies \(npm ci\) …\n[^]*Building …$/;
+/** A run that is under way; it comes to its end by itself or by a signal. */
+interface Running {
+  readonly kill: (signal: NodeJS.Signals) => void;
+  readonly ended: Promise<{ readonly exitCode?: number | undefined; readonly stdout: string; readonly stderr: string }>;
+}
 
-/**
- * The real entry scripts over a project without dependencies, in a PATH of its own; npm and Node are real.
- * Its build writes a CLI that tells its arguments and ends with 7.
- */
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 describe('entry scripts', () => {
-  let folder: string;
-  let project: string;
-  let server: Server | undefined;
+  let project: EntryProject;
 
   beforeEach(async () => {
-    folder = await mkdtemp(`${tmpdir()}/fleet-entry-`);
-    await chmod(folder, 0o755);
-    project = `${folder}/project`;
-    await mkdir(`${project}/src`, { recursive: true });
-    await mkdir(`${folder}/bin`);
-    await cp(`${root}/部署.sh`, `${project}/部署.sh`);
-    await cp(`${root}/scripts/find-node.sh`, `${project}/scripts/find-node.sh`);
-    const own = { name: 'entry-test', version: '1.0.0', dependencies: { part: 'file:part' } };
-    await mkdir(`${project}/part`);
-    await writeFile(`${project}/part/package.json`, '{"name":"part","version":"1.0.0"}');
-    await writeFile(`${project}/package.json`, JSON.stringify({ ...own, type: 'module' }));
-    const packages = { '': own, 'node_modules/part': { resolved: 'part', link: true }, part: { version: '1.0.0' } };
-    await writeFile(`${project}/package-lock.json`, JSON.stringify({ name: 'entry-test', version: '1.0.0', lockfileVersion: 3, packages }));
-    await writeFile(`${project}/src/a.ts`, '');
-    const build = [
-      "import { mkdirSync, writeFileSync } from 'node:fs';",
-      "const dist = new URL('../dist/', import.meta.url);",
-      'mkdirSync(dist, { recursive: true });',
-      "writeFileSync(new URL('cli.mjs', dist), 'console.log(JSON.stringify(process.argv.slice(2))); process.exitCode = 7;');",
-      "writeFileSync(new URL('stamp', dist), '');",
-    ];
-    await writeFile(`${project}/scripts/build.ts`, build.join('\n'));
-    for (const tool of bareTools) await have(tool);
+    project = await createEntryProject();
   });
+  afterEach(() => project.remove());
 
-  afterEach(async () => {
-    server?.closeAllConnections();
-    server?.close();
-    server = undefined;
-    await rm(folder, { recursive: true, force: true });
-  });
+  /** Starts a run whose npm waits for a registry that never answers, and waits until it does. */
+  async function startHanging(): Promise<Running> {
+    const silent = await project.serve();
+    silent.files.set('/part', null);
+    const { argv, env: all } = project.command([], { NPM_CONFIG_REGISTRY: silent.url });
+    const run = execa(argv[0], argv.slice(1), { env: all, extendEnv: false, reject: false });
+    await until(async () => silent.asked.length > 0, 60_000);
+    return { kill: (signal) => void run.kill(signal), ended: run };
+  }
+  /** Ids of the processes that work below the project. */
+  async function processesAtWork(): Promise<string[]> {
+    const { stdout } = await execa('bash', [
+      '-c',
+      `for p in /proc/[0-9]*; do case $(readlink $p/cwd) in ${project.path}*) echo \${p#/proc/};; esac; done; true`,
+    ]);
+    return stdout.split('\n').filter((id) => id !== '');
+  }
 
-  /** Puts a program of this computer into the PATH of the test. */
-  async function have(name: string, path?: string): Promise<void> {
-    const found = path ?? (await execa('which', [name])).stdout;
-    await symlink(found, `${folder}/bin/${name}`);
-  }
-  async function haveNode(): Promise<void> {
-    await have('node', process.execPath);
-    await have('npm');
-  }
-  async function run(words: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<{ code: number; out: string; err: string }> {
-    const result = await execa(`${project}/部署.sh`, words, {
-      env: { PATH: `${folder}/bin`, HOME: folder, LANG: 'C', ...env },
-      extendEnv: false,
-      reject: false,
-      timeout: 120_000,
+  describe('a first run', () => {
+    it('installs and builds once, says so on standard error only, and hands over words and exit code', async () => {
+      await project.haveNode();
+      const first = await project.run(['two words', '部件', '--x=$HOME', '']);
+      expect(first.err).toMatch(installedAndBuilt);
+      expect(first.out).toBe('["two words","部件","--x=$HOME",""]');
+      expect(first.code).toBe(7);
+      expect(await project.run(['again'], { LANG: 'zh_CN.UTF-8' })).toEqual({ code: 7, out: '["again"]', err: '' });
     });
-    return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
-  }
-  async function listen(listener: RequestListener): Promise<string> {
-    const started = createServer(listener);
-    server = started;
-    await new Promise<void>((done) => started.listen(0, '127.0.0.1', done));
-    return `http://127.0.0.1:${(started.address() as AddressInfo).port}`;
-  }
-  /** A mirror of Node's downloads whose archive holds links to this very Node and npm. */
-  async function nodeMirror(digest?: string): Promise<string> {
-    const tree = `${folder}/node-v24.21.0-linux-${process.arch}`;
-    await mkdir(`${tree}/bin`, { recursive: true });
-    await symlink(process.execPath, `${tree}/bin/node`);
-    await symlink((await execa('readlink', ['-f', (await execa('which', ['npm'])).stdout])).stdout, `${tree}/bin/npm`);
-    await execa('tar', ['-czf', `${folder}/${archive}`, '-C', folder, `node-v24.21.0-linux-${process.arch}`]);
-    const bytes = await readFile(`${folder}/${archive}`);
-    const sum = digest ?? createHash('sha256').update(bytes).digest('hex');
-    return listen((request, response) => {
-      if (request.url === '/mirror/v24.21.0/SHASUMS256.txt') response.end(`${sum}  ${archive}\n`);
-      else if (request.url === `/mirror/v24.21.0/${archive}`) response.end(bytes);
-      else response.writeHead(404).end();
+
+    it.each([
+      [{ LANG: 'zh_CN.UTF-8' }, [], '安装依赖（npm ci，http'],
+      [{}, ['--lang', 'zh'], '安装依赖（npm ci，http'],
+      [{ LANG: 'zh_CN.UTF-8' }, ['--lang=en'], installed],
+      [{ LC_ALL: 'C', LANG: 'zh_CN.UTF-8' }, [], installed],
+      [{}, [], installed],
+    ])('speaks the language of %o and %o', async (env, words, text) => {
+      await project.haveNode();
+      expect((await project.run(words, env)).err).toContain(text);
     });
-  }
 
-  it('installs and builds once, says so on standard error only, and hands over words and exit code', async () => {
-    await haveNode();
-    const first = await run(['two words', '部件', '--x=$HOME']);
-    expect(first.err).toMatch(installedAndBuilt);
-    expect(first.out).toBe('["two words","部件","--x=$HOME"]');
-    expect(first.code).toBe(7);
-    const second = await run(['again'], { LANG: 'zh_CN.UTF-8' });
-    expect(second).toEqual({ code: 7, out: '["again"]', err: '' });
-  });
-
-  it('installs again after an interrupted npm ci and after a change of the lock file, and builds again after a change of a source', async () => {
-    await haveNode();
-    await run();
-    await rm(`${project}/node_modules/.package-lock.json`);
-    expect((await run()).err).toContain('Installing dependencies (npm ci) …');
-    const later = new Date(Date.now() + 5_000);
-    await utimes(`${project}/src/a.ts`, later, later);
-    expect((await run()).err).toBe('Building …');
-    await utimes(`${project}/package-lock.json`, later, later);
-    expect((await run()).err).toContain('Installing dependencies');
-  });
-
-  it('works through a link, from another folder, and speaks Chinese', async () => {
-    await haveNode();
-    await symlink(`${project}/部署.sh`, `${folder}/deploy`);
-    const result = await execa(`${folder}/deploy`, ['x'], {
-      cwd: '/',
-      env: { PATH: `${folder}/bin`, HOME: folder, LANG: 'zh_CN.UTF-8' },
-      extendEnv: false,
-      reject: false,
+    it('works through a link, from another folder, as a word of sh, and for monitoring', async () => {
+      await project.haveNode();
+      await rename(project.path, `${project.folder}/a folder 项目`);
+      const moved = `${project.folder}/a folder 项目`;
+      await symlink(`${moved}/部署.sh`, `${project.folder}/deploy`);
+      const options = { cwd: '/', env: project.command().env, extendEnv: false, reject: false } as const;
+      expect(await execa(`${project.folder}/deploy`, ['x y'], options)).toMatchObject({ stdout: '["x y"]', exitCode: 7 });
+      expect(await execa('sh', [`${moved}/部署.sh`, 'x y'], options)).toMatchObject({ stdout: '["x y"]', stderr: '', exitCode: 7 });
+      expect(await execa(`${moved}/监控.sh`, ['logs'], options)).toMatchObject({ stdout: '["monitor","logs"]', stderr: '', exitCode: 7 });
     });
-    expect(result.stdout).toBe('["x"]');
-    expect(result.stderr).toMatch(/^安装依赖（npm ci）…\n[^]*构建…$/);
+
+    it.each([
+      ['with flock', true],
+      ['without flock', false],
+    ])('lets two runs at the same time install once (%s)', async (_, hasFlock) => {
+      await project.haveNode();
+      if (hasFlock) await project.have('flock');
+      const both = await Promise.all([project.run(), project.run()]);
+      expect(both.map((one) => one.code)).toEqual([7, 7]);
+      expect(both.map((one) => one.err.match(/Installing/g)?.length ?? 0).toSorted()).toEqual([0, 1]);
+      expect(await project.run()).toEqual(quiet);
+    });
+
+    it('says that bash is missing', async () => {
+      await rm(`${project.folder}/bin/bash`);
+      const refused = await project.run([], {}, ['/bin/sh']);
+      expect(refused.code).not.toBe(0);
+      expect(refused.err).toContain('bash: not found');
+    });
   });
 
-  it('lets two first runs at the same time install once', async () => {
-    await haveNode();
-    await have('flock');
-    const both = await Promise.all([run(), run()]);
-    expect(both.map((one) => one.code)).toEqual([7, 7]);
-    expect(both.map((one) => one.err).toSorted()).toEqual(['', expect.stringMatching(installedAndBuilt)]);
+  describe('what was prepared before', () => {
+    beforeEach(async () => {
+      await project.haveNode();
+      expect((await project.run()).code).toBe(7);
+    });
+
+    it('installs again for another lock file, whatever its date, and not for the same one written again', async () => {
+      await writeFile(`${project.path}/package-lock.json`, project.lock);
+      expect((await project.run()).err).not.toContain(installed);
+      await appendFile(`${project.path}/package-lock.json`, '\n');
+      await utimes(`${project.path}/package-lock.json`, 1, 1);
+      expect((await project.run()).err).toContain(installed);
+      expect(await project.run()).toEqual(quiet);
+    });
+
+    it('takes what npm ci installed by hand, and nothing that it did not finish', async () => {
+      await rm(`${project.path}/node_modules/.fleet-lock.json`);
+      expect(await project.run()).toEqual(quiet);
+      await rm(`${project.path}/node_modules/.package-lock.json`);
+      expect((await project.run()).err).toContain(installed);
+    });
+
+    it('builds again for a changed, a new and a removed source, whatever its date', async () => {
+      await writeFile(`${project.path}/src/b.ts`, '');
+      await utimes(`${project.path}/src/b.ts`, 1, 1);
+      await utimes(`${project.path}/src`, 1, 1);
+      expect((await project.run()).err).toBe('Building …');
+      await writeFile(`${project.path}/src/b.ts`, ' ');
+      await utimes(`${project.path}/src/b.ts`, 1, 1);
+      expect((await project.run()).err).toBe('Building …');
+      await rm(`${project.path}/src/b.ts`);
+      expect((await project.run()).err).toBe('Building …');
+      expect(await project.run()).toEqual(quiet);
+    });
+
+    it('keeps the former dependencies where the new ones cannot be had', async () => {
+      await appendFile(`${project.path}/package-lock.json`, '\n');
+      const env = { NPM_CONFIG_REGISTRY: (await project.serve()).url };
+      await rm(`${project.folder}/.npm`, { recursive: true });
+      const refused = await project.run([], env);
+      expect(refused).toMatchObject({ code: 1, out: '' });
+      expect(refused.err).toContain('The dependencies could not be installed. Set NPM_CONFIG_REGISTRY');
+      await writeFile(`${project.path}/package-lock.json`, project.lock);
+      expect((await project.run([], env)).err).not.toContain(installed);
+    });
+
+    it('serves another user, also after a change of owner, and tells one who would have to change something', async () => {
+      expect(await project.run([], {}, nobody)).toEqual(quiet);
+      await chmod(`${project.path}/src/a.ts`, 0o640);
+      expect(await project.run([], {}, nobody)).toEqual(quiet);
+      await rm(`${project.path}/dist/stamp`);
+      const refused = await project.run(['status'], {}, nobody);
+      expect(refused).toMatchObject({ code: 1, out: '' });
+      expect(refused.err).toContain('cannot be written');
+    });
   });
 
-  it('refuses a FLEET_NODE that is too old', async () => {
-    await haveNode();
-    await writeFile(`${folder}/old`, '#!/bin/sh\necho v20.19.2\n', { mode: 0o755 });
-    const refused = await run([], { FLEET_NODE: `${folder}/old` });
-    expect(refused.code).toBe(1);
-    expect(refused.err).toContain('is not Node 24 or newer');
+  describe('an interrupt', () => {
+    it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('by %s ends npm as well, keeps what was there, and the next run goes on', async (signal) => {
+      await project.haveNode();
+      await project.run();
+      await rm(`${project.folder}/.npm`, { recursive: true });
+      await appendFile(`${project.path}/package-lock.json`, '\n');
+      const run = await startHanging();
+      run.kill(signal);
+      const ended = await run.ended;
+      expect([ended.exitCode, ended.stdout]).toEqual([130, '']);
+      expect(ended.stderr).toContain('Interrupted');
+      await until(async () => (await processesAtWork()).length === 0, 10_000);
+      expect(await exists(`${project.path}/node_modules/part/package.json`)).toBe(true);
+      expect((await project.run()).err).toMatch(installedAndBuilt);
+      expect(await project.run()).toEqual(quiet);
+    });
+
+    it('that leaves no time to clean up does not hinder the next run (without flock)', async () => {
+      await project.haveNode();
+      const run = await startHanging();
+      expect(await exists(`${project.path}/runtime/prepare.lock.pid`)).toBe(true);
+      run.kill('SIGKILL');
+      for (const id of await processesAtWork()) process.kill(Number(id), 'SIGKILL');
+      await run.ended;
+      expect((await project.run()).err).toMatch(installedAndBuilt);
+      expect(await exists(`${project.path}/runtime/prepare.lock.pid`)).toBe(false);
+    });
   });
 
-  it.each(['curl', 'wget'])('brings Node by %s from the NODE_MIRROR of the settings file that was named', async (tool) => {
-    await have(tool);
-    await writeFile(`${folder}/my.env`, `\uFEFFNODE_MIRROR="${await nodeMirror()}/mirror/"\r\nDOMAIN=localhost\r\n`);
-    const brought = await run(['--env', `${folder}/my.env`]);
-    expect(brought.err).toContain('Downloading Node: http://127.0.0.1');
-    expect(brought.code, brought.err).toBe(7);
-    expect((await run()).err).toBe('');
-  });
-
-  it('takes nothing whose checksum differs, and says what to do', async () => {
-    await have('curl');
-    await writeFile(`${project}/.env`, `export NODE_MIRROR = ${await nodeMirror('0'.repeat(64))}/mirror # near\n`);
-    const refused = await run();
-    expect(refused.code).toBe(1);
-    expect(refused.err).toContain('Not downloaded; trying the next source');
-    expect(refused.err).toContain('Set NPM_CONFIG_REGISTRY (an npm mirror) or NODE_MIRROR');
-  });
-
-  it('gives a mirror that never sends anything seconds, not minutes', async () => {
-    await have('curl');
-    await writeFile(`${project}/.env`, `NODE_MIRROR=${await listen(() => undefined)}\n`);
-    const refused = await run();
-    expect(refused.err).toContain('Not downloaded; trying the next source');
-  });
-
-  it('asks the npm registry of the settings file, unless the environment names another', async () => {
-    await haveNode();
-    const lock = {
-      name: 'entry-test',
-      version: '1.0.0',
-      lockfileVersion: 3,
-      packages: {
-        '': { name: 'entry-test', version: '1.0.0', dependencies: { 'left-pad': '1.3.0' } },
-        'node_modules/left-pad': { version: '1.3.0', integrity: `sha512-${'A'.repeat(86)}==` },
+  describe('a user without root', () => {
+    it.each([['deploy'], ['--env', 'x y', 'deploy', '--dry-run']])(
+      'hears that deploy needs root before anything is asked of a registry (%s)',
+      async (...words) => {
+        await project.haveNode();
+        await chmod(project.path, 0o777);
+        const refused = await project.run(words, {}, nobody);
+        expect(refused).toEqual({ code: 1, out: '', err: '✗ To deploy, root is needed. Try: sudo ./部署.sh deploy' });
+        expect(project.registry.asked).toEqual([]);
       },
-    };
-    await writeFile(`${project}/package.json`, '{"name":"entry-test","version":"1.0.0","type":"module","dependencies":{"left-pad":"1.3.0"}}');
-    await writeFile(`${project}/package-lock.json`, JSON.stringify(lock));
-    const asked: string[] = [];
-    const url = await listen((request, response) => {
-      asked.push(request.url ?? '');
-      response.writeHead(404).end();
+    );
+
+    it('may prepare a checkout of their own and see the help of deploy', async () => {
+      await project.haveNode();
+      await execa('chown', ['-R', '65534:65534', project.folder]);
+      expect(await project.run(['deploy', '--help'], {}, nobody)).toMatchObject({ code: 7, out: '["deploy","--help"]' });
     });
-    await writeFile(`${project}/.env`, `NPM_CONFIG_REGISTRY='${url}/npm/'\n`);
-    const env = { npm_config_fetch_retries: '0' };
-    const refused = await run([], env);
-    expect(refused.code).toBe(1);
-    expect(refused.err).toContain('The dependencies could not be installed');
-    await run([], { ...env, NPM_CONFIG_REGISTRY: `${url}/other/` });
-    expect(asked.some((path) => path.startsWith('/npm/left-pad'))).toBe(true);
-    expect(asked.some((path) => path.startsWith('/other/left-pad'))).toBe(true);
   });
 
-  it('tells another user that the checkout cannot be written', async () => {
-    await haveNode();
-    const result = await execa('/usr/bin/setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', `${project}/部署.sh`], {
-      env: { PATH: `${folder}/bin`, HOME: folder, LANG: 'C' },
-      extendEnv: false,
-      reject: false,
-    });
-    expect(result.exitCode).toBe(1);
-    expect(result.stderr).toContain('cannot be written');
+  it('refuses a FLEET_NODE that is too old or missing, before anything is installed, and uses a good one', async () => {
+    await project.haveNode();
+    await writeFile(`${project.folder}/old`, '#!/bin/sh\necho v20.19.2\n', { mode: 0o755 });
+    for (const wrong of [`${project.folder}/old`, `${project.folder}/missing`]) {
+      expect(await project.run([], { FLEET_NODE: wrong })).toEqual({
+        code: 1,
+        out: '',
+        err: `✗ FLEET_NODE=${wrong} is not Node 24 or newer. Give the path of one, or unset the variable.`,
+      });
+    }
+    expect(project.registry.asked).toEqual([]);
+    expect((await project.run([], { FLEET_NODE: process.execPath })).code).toBe(7);
+  });
+
+  it('names the same Node as the dependencies', async () => {
+    const { dependencies } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as { dependencies: { node: string } };
+    expect(await readFile(`${root}/scripts/find-node.sh`, 'utf8')).toContain(`\nFLEET_NODE_VERSION=${dependencies.node}\n`);
   });
 });

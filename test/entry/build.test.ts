@@ -1,0 +1,78 @@
+import { execa } from 'execa';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+const entries = ['cli', 'agent', 'service', 'meeting'];
+
+/** The real build over four small sources. */
+describe('build', () => {
+  let folder: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(`${tmpdir()}/fleet-build-`);
+    await mkdir(`${folder}/scripts`);
+    await cp(`${root}/scripts/build.ts`, `${folder}/scripts/build.ts`);
+    await symlink(`${root}/node_modules`, `${folder}/node_modules`);
+    await writeFile(`${folder}/package-lock.json`, '{}');
+    await writeFile(`${folder}/package.json`, '{"type":"module"}');
+    await setText('one');
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  async function setText(text: string): Promise<void> {
+    for (const name of entries) {
+      await mkdir(`${folder}/src/${name}`, { recursive: true });
+      await writeFile(`${folder}/src/${name}/main.ts`, `process.stdout.write('${name} ${text}');\n`);
+    }
+  }
+  const build = (...words: string[]) => execa(process.execPath, [`${folder}/scripts/build.ts`, ...words], { reject: false });
+  const outputs = (): Promise<string[]> => Promise.all(entries.map(async (name) => (await execa(process.execPath, [`${folder}/dist/${name}.mjs`])).stdout));
+  const isCurrent = async (): Promise<boolean> => (await build('--check')).exitCode === 0;
+
+  it('builds once, and tells whether it has to, without writing', async () => {
+    expect(await isCurrent()).toBe(false);
+    await expect(stat(`${folder}/dist`)).rejects.toThrow('ENOENT');
+    await build();
+    expect(await isCurrent()).toBe(true);
+    expect(await outputs()).toEqual(entries.map((name) => `${name} one`));
+    const before = (await stat(`${folder}/dist/cli.mjs`)).mtimeMs;
+    await build();
+    expect((await stat(`${folder}/dist/cli.mjs`)).mtimeMs).toBe(before);
+    await setText('two');
+    expect(await isCurrent()).toBe(false);
+  });
+
+  it('keeps the former bundles whole where the new ones cannot be made', async () => {
+    await build();
+    await writeFile(`${folder}/src/agent/main.ts`, 'const ;');
+    const failed = await build();
+    expect(failed.exitCode).not.toBe(0);
+    expect(await outputs()).toEqual(entries.map((name) => `${name} one`));
+    await setText('one');
+    expect(await isCurrent()).toBe(true);
+  });
+
+  it('never passes for built after a kill, unless it is', async () => {
+    await build();
+    let kills = 0;
+    for (let afterMs = 0; afterMs <= 140; afterMs += 20) {
+      const [from, to] = [`a${afterMs}`, `b${afterMs}`];
+      await setText(from);
+      await build();
+      await setText(to);
+      const killed = await execa(process.execPath, [`${folder}/scripts/build.ts`], { reject: false, timeout: afterMs + 1, killSignal: 'SIGKILL' });
+      if (killed.timedOut) kills += 1;
+      for (const text of [from, to]) {
+        await setText(text);
+        if (await isCurrent()) expect(await outputs()).toEqual(entries.map((name) => `${name} ${text}`));
+      }
+      await build();
+      expect(await outputs()).toEqual(entries.map((name) => `${name} ${to}`));
+    }
+    expect(kills).toBeGreaterThan(3);
+    expect(await readFile(`${folder}/dist/stamp`, 'utf8')).toMatch(/^[0-9a-f]{64}$/);
+  });
+});
