@@ -17,8 +17,10 @@ export async function bringDebian(source: DebianSource, context: SourceContext):
   // Without locks: other downloads may go on beside it, and so may the system's own updates.
   const keep = ['-o', `Dir::Cache::archives=${archives}`, '-o', 'Debug::NoLocking=true', '-o', 'APT::Sandbox::User=root'];
   const download = ['install', '-y', '--download-only', '--reinstall', '--no-install-recommends', ...keep, ...source.packages];
-  await runApt(download, context);
-  const packages = (await readdir(archives)).filter((file) => file.endsWith('.deb') && !systemLibraries.test(file));
+  const listArchives = async (): Promise<string[]> => (await readdir(archives)).filter((file) => file.endsWith('.deb'));
+  // Without package lists apt gives no more than a warning for a package that is installed already.
+  await runApt(download, context, async () => (await listArchives()).length > 0);
+  const packages = (await listArchives()).filter((file) => !systemLibraries.test(file));
   for (const file of packages) await context.run(['dpkg-deb', '-x', join(archives, file), context.stage], { timeoutMs: 60_000 });
   const main = packages.find((file) => file.startsWith(`${source.packages[0] ?? ''}_`));
   if (main === undefined) throw new SourceError('apt-get downloaded nothing');
@@ -31,12 +33,12 @@ export async function bringDebian(source: DebianSource, context: SourceContext):
 /** Package lists and packages of some 50 MB at 200 KB/s. */
 const aptTimeoutMs = 300_000;
 
-/** Runs apt-get; where that fails (old package lists) they are fetched and it is tried once more. Throws SourceError. */
-export async function runApt(args: readonly string[], context: SourceContext): Promise<void> {
+/** Runs apt-get; where that fails or `isDone` says no (old package lists) they are fetched and it is tried once more. Throws SourceError. */
+export async function runApt(args: readonly string[], context: SourceContext, isDone: () => Promise<boolean>): Promise<void> {
   const options = { timeoutMs: aptTimeoutMs, env: { DEBIAN_FRONTEND: 'noninteractive' }, doing: () => `apt-get ${args.at(-1) ?? ''}` };
   const apt = ['apt-get', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=10', '-o', 'Acquire::https::Timeout=10'];
   const first = await context.ask([...apt, ...args], options);
-  if (first.code === 0) return;
+  if (first.code === 0 && (await isDone())) return;
   if (first.code === 127) throw new SourceError('apt-get is not on this machine');
   await context.shared.refreshPackageLists(async () => {
     // Some lists may be missing and the wanted ones there: the second try tells.

@@ -41,6 +41,6 @@ async function needPip(context: SourceContext): Promise<void> {
   const hasPip = async (): Promise<boolean> => (await context.ask(['python3', '-m', 'pip', '--version'], { timeoutMs: 30_000 })).code === 0;
   if (await hasPip()) return;
   // A new machine often updates itself in its first minutes and holds dpkg's lock.
-  await context.shared.installPip(() => runApt(['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', 'python3-pip'], context));
+  await context.shared.installPip(() => runApt(['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', 'python3-pip'], context, hasPip));
   if (!(await hasPip())) throw new SourceError('python3 with pip is missing');
 }

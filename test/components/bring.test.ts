@@ -20,7 +20,7 @@ import { bringComponents } from '../../src/components/bring.ts';
 import type { BringOptions } from '../../src/components/bring.ts';
 import type { FleetEvent } from '../../src/kernel/events.ts';
 import { translate } from '../../src/kernel/messages/translate.ts';
-import { archiveName, failure, isRunning, listen, makeToolFolder, startMirror, writeCaddy } from './fixtures.ts';
+import { archiveName, buildPackage, failure, isRunning, listen, makeToolFolder, startMirror, writeCaddy } from './fixtures.ts';
 
 let folder = '';
 let store = '';
@@ -52,6 +52,21 @@ function goStandIn(install: string): void {
   tool('python3', 'exit 1');
   tool('apt-get', 'exit 1');
   tool('go', `if [ "$1" = version ]; then echo go version go1.99.0 linux/amd64; exit; fi\n${install}`);
+}
+
+/** An apt-get that finds `file` once the lists were fetched; before, it ends well and downloads nothing, as for an installed package. */
+function aptStandIn(file: string): void {
+  tool(
+    'apt-get',
+    `lists=${join(folder, 'lists')}
+for word; do
+  case "$word" in
+    update) echo update >> $lists; exit ;;
+    Dir::Cache::archives=*) archives=\${word#*=} ;;
+  esac
+done
+[ ! -e $lists ] || cp ${file} "$archives"`,
+  );
 }
 
 function bring(more: Partial<BringOptions> = {}): ReturnType<typeof bringComponents> {
@@ -187,6 +202,20 @@ describe('the store', () => {
     onTestFinished(() => void child.kill('SIGKILL'));
     await expect.poll(() => existsSync(join(folder, 'socket')), { timeout: 10_000 }).toBe(true);
     expect(readlinkSync(`/proc/${child.pid}/exe`)).toMatch(/\/redis-[\w-]+$/);
+  });
+});
+
+describe('a Debian package', () => {
+  it('comes with fresh lists, and its programs find its libraries under the pid that was started', async () => {
+    const programs = ['runsvdir', 'runsv', 'sv', 'svlogd', 'chpst'];
+    aptStandIn(buildPackage(folder, { name: 'runit', version: '1:2.1.2-54', programs }));
+    const { runit } = await bring({ names: ['runit'] });
+    expect(runit).toMatchObject({ version: '2.1.2-54', source: 'Debian runit' });
+    expect(readFileSync(join(folder, 'lists'), 'utf8')).toBe('update\n');
+    const { pid, stdout } = spawnSync(runit?.binaries['chpst'] ?? '', [], { encoding: 'utf8' });
+    const [told, libraries] = stdout.trim().split(' ');
+    expect(told).toBe(String(pid));
+    expect(existsSync(join(libraries ?? '', 'libown.so.1'))).toBe(true);
   });
 });
 

@@ -10,7 +10,7 @@ import { FleetError } from '../../src/kernel/errors.ts';
 const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 export const archiveName = `caddy_2.11.9_linux_${architecture}.tar.gz`;
 /** What every machine has; package registries come in only where a test brings a stand-in for them. */
-const basics = ['sh', 'tar', 'gzip', 'install', 'sleep', 'setsid', 'cp', 'mkdir'];
+const basics = ['sh', 'tar', 'gzip', 'install', 'sleep', 'setsid', 'cp', 'mkdir', 'dpkg-deb'];
 
 /** A folder for PATH with nothing but the basics. */
 export function makeToolFolder(folder: string): string {
@@ -57,6 +57,19 @@ export async function startMirror(
     else response.end(readFileSync(archive));
   });
   return { url, requests };
+}
+
+/** A Debian package with these programs, each of which prints what LD_LIBRARY_PATH and its pid are, and a library. */
+export function buildPackage(folder: string, options: { name: string; version: string; programs: readonly string[] }): string {
+  const root = join(folder, 'package');
+  mkdirSync(join(root, 'DEBIAN'), { recursive: true });
+  writeFileSync(join(root, 'DEBIAN/control'), `Package: ${options.name}\nVersion: ${options.version}\nArchitecture: all\nMaintainer: a\nDescription: b\n`);
+  for (const path of ['usr/bin', 'usr/lib/own']) mkdirSync(join(root, path), { recursive: true });
+  for (const name of options.programs) writeFileSync(join(root, 'usr/bin', name), '#!/bin/sh\necho "$$ $LD_LIBRARY_PATH"\n', { mode: 0o755 });
+  writeFileSync(join(root, 'usr/lib/own/libown.so.1'), '');
+  const path = join(folder, `${options.name}_${options.version.replace(':', '%3a')}_all.deb`);
+  execFileSync('dpkg-deb', ['--build', '--root-owner-group', root, path], { stdio: 'pipe' });
+  return path;
 }
 
 /** The FleetError that `work` ends with. */
