@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { bringGoModule } from '../../src/components/go-module.ts';
-import { runCommand } from '../../src/components/run-command.ts';
-import { createLane } from '../../src/components/source-context.ts';
+import { createRunner } from '../../src/components/run-command.ts';
+import { shareWork } from '../../src/components/source-context.ts';
 import { freePorts, until } from './installation.ts';
 
 /** Let's Encrypt's own small ACME server for tests. */
@@ -99,20 +99,17 @@ async function bring(program: 'pebble' | 'pebble-challtestsrv'): Promise<string>
   const [stage, scratch] = [`${home}.${process.pid}`, `${home}.${process.pid}.scratch`];
   for (const folder of [stage, scratch]) await mkdir(folder, { recursive: true });
   const source = { kind: 'go', version: PEBBLE, module: `github.com/letsencrypt/pebble/v2/cmd/${program}`, program } as const;
+  const work = { scratch, storeDir: cache, signal: AbortSignal.timeout(300_000), progress: () => {} };
   try {
     await bringGoModule(source, {
-      component: { binaries: [program], versionArgs: null, sources: [source] },
+      ...work,
+      ...createRunner(work),
+      component: { binaries: [program], version: null, sources: [source] },
       stage,
-      scratch,
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       mirror: null,
       goProxy: null,
-      run: runCommand,
-      fetch,
-      signal: AbortSignal.timeout(300_000),
-      progress: () => {},
-      oneGoBuild: createLane(),
-      oneApt: createLane(),
+      shared: shareWork(),
     });
     await rename(stage, home);
   } finally {
