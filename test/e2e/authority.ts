@@ -99,12 +99,12 @@ async function bring(program: 'pebble' | 'pebble-challtestsrv'): Promise<string>
   const [stage, scratch] = [`${home}.${process.pid}`, `${home}.${process.pid}.scratch`];
   for (const folder of [stage, scratch]) await mkdir(folder, { recursive: true });
   const source = { kind: 'go', version: PEBBLE, module: `github.com/letsencrypt/pebble/v2/cmd/${program}`, program } as const;
+  const work = { scratch, storeDir: cache, signal: AbortSignal.timeout(300_000), progress: () => {} };
   try {
     const signal = AbortSignal.timeout(600_000);
     await bringGoModule(source, {
       component: { binaries: [program], version: null, sources: [source] },
       stage,
-      scratch,
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       mirror: null,
       goProxy: null,
