@@ -101,17 +101,15 @@ async function bring(program: 'pebble' | 'pebble-challtestsrv'): Promise<string>
   const source = { kind: 'go', version: PEBBLE, module: `github.com/letsencrypt/pebble/v2/cmd/${program}`, program } as const;
   const work = { scratch, storeDir: cache, signal: AbortSignal.timeout(300_000), progress: () => {} };
   try {
-    const signal = AbortSignal.timeout(600_000);
     await bringGoModule(source, {
+      ...work,
+      ...createRunner(work),
       component: { binaries: [program], version: null, sources: [source] },
       stage,
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       mirror: null,
       goProxy: null,
-      signal,
-      progress: () => {},
       shared: shareWork(),
-      ...createRunner({ scratch, storeDir: cache, signal, progress: () => {} }),
     });
     await rename(stage, home);
   } finally {
