@@ -22,7 +22,7 @@ const LISTENERS: ReadonlyArray<{ part: Part; variable: VariableName }> = [
  */
 export async function checkPorts(host: Host, settings: Settings, context: { topology: Topology; starting: ReadonlySet<Part>; listing: string }): Promise<void> {
   for (const { part, variable } of LISTENERS) {
-    if (!context.starting.has(part) || (variable === 'HTTP_PORT' && !context.topology.hasPlainHttp && context.topology.tls.kind === 'files')) continue;
+    if (!context.starting.has(part) || (variable === 'HTTP_PORT' && context.topology.plainUrl === null && context.topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
     if (listenerLine(context.listing, port) === undefined) continue;
     const owner = /users:\(\("([^"]+)",pid=(\d+)/.exec(listenerLine((await host.run(['ss', '-H', '-ltnp'])).stdout, port) ?? '');

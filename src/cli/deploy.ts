@@ -44,7 +44,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
     const served = await awaitCertificate({ settings, manager, ...patience, now: context.now, signal: context.signal });
-    sayWhere(context, settings, topology);
+    sayWhere(context, topology);
     if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
     reporter.result({ changes: changes.map(describe), url: topology.publicUrl, certificate: served });
   });
@@ -91,11 +91,11 @@ async function completeEnv(context: CliContext): Promise<{ settings: Settings; t
   return { settings: { ...settings, ...made }, topology };
 }
 
-function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topology: Topology): void {
+function sayWhere({ reporter, envPath }: CliContext, topology: Topology): void {
   reporter.line('');
   reporter.say('DEPLOYED');
   reporter.say('ADDRESS', { url: topology.publicUrl });
-  if (topology.hasPlainHttp) reporter.say('PLAIN_ADDRESS', { url: `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` });
+  if (topology.plainUrl !== null) reporter.say('PLAIN_ADDRESS', { url: topology.plainUrl });
   if (topology.tls.kind === 'internal') reporter.say('TRUST_CA', { path: caFile(topology) });
   reporter.say('API_TOKEN_PLACE', { url: topology.publicUrl, path: envPath });
   reporter.say('NEXT_VERIFY');

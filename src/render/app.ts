@@ -17,6 +17,7 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
       database: `${topology.layout.state}/service/service.db`,
       livekitApiUrl: `http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`,
       publicUrl: topology.publicUrl.replace(/^http/, 'ws'),
+      plainUrl: topology.plainUrl?.replace(/^http/, 'ws') ?? null,
       nodeLookupUrl: `http://127.0.0.1:${settings.AGENT_PORT}`,
       livekitKeys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
       signingKey: settings.LIVEKIT_API_KEY,

@@ -14,22 +14,23 @@ export function caddyAdminSocket(topology: Topology): string {
  */
 export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
   const domain = settings.DOMAIN;
+  const hasPlainHttp = topology.plainUrl !== null;
   const routes: unknown[] = [
     { match: [{ path: ['/n/*'] }], handle: [{ '@id': 'node-paths', handler: 'subroute', routes: [] }] },
     { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: topology.serviceUpstream }] }] },
     { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy('media')] },
     { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
-  const hosts = topology.hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
+  const hosts = hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
   // Caddy serves its HTTP port without TLS also on a server that has TLS on the others.
-  const listen = topology.hasPlainHttp ? [`:${settings.HTTPS_PORT}`, `:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
+  const listen = hasPlainHttp ? [`:${settings.HTTPS_PORT}`, `:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
   const servers = {
     public: {
       listen,
       routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
       // With the operator's own files no certificate is ever asked of a public authority, whatever names they hold.
-      automatic_https: { disable_redirects: topology.hasPlainHttp, disable_certificates: topology.tls.kind === 'files' },
+      automatic_https: { disable_redirects: hasPlainHttp, disable_certificates: topology.tls.kind === 'files' },
     },
     internal: {
       listen: [`127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`],

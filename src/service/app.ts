@@ -80,7 +80,11 @@ export function buildApp(deps: AppDeps): FastifyInstance {
         return { rooms: found, cursor: found.length === limit ? (found.at(-1)?.id ?? null) : null };
       });
       api.get('/rooms/:id', async (request) => rooms.read(params.parse(request.params).id));
-      api.post('/rooms/:id/join', async (request) => rooms.join(params.parse(request.params).id, joinRoomSchema.parse(request.body)));
+      api.post('/rooms/:id/join', async (request) => {
+        // Caddy sets this header and drops what a client wrote into it.
+        const isPlain = request.headers['x-forwarded-proto'] === 'http';
+        return rooms.join(params.parse(request.params).id, joinRoomSchema.parse(request.body), isPlain);
+      });
       api.post('/rooms/:id/leave', async (request, reply) => {
         await rooms.leave(params.parse(request.params).id, leaveRoomSchema.parse(request.body).identity);
         return reply.code(204).send();

@@ -12,6 +12,11 @@ export const serviceConfigSchema = z
     livekitApiUrl: z.url().regex(/[^/]$/, 'ends with a slash'),
     /** What clients connect to; a room's node path is appended. */
     publicUrl: z.string().regex(/^wss?:\/\/.*[^/]$/, 'not ws(s)://… without a trailing slash'),
+    /** The same without TLS, for who asks over plain http: there no certificate has to be trusted. Null where plain http is not served. */
+    plainUrl: z
+      .string()
+      .regex(/^ws:\/\/.*[^/]$/, 'not ws://… without a trailing slash')
+      .nullable(),
     /** The agent that knows each room's node; null: every room at `publicUrl`. */
     nodeLookupUrl: z.url().regex(/[^/]$/, 'ends with a slash').nullable(),
     /** API key → secret; webhooks signed by any of them are taken. */

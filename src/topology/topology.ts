@@ -73,8 +73,8 @@ export interface Topology {
   readonly tls: Tls;
   /** Public base address of HTTP, such as `https://localhost:8443`. */
   readonly publicUrl: string;
-  /** True where plain http is served beside https (browsers treat localhost as secure). */
-  readonly hasPlainHttp: boolean;
+  /** Base address of plain http where it is served beside https (browsers treat localhost as secure), else null. */
+  readonly plainUrl: string | null;
 }
 
 /** What has to be known about the machine itself. */
@@ -105,7 +105,7 @@ export function planTopology(settings: Settings, { addresses, hasSystemd }: Mach
     layout: { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` },
     tls: chooseTls(settings, `${root}/config`),
     publicUrl: `https://${settings.DOMAIN}${suffix}`,
-    hasPlainHttp: settings.DOMAIN === 'localhost',
+    plainUrl: settings.DOMAIN === 'localhost' ? `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` : null,
   };
 }
 

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
+import { needPrograms } from '../debian-packages.ts';
 import type { Ran } from '../e2e/installation.ts';
 import { until } from '../e2e/installation.ts';
 
@@ -72,15 +73,7 @@ export async function createLab(options: { machines: readonly number[]; componen
 /** Builds the image once; kept between runs. */
 async function buildImage(): Promise<void> {
   if (existsSync(image)) return;
-  const missing = ['systemd-nspawn', 'debootstrap', 'ip'].filter(
-    (name) => !['/usr/bin', '/usr/sbin', '/bin', '/sbin'].some((dir) => existsSync(`${dir}/${name}`)),
-  );
-  if (missing.length > 0) {
-    await run('apt-get', 'update', '-qq');
-    await execa('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'systemd-container', 'debootstrap', 'iproute2'], {
-      env: { DEBIAN_FRONTEND: 'noninteractive' },
-    });
-  }
+  await needPrograms({ 'systemd-nspawn': 'systemd-container', debootstrap: 'debootstrap', ip: 'iproute2' });
   await mkdir(`${root}/.cache`, { recursive: true });
   const temp = await mkdtemp(`${root}/.cache/.debian-`);
   await run('debootstrap', '--variant=minbase', `--include=${imagePackages}`, 'bookworm', temp);

@@ -76,6 +76,7 @@ export function serviceConfig(directory: string, livekitApiUrl: string): Service
     database: join(directory, 'service.db'),
     livekitApiUrl,
     publicUrl: 'wss://meet.example.com',
+    plainUrl: null,
     nodeLookupUrl: null,
     livekitKeys: keys,
     signingKey: 'key1',

@@ -100,6 +100,18 @@ describe('rooms', () => {
     expect(Math.abs(Date.parse(String(body['expiresAt'])) / 1000 - Number(claims.exp))).toBeLessThanOrEqual(1);
   });
 
+  it.each([
+    ['http', 'ws://localhost:8000', 'ws://localhost:8000'],
+    ['https', 'ws://localhost:8000', 'wss://meet.example.com'],
+    ['http', null, 'wss://meet.example.com'],
+    [undefined, 'ws://localhost:8000', 'wss://meet.example.com'],
+  ])('answers who comes over %s, with %s as the address without TLS, with %s', async (scheme, plainUrl, url) => {
+    const service = await startService((await startLivekitStandIn()).url, { plainUrl });
+    await service.call('POST', '/api/v1/rooms', { id: 'r1' });
+    const headers: Record<string, string> = scheme === undefined ? {} : { 'x-forwarded-proto': scheme };
+    expect(await service.call('POST', '/api/v1/rooms/r1/join', { identity: 'ann' }, headers)).toMatchObject({ status: 200, body: { url } });
+  });
+
   it.each<[string, Parameters<typeof createServer>[1]]>([
     ['says 404', (_request, response) => void response.writeHead(404).end('{"error":"ROOM_HAS_NO_NODE"}')],
     ['says nonsense', (_request, response) => void response.end('<html>')],

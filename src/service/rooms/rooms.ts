@@ -12,7 +12,8 @@ import type { Store } from '../store/store.ts';
 /** The use-cases of rooms over the store and LiveKit. */
 export interface Rooms {
   create(wanted: z.infer<typeof createRoomSchema>): Promise<RoomView>;
-  join(id: string, wanted: z.infer<typeof joinRoomSchema>): Promise<JoinView>;
+  /** @param isPlain the caller came over plain http, where that is served */
+  join(id: string, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView>;
   leave(id: string, identity: string): Promise<void>;
   read(id: string): RoomView;
 }
@@ -41,7 +42,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       if (!store.addRoom({ id, name: wanted.name ?? id, maxParticipants, createdAtMs: now(), livekitCreatedAtMs })) throw roomExists(id);
       return read(id);
     },
-    async join(id, wanted) {
+    async join(id, wanted, isPlain) {
       if (read(id).state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
       const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
       const signer = { apiKey: config.signingKey, secret, nowMs: now(), ttlSeconds: config.tokenTtlSeconds };
@@ -49,7 +50,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       return {
         room: id,
         identity,
-        url: `${config.publicUrl}${await nodePath(config, id)}`,
+        url: `${(isPlain ? config.plainUrl : null) ?? config.publicUrl}${await nodePath(config, id)}`,
         token,
         expiresAt: new Date(now() + config.tokenTtlSeconds * 1000).toISOString(),
       };
