@@ -154,7 +154,7 @@ fleet_node_from_mirror() {
 fleet_bring_node() {
   local arch new=$FLEET_ROOT/runtime/.node first=fleet_node_from_npm second=fleet_node_from_mirror
   case "$(uname -m)" in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) return 1 ;; esac
-  command -v curl >/dev/null || command -v wget >/dev/null || fleet_apt curl ca-certificates || return 1
+  command -v curl >/dev/null || command -v wget >/dev/null || { fleet_apt curl ca-certificates && hash -r && command -v curl >/dev/null; } || return 1
   fleet_say "下载 Node $FLEET_NODE_VERSION（约 55 MB）…" "Downloading Node $FLEET_NODE_VERSION (about 55 MB) …"
   [ -z "${NODE_MIRROR:-}" ] || { first=fleet_node_from_mirror second=fleet_node_from_npm; }
   for source in $first $second; do
