@@ -154,7 +154,7 @@ fleet_node_from_mirror() {
 fleet_bring_node() {
   local arch new=$FLEET_ROOT/runtime/.node first=fleet_node_from_npm second=fleet_node_from_mirror
   case "$(uname -m)" in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) return 1 ;; esac
-  command -v curl >/dev/null || command -v wget >/dev/null || fleet_apt curl ca-certificates || return 1
+  command -v curl >/dev/null || command -v wget >/dev/null || { fleet_apt curl ca-certificates && hash -r && command -v curl >/dev/null; } || return 1
   fleet_say "下载 Node $FLEET_NODE_VERSION（约 55 MB）…" "Downloading Node $FLEET_NODE_VERSION (about 55 MB) …"
   [ -z "${NODE_MIRROR:-}" ] || { first=fleet_node_from_mirror second=fleet_node_from_npm; }
   for source in $first $second; do
@@ -204,7 +204,8 @@ fleet_install() {
   for file in package.json package-lock.json .npmrc; do
     [ ! -e "$FLEET_ROOT/$file" ] || cp "$FLEET_ROOT/$file" "$new/$file" || return 1
   done
-  fleet_run "$new" npm ci $which --no-audit --no-fund --no-update-notifier --loglevel=error || return 1
+  # npm's own pauses before it tries again, 10 and 60 seconds, only keep people waiting for a registry that is not there.
+  fleet_run "$new" npm ci $which --fetch-retry-mintimeout=2000 --fetch-retry-maxtimeout=10000 --no-audit --no-fund --no-update-notifier --loglevel=error || return 1
   mkdir -p "$new/node_modules" && cp "$new/package-lock.json" "$new/node_modules/.fleet-lock.json" || return 1
   if [ -e "$FLEET_ROOT/node_modules" ]; then mv "$FLEET_ROOT/node_modules" "$new/former" || return 1; fi
   mv "$new/node_modules" "$FLEET_ROOT/node_modules" && rm -rf "$new"
