@@ -3,7 +3,8 @@ import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis.ts';
 import type { MediaConfig } from './config.ts';
 import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
-import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY } from './node-record.ts';
+import { forgetNode } from './livekit-nodes.ts';
+import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY, parseNodeRecord } from './node-record.ts';
 import type { NodeRecord } from './node-record.ts';
 import { startTicker } from './ticker.ts';
 
@@ -40,7 +41,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   let endWatch: (() => void) | null = null;
   let announced = '';
 
-  const observe = async (): Promise<void> => {
+  const observe = async (): Promise<LivekitAnswer> => {
     const answer = await options.probe.check();
     isServing = judge(answer);
     if (answer === 'refused') nodeId = null;
@@ -49,6 +50,13 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
       nodeIdAtMs = monotonicMs();
     }
     if (answer === 'ok') endWatch ??= options.probe.watch(onLivekitEnd);
+    return answer;
+  };
+  /** The node that this machine's record still names has ended where another one runs now, or none listens. */
+  const forgetFormer = async (answer: LivekitAnswer): Promise<void> => {
+    const former = parseNodeRecord((await redis.hget(NODES_KEY, options.machine)) ?? '')?.nodeId ?? null;
+    if (former === null || former === nodeId || (nodeId === null && answer !== 'refused')) return;
+    log.info({ nodeId: former, rooms: await forgetNode(redis, former) }, 'ended node removed');
   };
   const onLivekitEnd = (): void => {
     endWatch = null;
@@ -67,8 +75,10 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     log.info({ state, nodeId }, 'record changed');
   };
   const tick = async (): Promise<void> => {
-    await observe();
+    const answer = await observe();
     if (redis.status !== 'ready') return;
+    // Before the record says `serving`: rooms would be given to the dead node for five seconds more.
+    await forgetFormer(answer);
     const isDraining = isServing && (await redis.sismember(DRAINING_KEY, options.machine)) === 1;
     await write(isDraining ? 'draining' : isServing ? 'serving' : 'down');
   };

@@ -1,67 +1,75 @@
 import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, inject, onTestFinished, test } from 'vitest';
 import { openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
 import { startAgent } from '../../src/agent/start-agent.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
-const redisServer = process.env['FLEET_TEST_REDIS'];
-const caddyServer = process.env['FLEET_TEST_CADDY'];
-
-test.skipIf(redisServer === undefined || caddyServer === undefined)(
-  'a media machine reaches a real Caddy through a real Redis, and marks its own end',
-  async () => {
-    const directory = await temporaryDirectory();
-    const [redisPort, caddyPort, agentPort] = [await freePort(), await freePort(), await freePort()];
-    const socket = join(directory, 'admin.sock');
-    await mkdir(join(directory, 'state'));
-    run(redisServer ?? '', ['--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--dir', directory]);
-    const caddy = run(caddyServer ?? '', ['run', '--config', '-'], directory);
-    caddy.stdin?.end(JSON.stringify(caddyConfig(socket, caddyPort)));
-    const livekit = await startReceiver((request) => ({ status: 200, body: request.url === '/metrics' ? 'x{node_id="ND_1"} 1\n' : request.url }));
-    const address = new URL(livekit.url).host;
-    const stop = await startAgent(
-      {
-        machine: 'm2',
-        fleet: 'livekit',
-        bind: '127.0.0.1',
-        port: agentPort,
-        stateDir: join(directory, 'state'),
-        logLevel: 'silent',
-        redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: redisPort } },
-        media: {
-          signallingUrl: livekit.url,
-          advertiseAddress: address,
-          metricsUrl: `${livekit.url}/metrics`,
-          metricsUsername: 'u',
-          metricsPassword: 'p',
-          version: '1',
-          keyFingerprint: 'ab',
-        },
-        gateway: { caddyAdminSocket: socket },
-        webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
+test('a media machine reaches a real Caddy through a real Redis, forgets its ended node, and marks its own end', async () => {
+  const directory = await temporaryDirectory();
+  const [redisPort, caddyPort, agentPort] = [await freePort(), await freePort(), await freePort()];
+  const socket = join(directory, 'admin.sock');
+  await mkdir(join(directory, 'state'));
+  run(program('redis', 'redis-server'), ['--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--dir', directory]);
+  const caddy = run(program('caddy', 'caddy'), ['run', '--config', '-'], directory);
+  caddy.stdin?.end(JSON.stringify(caddyConfig(socket, caddyPort)));
+  const redis = new Redis(redisPort, '127.0.0.1');
+  onTestFinished(() => redis.disconnect());
+  // What a machine that lost its power left behind.
+  await until(async () => expect(await redis.hset('nodes', { ND_0: 'dead', ND_9: 'of another machine' })).toBe(2));
+  await redis.hset('room_node_map', { r1: 'ND_0', r2: 'ND_9' });
+  const left = { machine: 'm2', signalling: '127.0.0.1:1', nodeId: 'ND_0', version: '1', state: 'serving', keyFingerprint: 'ab', updatedAtMs: 1 };
+  await redis.hset('fleet:nodes', 'm2', JSON.stringify(left));
+  const livekit = await startReceiver((request) => ({ status: 200, body: request.url === '/metrics' ? 'x{node_id="ND_1"} 1\n' : request.url }));
+  const address = new URL(livekit.url).host;
+  const stop = await startAgent(
+    {
+      machine: 'm2',
+      fleet: 'livekit',
+      bind: '127.0.0.1',
+      port: agentPort,
+      stateDir: join(directory, 'state'),
+      logLevel: 'silent',
+      redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: redisPort } },
+      media: {
+        signallingUrl: livekit.url,
+        advertiseAddress: address,
+        metricsUrl: `${livekit.url}/metrics`,
+        metricsUsername: 'u',
+        metricsPassword: 'p',
+        version: '1',
+        keyFingerprint: 'ab',
       },
-      { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
-    );
-    const upstreams = (): Promise<unknown> => openCaddyAdmin(socket).read({ id: 'media', field: 'upstreams' });
-    await until(async () => expect(await upstreams()).toEqual([{ dial: address }]), 15_000);
-    await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
-    const health: unknown = await (await fetch(`http://127.0.0.1:${agentPort}/healthz`)).json();
-    expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, caddy: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
-    const redis = new Redis(redisPort, '127.0.0.1');
-    onTestFinished(() => redis.disconnect());
-    await redis.sadd('fleet:draining', 'm2');
-    await until(async () => expect(await upstreams()).toEqual([]));
-    expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc');
-    await stop();
-    expect(JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}')).toMatchObject({ state: 'stopped' });
-  },
-  30_000,
-);
+      gateway: { caddyAdminSocket: socket },
+      webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
+    },
+    { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+  );
+  const upstreams = (): Promise<unknown> => openCaddyAdmin(socket).read({ id: 'media', field: 'upstreams' });
+  await until(async () => expect(await upstreams()).toEqual([{ dial: address }]), 15_000);
+  await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
+  const health: unknown = await (await fetch(`http://127.0.0.1:${agentPort}/healthz`)).json();
+  expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, caddy: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
+  expect(await redis.hgetall('nodes')).toEqual({ ND_9: 'of another machine' });
+  expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_9' });
+  await redis.sadd('fleet:draining', 'm2');
+  await until(async () => expect(await upstreams()).toEqual([]));
+  expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc');
+  await stop();
+  expect(JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}')).toMatchObject({ state: 'stopped' });
+}, 30_000);
+
+/** A program of the component store. */
+function program(component: string, name: string): string {
+  const [found] = globSync(`${inject('componentStore')}/${component}/*/bin/${name}`);
+  if (found === undefined) throw new Error(`no ${name} in the store`);
+  return found;
+}
 
 function run(file: string, argv: string[], home?: string): ReturnType<typeof spawn> {
   const env = home === undefined ? process.env : { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home };

@@ -87,7 +87,8 @@ describe('one machine with systemd', () => {
     await machine.kill();
     await machine.boot();
     await until(async () => (await status()).ok, 30_000);
-    expect((await fleet(['verify'])).code).toBe(0);
+    const meeting = await fleet(['verify']);
+    expect(meeting.code, meeting.err).toBe(0);
   });
 
   it('stops without leaving a process, and starts again', async () => {
