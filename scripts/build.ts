@@ -1,18 +1,19 @@
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'esbuild';
 
 /**
- * `import 'node:http'` reads every export of that module, and two of them load all of undici (50 ms, 5 MB);
- * `require` reads none. Node: lib/http.js, lib/internal/bootstrap/realm.js (getESMFacade).
+ * `import` of one of Node's modules reads every export of it, and some of those load a lot more (of `node:http` all of
+ * undici: 50 ms, 5 MB); `require` reads none. Node: lib/internal/bootstrap/realm.js (getESMFacade).
  */
-const lazyHttp: Plugin = {
-  name: 'lazy-http',
+const lazyBuiltins: Plugin = {
+  name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(node:)?https?$/ }, ({ path, kind }) => (kind === 'import-statement' ? { path, namespace: 'lazy-http' } : null));
-    onLoad({ filter: /./, namespace: 'lazy-http' }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)});` }));
+    onResolve({ filter: /./ }, ({ path, kind }) => (kind === 'import-statement' && isBuiltin(path) ? { path, namespace: 'lazy-builtins' } : null));
+    onLoad({ filter: /./, namespace: 'lazy-builtins' }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)});` }));
   },
 };
 
@@ -55,7 +56,7 @@ async function bundle(): Promise<void> {
     minifyWhitespace: true,
     legalComments: 'external',
     external: ['@livekit/rtc-node', 'esbuild'],
-    plugins: [lazyHttp],
+    plugins: [lazyBuiltins],
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",
     },

@@ -42,10 +42,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
     for (const file of files) await file.commit();
     if (files.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(files.length) });
     await manager.activate({ isChanged: changes.length > 0 });
-    for (const change of moves) {
-      moved.push(change);
-      await move(context, change);
-    }
+    await moveAll(context, moves, moved);
     emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
     const waited = now();
     await awaitHealth(context);
@@ -71,12 +68,26 @@ function stage({ host, user }: ApplyContext, file: { path: string; mode: number;
   return host.stage(file.path, content, { mode: file.mode, uid: file.owner === 'service' ? user.uid : 0, gid: user.gid });
 }
 
-async function move(context: ApplyContext, change: PartChange): Promise<void> {
-  const { manager, emit, now } = context;
+/** Parts that do not run are started side by side; the others are stopped and restarted one after the other, in start order. `moved` gets each that was touched. */
+async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: PartChange[]): Promise<void> {
+  const one = async (change: PartChange): Promise<void> => {
+    moved.push(change);
+    await move(context, change);
+  };
+  await Promise.all(moves.filter((change) => change.kind === 'start').map(one));
+  for (const change of moves) if (change.kind !== 'start') await one(change);
+  if (moves.length === 0) return;
+  const applied = await readApplied(context.host, context.topology);
+  for (const change of moves) {
+    if (change.kind === 'retire') delete applied[change.part];
+    else applied[change.part] = change.fingerprint;
+  }
+  await writeApplied(context, applied);
+}
+
+async function move({ manager, emit, now }: ApplyContext, change: PartChange): Promise<void> {
   const began = now();
   await manager[change.kind](change.part);
-  const { [change.part]: _former, ...others } = await readApplied(context.host, context.topology);
-  await writeApplied(context, change.kind === 'retire' ? others : { ...others, [change.part]: change.fingerprint });
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
 }
 

@@ -88,7 +88,7 @@ export async function status(context: CliContext): Promise<number> {
   requireRoot('status');
   const { settings, topology } = deployed(context);
   const manager = await openManager(context, settings, topology);
-  const [states, healths] = await Promise.all([manager.status(topology.parts), probeAll(settings, topology)]);
+  const [states, healths] = await Promise.all([manager.status(topology.parts), probeAll(settings, topology.parts)]);
   const rows = states.map((one) => ({ ...one, health: healths.find((health) => health.part === one.part) }));
   for (const { part, state, pid, uptimeSeconds, exits, lastExit, health } of rows) {
     const mark = health?.ok === true ? '✓' : '✗';

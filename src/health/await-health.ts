@@ -22,11 +22,16 @@ export async function awaitHealth(options: {
 }): Promise<void> {
   const { settings, topology, manager, parts = topology.parts, now, signal } = options;
   const seconds = settings.HEALTH_TIMEOUT;
+  let waiting: readonly Part[] = parts;
   const deadline = now() + seconds * 1000;
   for (;;) {
-    const sick = (await probeAll(settings, topology)).filter((one) => !one.ok && parts.includes(one.part));
+    const sick = (await probeAll(settings, waiting)).filter((one) => !one.ok);
+    // Those that are well are asked again only at the end: that would take the CPU from those that start.
+    const isLast = waiting.length === parts.length;
+    waiting = sick.length === 0 ? parts : sick.map((one) => one.part);
     const [first] = sick;
-    if (first === undefined) return;
+    if (first === undefined && isLast) return;
+    if (first === undefined) continue;
     signal.throwIfAborted();
     if (now() > deadline) {
       const log = await manager.tailLog(first.part, 8);

@@ -1,7 +1,7 @@
 import { createConnection } from 'node:net';
 import { sendRequest } from '../clients/http-request.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { Part, Topology } from '../topology/topology.ts';
+import type { Part } from '../topology/topology.ts';
 
 /** Whether one part answers as it should. */
 export interface Health {
@@ -13,9 +13,9 @@ export interface Health {
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
 
-/** Asks every part of this machine once, side by side. */
-export function probeAll(settings: Settings, topology: Topology): Promise<Health[]> {
-  return Promise.all(topology.parts.map((part) => probe(part, settings)));
+/** Asks each of these parts once, side by side. */
+export function probeAll(settings: Settings, parts: readonly Part[]): Promise<Health[]> {
+  return Promise.all(parts.map((part) => probe(part, settings)));
 }
 
 async function probe(part: Part, settings: Settings): Promise<Health> {

@@ -15,9 +15,8 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
   const { layout } = topology;
   const node = (program: string): string[] => [
     programs.node,
-    // A quarter less memory for a little more work: these programs wait most of the time.
+    // Small young generation, one helper thread: these programs wait most of the time.
     '--max-semi-space-size=1',
-    '--optimize-for-size',
     '--v8-pool-size=1',
     `${layout.app}/${program}.mjs`,
     '--config',
