@@ -37,8 +37,9 @@ export async function start(context: CliContext, name: string | undefined): Prom
     const parts = partsNamed(topology, name);
     await manager.activate({ isChanged: false });
     const stopped = (await manager.status(parts)).filter((one) => one.state !== 'running').map((one) => one.part);
+    const waiting = await partsToAwait(settings, topology, parts);
     for (const part of stopped) await manager.start(part);
-    await awaitHealth({ settings, topology, manager, parts, now: context.now, signal: context.signal });
+    await awaitHealth({ settings, topology, manager, parts: waiting, now: context.now, signal: context.signal });
     if (stopped.length === 0) context.reporter.say('ALREADY_RUNNING', { parts: parts.join(', ') });
     else context.reporter.say('STARTED', { parts: stopped.join(', ') });
     context.reporter.result({ started: stopped });
@@ -60,14 +61,21 @@ export async function restart(context: CliContext, name: string | undefined): Pr
   await change(context, 'restart', async ({ settings, topology, manager }) => {
     const parts = partsNamed(topology, name);
     await manager.activate({ isChanged: false });
+    const waiting = await partsToAwait(settings, topology, parts);
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }
-    await awaitHealth({ settings, topology, manager, parts, now: context.now, signal: context.signal });
+    await awaitHealth({ settings, topology, manager, parts: waiting, now: context.now, signal: context.signal });
     context.reporter.say('RESTARTED', { parts: parts.join(', ') });
     context.reporter.result({ restarted: parts });
   });
+}
+
+/** Those named, and those that are well now: Caddy finds a restarted LiveKit a moment later than it is there. */
+async function partsToAwait(settings: Settings, topology: Topology, named: readonly Part[]): Promise<readonly Part[]> {
+  const well = new Set((await probeAll(settings, topology.parts)).filter((one) => one.ok).map((one) => one.part));
+  return topology.parts.filter((part) => named.includes(part) || well.has(part));
 }
 
 /** Runs a command that changes what runs: as root, on a deployed machine, under the lock. */

@@ -6,6 +6,7 @@ import type { LivekitRooms } from '../../clients/livekit-rooms.ts';
 import { signAccessToken } from '../../clients/livekit-token.ts';
 import type { createRoomSchema, joinRoomSchema, JoinView, RoomView } from '../../contract/rooms.ts';
 import type { ServiceConfig } from '../config.ts';
+import { redact } from '../../kernel/secret.ts';
 import { HttpProblem } from '../problem.ts';
 import type { Store } from '../store/store.ts';
 
@@ -92,7 +93,8 @@ async function asking<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    // LiveKit repeats a token that it refuses.
+    const message = redact(error instanceof Error ? error.message : String(error));
     if (error instanceof LivekitError && error.status === 400) throw new HttpProblem(400, 'LIVEKIT_REFUSED', message, { cause: error });
     throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${message}`, { cause: error });
   }
