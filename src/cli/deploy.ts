@@ -28,7 +28,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
   if (options.isDryRun) return showPlan(context, first.settings, first.topology);
   await withLock(first.topology.layout.lock, 'deploy', async () => {
     const { settings, topology } = await completeEnv(context);
-    const { desired, manager } = await prepare(context, settings, topology);
+    const { desired, manager } = await prepare(context, settings, { topology, isDryRun: false });
     const [observed, listing, known] = await Promise.all([
       observe(host, desired, { topology, manager }),
       listListeners(host),
@@ -53,11 +53,12 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
 /** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */
 export async function showPlan(context: CliContext, settings: Settings, topology: Topology): Promise<void> {
   const filled = { ...settings, ...missingSecrets(settings) };
-  const { desired, manager } = await prepare(context, filled, topology);
+  const { desired, manager, missing } = await prepare(context, filled, { topology, isDryRun: true });
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));
-  for (const change of changes) context.reporter.line(`  ${describe(change)}`);
-  if (changes.length === 0) context.reporter.say('NOTHING_TO_DO');
-  context.reporter.result({ changes: changes.map(describe) });
+  const steps = [...missing.map((component) => `⇣ ${component}`), ...changes.map(describe)];
+  for (const step of steps) context.reporter.line(`  ${step}`);
+  if (steps.length === 0) context.reporter.say('NOTHING_TO_DO');
+  context.reporter.result({ changes: steps });
 }
 
 function describe(change: Change): string {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { desire } from '../apply/desired.ts';
-import { bringComponents } from '../components/bring.ts';
+import { bringComponents, missing } from '../components/bring.ts';
 import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
 import { isDiskFull } from '../components/disk-full.ts';
@@ -20,17 +20,21 @@ import { readPems } from './read-pems.ts';
 export interface Prepared {
   readonly desired: Desired;
   readonly manager: ServiceManager;
+  /** With `isDryRun`: components that a deploy would bring first. */
+  readonly missing: readonly string[];
 }
 
 /**
- * Reads the operator's certificates, brings the components (nothing to do where they are in the store) and renders everything in memory.
+ * Reads the operator's certificates, brings the components (nothing to do where they are in the store; with `isDryRun` none
+ * is brought) and renders everything in memory.
  * @throws FleetError of readPems; COMPONENT_UNAVAILABLE
  */
-export async function prepare(context: CliContext, settings: Settings, topology: Topology): Promise<Prepared> {
+export async function prepare(context: CliContext, settings: Settings, { topology, isDryRun }: { topology: Topology; isDryRun: boolean }): Promise<Prepared> {
   const pems = await readPems(context, settings, topology);
-  const node = await bringNode(storeFolder(settings, topology));
+  const store = storeFolder(settings, topology);
+  const node = isDryRun ? nodeIn(store) : await bringNode(store);
   const names: readonly ComponentName[] = ['livekit', 'caddy', 'redis', ...(topology.supervisor === 'processes' ? (['runit'] as const) : [])];
-  const brought = await bring(context, settings, { topology, names });
+  const brought = await bring(context, settings, { topology, names, isDryRun });
   const tools = topology.supervisor === 'processes' ? dirname(binary(brought, 'runit', 'runsvdir')) : null;
   const apps = Object.fromEntries(['agent.mjs', 'service.mjs'].map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
   const programs = {
@@ -40,7 +44,8 @@ export async function prepare(context: CliContext, settings: Settings, topology:
     caddy: binary(brought, 'caddy', 'caddy'),
   };
   const desired = desire({ settings, topology, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps, pems });
-  return { desired, manager: managerWith(context, topology, tools) };
+  const absent = Object.entries(brought).filter(([, component]) => component.source === missing);
+  return { desired, manager: managerWith(context, topology, tools), missing: absent.map(([name, { version }]) => `${name} ${version}`) };
 }
 
 /** The way to control parts that are deployed already; needs nothing but the supervisor's programs. */
@@ -54,7 +59,11 @@ function managerWith({ host }: CliContext, topology: Topology, tools: string | n
   return tools === null ? systemdManager(host, topology.parts) : processManager(host, topology, tools);
 }
 
-function bring(context: CliContext, settings: Settings, wanted: { topology: Topology; names: readonly ComponentName[] }): Promise<BroughtComponents> {
+function bring(
+  context: CliContext,
+  settings: Settings,
+  wanted: { topology: Topology; names: readonly ComponentName[]; isDryRun?: boolean },
+): Promise<BroughtComponents> {
   const { LIVEKIT_PATH: livekit, CADDY_PATH: caddy, REDIS_SERVER_PATH: redis } = settings;
   return bringComponents({
     names: wanted.names,
@@ -65,6 +74,7 @@ function bring(context: CliContext, settings: Settings, wanted: { topology: Topo
     goProxy: settings.GOPROXY === '' ? null : settings.GOPROXY,
     emit: context.reporter.emit,
     signal: context.signal,
+    isDryRun: wanted.isDryRun === true,
   });
 }
 
@@ -78,9 +88,14 @@ function binary(brought: BroughtComponents, component: ComponentName, name: stri
   return path;
 }
 
+/** Where the Node that runs agent and service stands. */
+function nodeIn(storeDir: string): string {
+  return `${storeDir}/node/${process.versions.node}/bin/node`;
+}
+
 /** This very Node, copied to where the service user may read it (a checkout below /root is closed to it). */
 async function bringNode(storeDir: string): Promise<string> {
-  const target = `${storeDir}/node/${process.versions.node}/bin/node`;
+  const target = nodeIn(storeDir);
   if ((await size(target)) === (await size(process.execPath))) return target;
   const temporary = `${target}.${process.pid}`;
   try {

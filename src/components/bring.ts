@@ -44,7 +44,12 @@ export interface BringOptions {
   readonly goProxy: string | null;
   readonly emit: Emit;
   readonly signal: AbortSignal;
+  /** Brings nothing: what would have to be brought is said to come from `missing`, at the place where it would be. */
+  readonly isDryRun?: boolean;
 }
+
+/** `source` of a component that a dry run did not find. */
+export const missing = 'missing';
 
 /**
  * Brings all components side by side: the path given, the store, the bundle, then each source of the catalogue.
@@ -97,6 +102,7 @@ class Bringer {
     }
     const stored = await this.#findStored();
     if (stored !== null) return stored;
+    if (this.#options.isDryRun === true) return this.#whereItWouldBe();
     const bundle = bundleDir === null ? null : await readStored(join(bundleDir, this.#name));
     if (bundle !== null) {
       const found = await this.#attempt('bundle', () => this.#staged(bundle.manifest.source, (context) => fromBundle(bundle, context)));
@@ -108,6 +114,12 @@ class Bringer {
       if (found !== null) return found;
     }
     throw this.#unavailable();
+  }
+
+  #whereItWouldBe(): BroughtComponent {
+    const version = this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []))[0] ?? 'system';
+    const path = (binary: string): string => join(this.#options.storeDir, this.#name, version, 'bin', binary);
+    return { version, source: missing, binaries: Object.fromEntries(this.#component.binaries.map((binary) => [binary, path(binary)])) };
   }
 
   /**
