@@ -46,7 +46,7 @@ function benchOf(place: Installation): BenchInstallation {
     },
     async pids() {
       const { out } = await place.run(['status', '--json']);
-      return Object.fromEntries(statusSchema.parse(JSON.parse(out)).parts.map(({ part, pid }) => [part, pid]));
+      return Object.fromEntries(statusSchema.parse(JSON.parse(out)).parts.map(({ part, pid }) => [part, pid ?? 0]));
     },
     async clear() {
       await place.run(['stop']);
@@ -55,4 +55,4 @@ function benchOf(place: Installation): BenchInstallation {
   };
 }
 
-const statusSchema = z.object({ parts: z.array(z.object({ part: z.string(), pid: z.number() })) });
+const statusSchema = z.object({ parts: z.array(z.object({ part: z.string(), pid: z.number().nullable() })) });

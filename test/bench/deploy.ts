@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { withInstallation } from './bench-installation.ts';
 import { keepRendered, timeFloor } from './floor.ts';
+import { measureKilled } from './killed.ts';
 import { measureResident } from './resident.ts';
 import type { Row } from './table.ts';
 
@@ -20,6 +21,8 @@ export async function benchDeploy({ rounds, store, signal, say }: DeployBenchOpt
     await keepRendered(bench);
     say('memory: a meeting, then 20 s of rest');
     const resident = await measureResident(bench, signal);
+    say('killing each part');
+    const killed = await measureKilled(bench, signal);
     await bench.clear();
     const fresh: number[] = [];
     const again: number[] = [];
@@ -40,6 +43,7 @@ export async function benchDeploy({ rounds, store, signal, say }: DeployBenchOpt
       { name: 'deploy, machine prepared', unit: 's', ours: fresh, floor, limit: { times: 1.5 } },
       { name: 'deploy, nothing to change', unit: 's', ours: again, floor: [], limit: { value: 1 } },
       resident,
+      killed,
     ];
   });
 }
