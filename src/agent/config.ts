@@ -1,15 +1,10 @@
 import * as z from 'zod';
+import { hostAndPort, machineName } from '../contract/node-record.ts';
 
 const port = z.int().min(1).max(65_535);
 const endpoint = z.object({ host: z.string().min(1), port });
 const absolutePath = z.string().startsWith('/');
 const httpUrl = z.url({ protocol: /^https?$/ });
-
-/** A machine's name, also the path node `/n/<machine>`: lower-case letters, digits and dashes. */
-export const machineName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
-
-/** `host:port`, with an IPv6 host in brackets. */
-export const hostAndPort = z.string().regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/);
 
 /** The agent's configuration file (JSON). */
 export const agentConfigSchema = z.object({

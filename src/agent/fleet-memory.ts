@@ -1,8 +1,8 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { errorCode } from '../clients/http-request.ts';
-import { RECORD_MAX_AGE_MS, parseNodeRecords } from './node-record.ts';
-import type { NodeRecord } from './node-record.ts';
+import { RECORD_MAX_AGE_MS, parseNodeRecords } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
 
 /** How long after Redis came back machines get to write their records anew: their reconnection (1 s) and a few heart-beats. */
 export const SETTLE_MS = 5_000;

@@ -5,9 +5,9 @@ import type { CaddyAdmin } from '../clients/caddy-admin.ts';
 import { redisTimeMs } from '../clients/redis.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
-import { gatewayRoutes } from './gateway-routes.ts';
-import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from './node-record.ts';
-import type { NodeRecord } from './node-record.ts';
+import { gatewayRoutes } from '../contract/gateway-routes.ts';
+import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;

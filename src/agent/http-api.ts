@@ -3,8 +3,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis.ts';
-import { NODES_KEY, isReachable, parseNodeRecords } from './node-record.ts';
-import type { NodeRecord } from './node-record.ts';
+import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 
 /** LiveKit's hash: room name → node id. */

@@ -4,8 +4,8 @@ import { redisTimeMs } from '../clients/redis.ts';
 import type { MediaConfig } from './config.ts';
 import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
 import { forgetNode } from './livekit-nodes.ts';
-import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY, parseNodeRecord } from './node-record.ts';
-import type { NodeRecord } from './node-record.ts';
+import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;

@@ -1,5 +1,7 @@
 import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
+import { gatewayRoutes } from '../contract/gateway-routes.ts';
+import type { GatewayRoutes } from '../contract/gateway-routes.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -9,16 +11,17 @@ export function caddyAdminSocket(topology: Topology): string {
 }
 
 /**
- * Caddy's JSON. The arrays below `@id` media, media-internal and node-paths are empty here: the agent fills them
- * through the admin API from the registry. `stream_close_delay` keeps WebSockets open across such changes.
+ * Caddy's JSON. The arrays below `@id` media, media-internal and node-paths are the agent's, which keeps them equal to the
+ * registry through the admin API; here they hold this machine's own LiveKit, so that a Caddy that (re)starts serves at once. `stream_close_delay` keeps WebSockets open across such changes.
  */
 export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
   const domain = settings.DOMAIN;
+  const { upstreams, nodePaths } = ownRoutes(settings, topology);
   const hasPlainHttp = topology.plainUrl !== null;
   const routes: unknown[] = [
-    { match: [{ path: ['/n/*'] }], handle: [{ '@id': 'node-paths', handler: 'subroute', routes: [] }] },
+    { match: [{ path: ['/n/*'] }], handle: [{ '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
     { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: topology.serviceUpstream }] }] },
-    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy('media')] },
+    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy('media', upstreams)] },
     { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
   const hosts = hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
@@ -35,7 +38,7 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
     internal: {
       listen: [`127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`],
       automatic_https: { disable: true },
-      routes: [{ handle: [mediaProxy('media-internal')] }],
+      routes: [{ handle: [mediaProxy('media-internal', upstreams)] }],
     },
   };
   return ourFile(
@@ -54,12 +57,18 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   );
 }
 
+/** What the agent will ask for while this machine's LiveKit is the only one. */
+function ownRoutes(settings: Settings, { machine, address }: Topology): GatewayRoutes {
+  const signalling = `${address}:${settings.LIVEKIT_HTTP_PORT}`;
+  return gatewayRoutes([{ machine, signalling, nodeId: null, version: '', state: 'serving', keyFingerprint: '', updatedAtMs: 0 }], 0);
+}
+
 /** The proxy handler that every way to LiveKit shares. */
-function mediaProxy(id: string): unknown {
+function mediaProxy(id: string, upstreams: readonly unknown[]): unknown {
   return {
     '@id': id,
     handler: 'reverse_proxy',
-    upstreams: [],
+    upstreams,
     flush_interval: -1,
     stream_close_delay: '24h',
     load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' },

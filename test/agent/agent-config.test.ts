@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { parseAgentConfig } from '../../src/agent/config.ts';
 import { nodeIdOf } from '../../src/agent/livekit-probe.ts';
 import { createServingJudge } from '../../src/agent/media-registry.ts';
-import { parseNodeRecords } from '../../src/agent/node-record.ts';
+import { parseNodeRecords } from '../../src/contract/node-record.ts';
 import { nodeRecord } from './fixtures.ts';
 
 const valid = {

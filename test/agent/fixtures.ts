@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { onTestFinished, vi } from 'vitest';
-import type { NodeRecord } from '../../src/agent/node-record.ts';
+import type { NodeRecord } from '../../src/contract/node-record.ts';
 
 export const silentLog = pino({ level: 'silent' });
 

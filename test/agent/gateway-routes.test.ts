@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { gatewayRoutes } from '../../src/agent/gateway-routes.ts';
+import { gatewayRoutes } from '../../src/contract/gateway-routes.ts';
 import { nodeRecord } from './fixtures.ts';
 
 const UNAVAILABLE = { handler: 'static_response', status_code: 503, headers: { 'Access-Control-Allow-Origin': ['*'], 'Retry-After': ['1'] } };

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { ensureCaddyValue, openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
 import type { CaddyAdmin } from '../../src/clients/caddy-admin.ts';
 import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
-import { gatewayRoutes } from '../../src/agent/gateway-routes.ts';
+import { gatewayRoutes } from '../../src/contract/gateway-routes.ts';
 import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
 import { nodeRecord, silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 

@@ -14,7 +14,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   contract: [],
   settings: ['kernel'],
   topology: ['kernel', 'settings'],
-  render: ['kernel', 'settings', 'topology'],
+  render: ['kernel', 'contract', 'settings', 'topology'],
   plan: ['kernel', 'settings', 'topology', 'render'],
   components: ['kernel'],
   clients: ['kernel'],

@@ -1,5 +1,10 @@
 import * as z from 'zod';
-import { hostAndPort, machineName } from './config.ts';
+
+/** A machine's name, also the path node `/n/<machine>`: lower-case letters, digits and dashes. */
+export const machineName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
+
+/** `host:port`, with an IPv6 host in brackets. */
+export const hostAndPort = z.string().regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/);
 
 /** Redis hash: machine name → the machine's record as JSON. */
 export const NODES_KEY = 'fleet:nodes';
