@@ -25,8 +25,9 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
     { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
   const hosts = hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
-  // Caddy serves its HTTP port without TLS also on a server that has TLS on the others.
-  const listen = hasPlainHttp ? [`:${settings.HTTPS_PORT}`, `:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
+  // Caddy serves its HTTP port without TLS also on a server that has TLS on the others. Localhost is for this machine alone:
+  // anyone could send its name as the Host.
+  const listen = hasPlainHttp ? [`127.0.0.1:${settings.HTTPS_PORT}`, `127.0.0.1:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
   const servers = {
     public: {
       listen,

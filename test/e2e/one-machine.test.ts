@@ -1,6 +1,7 @@
 import { execa } from 'execa';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { askPrograms } from '../golden/accepted.ts';
@@ -90,6 +91,10 @@ describe('one machine', () => {
     const rooms = await fetch(`http://localhost:${place.ports['HTTP_PORT']}/api/v1/rooms`);
     expect(rooms.status).toBe(401);
     expect(await rooms.json()).toMatchObject({ code: 'UNAUTHORIZED' });
+    const outside = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    const address = outside.find((one) => one.family === 'IPv4' && !one.internal)?.address;
+    expect(address).toBeDefined();
+    await expect(fetch(`http://${address}:${place.ports['HTTP_PORT']}/`)).rejects.toMatchObject({ cause: { code: 'ECONNREFUSED' } });
   });
 
   it('starts a killed part again and shows that it ended', async () => {
