@@ -51,7 +51,9 @@ async function removeStale(path: string, held: string): Promise<void> {
 function startOf(pid: number): string | null {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const [state, ...rest] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    // A process that has ended, and that nobody has asked for its result yet, holds nothing.
+    return state === 'Z' || state === 'X' ? null : (rest[18] ?? null);
   } catch {
     return null;
   }

@@ -21,6 +21,8 @@ export function renderRedis(settings: Settings, topology: Topology): RenderedFil
       `dir ${layout.state}/redis`,
       'daemonize no',
       'logfile ""',
+      // The append-only file is the only copy: a snapshot that fails on a full disk would make Redis refuse to stop.
+      'save ""',
       'appendonly yes',
       'appendfsync everysec',
       'maxmemory-policy noeviction',
