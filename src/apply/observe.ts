@@ -24,7 +24,8 @@ export async function readApplied(host: Host, topology: Topology): Promise<Parti
   const found = await host.read(appliedFile(topology));
   if (found === null) return {};
   try {
-    return JSON.parse(found.content) as Partial<Record<Part, string>>;
+    const parsed: unknown = JSON.parse(found.content);
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? parsed : {};
   } catch {
     return {};
   }

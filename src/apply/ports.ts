@@ -1,41 +1,53 @@
 import type { Host } from '../host/host.ts';
+import type { Listener } from '../host/listeners.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings, VariableName } from '../settings/schema.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
-const LISTENERS: ReadonlyArray<{ part: Part; variable: VariableName }> = [
-  { part: 'caddy', variable: 'HTTP_PORT' },
-  { part: 'caddy', variable: 'HTTPS_PORT' },
-  { part: 'caddy', variable: 'GATEWAY_INTERNAL_PORT' },
-  { part: 'service', variable: 'SERVICE_PORT' },
-  { part: 'livekit', variable: 'LIVEKIT_HTTP_PORT' },
-  { part: 'livekit', variable: 'LIVEKIT_TCP_PORT' },
-  { part: 'livekit', variable: 'METRICS_PORT' },
-  { part: 'redis', variable: 'REDIS_PORT' },
-  { part: 'sentinel', variable: 'SENTINEL_PORT' },
-  { part: 'agent', variable: 'AGENT_PORT' },
+interface Use {
+  readonly part: Part;
+  readonly protocol: Listener['protocol'];
+  readonly variable: VariableName;
+}
+
+const USES: readonly Use[] = [
+  { part: 'caddy', protocol: 'tcp', variable: 'HTTP_PORT' },
+  { part: 'caddy', protocol: 'tcp', variable: 'HTTPS_PORT' },
+  { part: 'caddy', protocol: 'udp', variable: 'HTTPS_PORT' },
+  { part: 'caddy', protocol: 'tcp', variable: 'GATEWAY_INTERNAL_PORT' },
+  { part: 'service', protocol: 'tcp', variable: 'SERVICE_PORT' },
+  { part: 'livekit', protocol: 'tcp', variable: 'LIVEKIT_HTTP_PORT' },
+  { part: 'livekit', protocol: 'tcp', variable: 'LIVEKIT_TCP_PORT' },
+  { part: 'livekit', protocol: 'tcp', variable: 'METRICS_PORT' },
+  { part: 'livekit', protocol: 'udp', variable: 'TURN_UDP_PORT' },
+  { part: 'redis', protocol: 'tcp', variable: 'REDIS_PORT' },
+  { part: 'sentinel', protocol: 'tcp', variable: 'SENTINEL_PORT' },
+  { part: 'agent', protocol: 'tcp', variable: 'AGENT_PORT' },
 ];
 
 /**
- * Refuses before anything changes when another program listens on a port of a part that is about to start.
- * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss -ltnp`)
+ * Refuses before anything changes when another program holds a port of a part that is about to start.
+ * @param context.listeners what readListeners gave
+ * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss`, where there is one)
  */
-export async function checkPorts(host: Host, settings: Settings, context: { topology: Topology; starting: ReadonlySet<Part>; listing: string }): Promise<void> {
-  for (const { part, variable } of LISTENERS) {
-    if (!context.starting.has(part) || (variable === 'HTTP_PORT' && context.topology.plainUrl === null && context.topology.tls.kind === 'files')) continue;
+export async function checkPorts(
+  host: Host,
+  settings: Settings,
+  context: { topology: Topology; starting: ReadonlySet<Part>; listeners: readonly Listener[] },
+): Promise<void> {
+  const { topology, starting, listeners } = context;
+  for (const { part, protocol, variable } of USES) {
+    if (!starting.has(part) || (variable === 'HTTP_PORT' && topology.plainUrl === null && topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
-    if (listenerLine(context.listing, port) === undefined) continue;
-    const owner = /users:\(\("([^"]+)",pid=(\d+)/.exec(listenerLine((await host.run(['ss', '-H', '-ltnp'])).stdout, port) ?? '');
-    throw new FleetError('PORT_TAKEN', { port, use: part, program: owner === null ? '?' : `${owner[1]} (pid ${owner[2]})`, variable });
+    if (!listeners.some((one) => one.protocol === protocol && one.port === port)) continue;
+    throw new FleetError('PORT_TAKEN', { port: `${port}/${protocol}`, use: part, program: await holderOf(host, port, protocol), variable });
   }
 }
 
-/** Everything that listens on TCP, for checkPorts; without the programs: to find those takes longer than all else before a start. */
-export async function listListeners(host: Host): Promise<string> {
-  return (await host.run(['ss', '-H', '-ltn'])).stdout;
-}
-
-/** The line of `ss -H -ltn` about a port. */
-function listenerLine(listing: string, port: number): string | undefined {
-  return listing.split('\n').find((line) => line.split(/\s+/)[3]?.endsWith(`:${port}`) === true);
+/** Name and pid of the program that holds a port; `?` where nobody can say. */
+async function holderOf(host: Host, port: number, protocol: Listener['protocol']): Promise<string> {
+  const { stdout } = await host.run(['ss', '-H', protocol === 'tcp' ? '-ltnp' : '-lunp']);
+  const line = stdout.split('\n').find((one) => one.split(/\s+/)[3]?.endsWith(`:${port}`) === true);
+  const owner = /users:\(\("([^"]+)",pid=(\d+)/.exec(line ?? '');
+  return owner === null ? '?' : `${owner[1]} (pid ${owner[2]})`;
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,10 @@ export interface GlobalOptions {
 /** What a command works with. */
 export interface CliContext {
   readonly projectRoot: string;
+  /** The settings file itself, where a link leads to it. */
   readonly envPath: string;
+  /** True where a person named it: then it has to be there. */
+  readonly isEnvNamed: boolean;
   readonly host: Host;
   readonly reporter: Reporter;
   readonly language: Language;
@@ -56,7 +59,8 @@ export function createContext(options: GlobalOptions): CliContext {
   });
   return {
     projectRoot,
-    envPath: resolve(options.env ?? `${projectRoot}/.env`),
+    envPath: realPath(resolve(options.env ?? `${projectRoot}/.env`)),
+    isEnvNamed: options.env !== undefined,
     host: localHost(),
     reporter,
     language,
@@ -67,17 +71,29 @@ export function createContext(options: GlobalOptions): CliContext {
 
 /**
  * Reads and checks `.env` and the environment.
- * @throws SettingsProblems with every problem; FleetError ENV_UNREADABLE
+ * @throws SettingsProblems with every problem; FleetError ENV_UNREADABLE, ENV_MISSING
  */
 export function loadSettings(context: CliContext): { settings: Settings; topology: Topology; envText: string } {
-  const envText = readEnvFile(context.envPath);
+  const envText = readEnvFile(context);
   const { settings, problems } = parseSettings(envText, process.env);
   if (settings === null) throw new SettingsProblems(problems);
   return { settings, envText, topology: planTopology(settings, { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system') }) };
 }
 
-/** The text of `.env`, empty where there is none. */
-function readEnvFile(path: string): string {
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    // There is none, or it may not be looked at: that is said when it is read.
+    return path;
+  }
+}
+
+/** The text of `.env`, empty where there is none and none was named. */
+function readEnvFile({ envPath: path, isEnvNamed }: CliContext): string {
+  const info = statSync(path, { throwIfNoEntry: false });
+  if (info?.isFile() !== true && (isEnvNamed || lstatSync(path, { throwIfNoEntry: false }) !== undefined))
+    throw new FleetError('ENV_MISSING', { path }, { exitCode: 2 });
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {

@@ -2,13 +2,15 @@ import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appliedFile } from '../apply/observe.ts';
-import { awaitHealth } from '../health/await-health.ts';
+import { checkPorts } from '../apply/ports.ts';
+import { awaitHealth, checkParts } from '../health/await-health.ts';
+import type { HealthContext } from '../health/await-health.ts';
 import { awaitCertificate } from '../health/certificate.ts';
-import { probeAll } from '../health/probe.ts';
+import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
+import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
@@ -33,13 +35,14 @@ function partNamed(topology: Topology, name: string): Part {
 
 /** Starts one part, or all that are stopped, from the files that stand; waits until they are well. */
 export async function start(context: CliContext, name: string | undefined): Promise<void> {
-  await change(context, 'start', async ({ settings, topology, manager }) => {
+  await change(context, 'start', async (deployment) => {
+    const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
+    const waiting = await partsToAwait(deployment, parts);
+    const stopped = (await checkStopped(context, deployment)).filter((part) => parts.includes(part));
     await manager.activate({ isChanged: false });
-    const stopped = (await manager.status(parts)).filter((one) => one.state !== 'running').map((one) => one.part);
-    const waiting = await partsToAwait(settings, topology, parts);
     for (const part of stopped) await manager.start(part);
-    await awaitHealth({ settings, topology, manager, parts: waiting, now: context.now, signal: context.signal });
+    await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
     if (stopped.length === 0) context.reporter.say('ALREADY_RUNNING', { parts: parts.join(', ') });
     else context.reporter.say('STARTED', { parts: stopped.join(', ') });
     context.reporter.result({ started: stopped });
@@ -58,56 +61,72 @@ export async function stop(context: CliContext, name: string | undefined): Promi
 
 /** Restarts one part, or all in start order, and waits until they are well. */
 export async function restart(context: CliContext, name: string | undefined): Promise<void> {
-  await change(context, 'restart', async ({ settings, topology, manager }) => {
+  await change(context, 'restart', async (deployment) => {
+    const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
+    const waiting = await partsToAwait(deployment, parts);
+    await checkStopped(context, deployment);
     await manager.activate({ isChanged: false });
-    const waiting = await partsToAwait(settings, topology, parts);
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }
-    await awaitHealth({ settings, topology, manager, parts: waiting, now: context.now, signal: context.signal });
+    await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
     context.reporter.say('RESTARTED', { parts: parts.join(', ') });
     context.reporter.result({ restarted: parts });
   });
 }
 
+/**
+ * The parts that do not run.
+ * @throws FleetError PORT_TAKEN where another program has the port of one of them: the others would send it their password
+ */
+async function checkStopped({ host }: CliContext, { settings, topology, manager }: HealthContext): Promise<Part[]> {
+  const idle = (await manager.status(topology.parts)).filter((one) => one.state !== 'running');
+  // One that keeps ending may have its own port for a moment; what is wrong with it, health will say.
+  const starting = new Set(idle.filter((one) => one.state === 'stopped').map((one) => one.part));
+  await checkPorts(host, settings, { topology, starting, listeners: await readListeners() });
+  return idle.map((one) => one.part);
+}
+
 /** Those named, and those that are well now: Caddy finds a restarted LiveKit a moment later than it is there. */
-async function partsToAwait(settings: Settings, topology: Topology, named: readonly Part[]): Promise<readonly Part[]> {
-  const well = new Set((await probeAll(settings, topology.parts)).filter((one) => one.ok).map((one) => one.part));
-  return topology.parts.filter((part) => named.includes(part) || well.has(part));
+async function partsToAwait(deployment: HealthContext, named: readonly Part[]): Promise<readonly Part[]> {
+  const { parts } = deployment.topology;
+  const well = new Set((await checkParts(deployment, parts)).filter((one) => one.health.ok).map((one) => one.part));
+  return parts.filter((part) => named.includes(part) || well.has(part));
 }
 
 /** Runs a command that changes what runs: as root, on a deployed machine, under the lock. */
-async function change(
-  context: CliContext,
-  command: string,
-  work: (deployment: { settings: Settings; topology: Topology; manager: ServiceManager }) => Promise<void>,
-): Promise<void> {
+async function change(context: CliContext, command: string, work: (deployment: HealthContext) => Promise<void>): Promise<void> {
   requireRoot(command);
   const { settings, topology } = deployed(context);
   await withLock(topology.layout.lock, command, async () => {
-    await work({ settings, topology, manager: await openManager(context, settings, topology) });
+    await work(await healthContext(context, settings, topology));
   });
+}
+
+async function healthContext(context: CliContext, settings: Settings, topology: Topology): Promise<HealthContext> {
+  const [manager, user] = await Promise.all([openManager(context, settings, topology), findUser(context.host, settings.SERVICE_USER)]);
+  return { settings, topology, manager, user };
 }
 
 /** A line per part: state, pid, how long, health, how often it ended. Exit code 1 when something is not well. */
 export async function status(context: CliContext): Promise<number> {
   requireRoot('status');
   const { settings, topology } = deployed(context);
-  const manager = await openManager(context, settings, topology);
-  const [states, healths] = await Promise.all([manager.status(topology.parts), probeAll(settings, topology.parts)]);
-  const rows = states.map((one) => ({ ...one, health: healths.find((health) => health.part === one.part) }));
+  const deployment = await healthContext(context, settings, topology);
+  const rows = await checkParts(deployment, topology.parts);
   for (const { part, state, pid, uptimeSeconds, exits, lastExit, health } of rows) {
-    const mark = health?.ok === true ? '✓' : '✗';
+    const mark = health.ok ? '✓' : '✗';
     const ended = lastExit === null ? '' : `  exits ${exits}, last ${lastExit}`;
     context.reporter.line(
-      `${mark} ${part.padEnd(9)} ${state.padEnd(8)} pid ${String(pid ?? '-').padEnd(7)} ${String(uptimeSeconds ?? '-').padStart(7)} s  ${health?.detail ?? ''}${ended}`,
+      `${mark} ${part.padEnd(9)} ${state.padEnd(8)} pid ${String(pid ?? '-').padEnd(7)} ${String(uptimeSeconds ?? '-').padStart(7)} s  ${health.detail}${ended}`,
     );
   }
+  const { manager } = deployment;
   const certificate = await awaitCertificate({ settings, manager, patienceMs: 0, since: 0, now: context.now, signal: context.signal });
   context.reporter.line(describeCertificate(context, certificate, { settings, topology }));
-  const isWell = isInForce(certificate) && rows.every((row) => row.health?.ok === true);
+  const isWell = isInForce(certificate) && rows.every((row) => row.health.ok);
   context.reporter.result({ ok: isWell, machine: topology.machine, parts: rows, certificate });
   return isWell ? 0 : 1;
 }

@@ -1,10 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
-import { checkPorts, listListeners } from '../apply/ports.ts';
-import { findUser, makeUser } from '../apply/service-user.ts';
+import { checkDataDir } from '../apply/data-dir.ts';
+import { checkPorts } from '../apply/ports.ts';
 import { awaitCertificate } from '../health/certificate.ts';
+import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
+import { findUser, makeUser } from '../host/service-user.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import { editEnv } from '../settings/env-file.ts';
@@ -26,16 +28,17 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
   const { reporter, host } = context;
   const first = loadSettings(context);
   if (options.isDryRun) return showPlan(context, first.settings, first.topology);
+  await checkDataDir(host, first.topology);
   await withLock(first.topology.layout.lock, 'deploy', async () => {
     const { settings, topology } = await completeEnv(context);
     const { desired, manager } = await prepare(context, settings, { topology, isDryRun: false });
-    const [observed, listing, known] = await Promise.all([
+    const [observed, listeners, known] = await Promise.all([
       observe(host, desired, { topology, manager }),
-      listListeners(host),
+      readListeners(),
       findUser(host, settings.SERVICE_USER),
     ]);
     const changes = makePlan(desired, observed);
-    await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))), listing });
+    await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))), listeners });
     const began = Date.now();
     const user = known ?? (await makeUser(host, settings.SERVICE_USER));
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
@@ -52,6 +55,7 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
 
 /** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */
 export async function showPlan(context: CliContext, settings: Settings, topology: Topology): Promise<void> {
+  await checkDataDir(context.host, topology);
   const filled = { ...settings, ...missingSecrets(settings) };
   const { desired, manager, missing } = await prepare(context, filled, { topology, isDryRun: true });
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));

@@ -5,13 +5,14 @@ import { SettingsProblems, createContext, loadSettings, requireRoot } from './co
 import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
+import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
 
 const language = sniffLanguage(process.argv, process.env);
 const say = (zh: string, en: string): string => (language === 'zh' ? zh : en);
 
-/** Runs one command with its context; known errors become a hint and their exit code, unknown ones keep their stack. */
+/** Runs one command with its context; known errors become a hint and their exit code, unknown ones show their stack. */
 function action(work: (context: CliContext, ...words: string[]) => Promise<number | void>): (...all: unknown[]) => Promise<void> {
   return async (...all) => {
     const command = all.at(-1) as Command;
@@ -101,12 +102,21 @@ program
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
+  const reporter = createContext({ lang: language, json: process.argv.includes('--json') }).reporter;
+  if (error instanceof CommanderError) sayUsage(reporter, error);
+  else {
+    // Node itself would print a part of the bundled program before the stack.
+    reporter.error('UNEXPECTED', { detail: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    process.exitCode = 1;
+  }
+}
+
+function sayUsage(reporter: Reporter, error: CommanderError): void {
   const known = usageError(
     error,
     program.commands.map((command) => command.name()).filter((name) => name !== 'monitor'),
   );
-  if (known !== null) createContext({ lang: language, json: process.argv.includes('--json') }).reporter.error(known.code, known.params);
+  if (known !== null) reporter.error(known.code, known.params);
   process.exitCode = error.exitCode === 0 ? 0 : 2;
 }
 

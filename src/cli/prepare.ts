@@ -56,7 +56,7 @@ export async function openManager(context: CliContext, settings: Settings, topol
 }
 
 function managerWith({ host }: CliContext, topology: Topology, tools: string | null): ServiceManager {
-  return tools === null ? systemdManager(host, topology.parts) : processManager(host, topology, tools);
+  return tools === null ? systemdManager(host, topology.parts) : processManager(host, topology, { tools, now: Date.now });
 }
 
 function bring(

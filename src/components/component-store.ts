@@ -142,10 +142,11 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** When a process started (`starttime` of proc_pid_stat(5)), which tells it from a later one with the same pid; undefined where there is none. */
+/** When a process started (`starttime` of proc_pid_stat(5)), which tells it from a later one with the same pid; undefined where it has ended. */
 async function startOf(pid: string): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(nullIfMissing);
-  return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  const [state, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
+  return state === 'Z' || state === 'X' ? undefined : rest[18];
 }
 
 async function readdirOrNone(folder: string): Promise<string[]> {

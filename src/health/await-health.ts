@@ -1,33 +1,51 @@
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { ServiceManager } from '../supervisor/service-manager.ts';
+import type { PartStatus, ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { probeAll } from './probe.ts';
+import type { Health } from './probe.ts';
 
 /** Loopback answers within milliseconds; asking more often would only take the CPU from the parts that are starting. */
 const POLL_MS = 50;
+
+/** What is asked of a machine's parts, and by what. */
+export interface HealthContext {
+  readonly settings: Settings;
+  readonly topology: Topology;
+  readonly manager: ServiceManager;
+  /** The user that the parts run as; null where there is none. */
+  readonly user: { readonly uid: number } | null;
+}
+
+/** A part as its supervisor sees it, and whether it answers as it should. A part that is not running is never well. */
+export type PartHealth = PartStatus & { readonly health: Health };
+
+/** State and health of these parts, in their order. */
+export async function checkParts({ settings, manager, user }: HealthContext, parts: readonly Part[]): Promise<PartHealth[]> {
+  const [states, healths] = await Promise.all([manager.status(parts), probeAll(settings, parts, user?.uid ?? null)]);
+  return states.flatMap((state) => {
+    const health = healths.find((one) => one.part === state.part);
+    if (health === undefined) return [];
+    return [{ ...state, health: state.state === 'running' ? health : { ...health, ok: false, detail: health.ok ? state.state : health.detail } }];
+  });
+}
 
 /**
  * Polls until all parts are well.
  * @param options.parts those that must be well; all of the machine by default
  * @throws FleetError NOT_HEALTHY after HEALTH_TIMEOUT with the first sick part's last log lines; the signal's reason
  */
-export async function awaitHealth(options: {
-  settings: Settings;
-  topology: Topology;
-  manager: ServiceManager;
-  parts?: readonly Part[];
-  now: () => number;
-  signal: AbortSignal;
-}): Promise<void> {
-  const { settings, topology, manager, parts = topology.parts, now, signal } = options;
+export async function awaitHealth(options: HealthContext & { parts?: readonly Part[]; now: () => number; signal: AbortSignal }): Promise<void> {
+  const { settings, topology, manager, user, parts = topology.parts, now, signal } = options;
   const seconds = settings.HEALTH_TIMEOUT;
   let waiting: readonly Part[] = parts;
   const deadline = now() + seconds * 1000;
   for (;;) {
-    const sick = (await probeAll(settings, waiting)).filter((one) => !one.ok);
-    // Those that are well are asked again only at the end: that would take the CPU from those that start.
+    // Those that are well are asked again only at the end, and only then what the supervisor says: that would take the CPU
+    // from those that start.
     const isLast = waiting.length === parts.length;
+    const asked = isLast ? (await checkParts(options, parts)).map((one) => one.health) : await probeAll(settings, waiting, user?.uid ?? null);
+    const sick = asked.filter((one) => !one.ok);
     waiting = sick.length === 0 ? parts : sick.map((one) => one.part);
     const [first] = sick;
     if (first === undefined && isLast) return;

@@ -1,5 +1,7 @@
 import { createConnection } from 'node:net';
 import { sendRequest } from '../clients/http-request.ts';
+import { readListeners } from '../host/listeners.ts';
+import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Part } from '../topology/topology.ts';
 
@@ -13,18 +15,38 @@ export interface Health {
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
 
-/** Asks each of these parts once, side by side. */
-export function probeAll(settings: Settings, parts: readonly Part[]): Promise<Health[]> {
-  return Promise.all(parts.map((part) => probe(part, settings)));
+/** Asks each of these parts once, side by side. @param uid the user that the parts run as; null where there is none yet */
+export async function probeAll(settings: Settings, parts: readonly Part[], uid: number | null): Promise<Health[]> {
+  const listeners = await readListeners();
+  return Promise.all(parts.map((part) => probe(part, settings, { uid, listeners })));
 }
 
-async function probe(part: Part, settings: Settings): Promise<Health> {
+/** A program of another user on a part's port is not asked: it may want the password that comes with the question. */
+async function probe(part: Part, settings: Settings, { uid, listeners }: { uid: number | null; listeners: readonly Listener[] }): Promise<Health> {
+  const port = portOf(part, settings);
+  const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
+  const stranger = holders.find((one) => one.uid !== uid);
+  if (stranger !== undefined) return { part, ok: false, detail: `port ${port} is held by user id ${stranger.uid}` };
+  if (holders.length === 0) return { part, ok: false, detail: `nothing listens on port ${port}` };
   try {
     const detail = await ask(part, settings);
     return { part, ok: true, detail };
   } catch (error) {
     return { part, ok: false, detail: error instanceof Error ? reason(error) : String(error) };
   }
+}
+
+/** Where a part is asked. */
+function portOf(part: Part, settings: Settings): number {
+  const ports: Record<Part, number> = {
+    redis: settings.REDIS_PORT,
+    sentinel: settings.SENTINEL_PORT,
+    livekit: settings.LIVEKIT_HTTP_PORT,
+    service: settings.SERVICE_PORT,
+    agent: settings.AGENT_PORT,
+    caddy: settings.GATEWAY_INTERNAL_PORT,
+  };
+  return ports[part];
 }
 
 function ask(part: Part, settings: Settings): Promise<string> {

@@ -1,6 +1,7 @@
 import { execa } from 'execa';
 import { spawn } from 'node:child_process';
-import { chmod, chown, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { chmod, chown, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
 
@@ -15,7 +16,7 @@ export interface RunResult {
 export interface Host {
   /** Runs argv (no shell); never throws for a non-zero exit. 127 where the program is missing. */
   run(argv: readonly string[], options?: { timeoutMs?: number; detached?: boolean }): Promise<RunResult>;
-  /** Text and permission bits; null where there is no such file. */
+  /** Text and permission bits of a regular file; null where there is none (a link, a pipe or a folder is none). */
   read(path: string): Promise<{ content: string; mode: number } | null>;
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
   write(path: string, content: string, options: FileAttributes): Promise<void>;
@@ -23,6 +24,8 @@ export interface Host {
   stage(path: string, content: string, options: FileAttributes): Promise<StagedFile>;
   /** Lets go of what staging left beside these files, in this run or in one that was killed. */
   settle(paths: readonly string[]): Promise<void>;
+  /** Names in a folder; empty where there is no such folder. */
+  list(path: string): Promise<string[]>;
   makeFolder(path: string, options: FileAttributes): Promise<void>;
   /** Removes a file, or a folder with all that is in it; nothing to do where there is none. */
   remove(path: string): Promise<void>;
@@ -43,6 +46,9 @@ export interface StagedFile {
   revert(): Promise<void>;
 }
 
+/** The largest file of ours, the business service's program, is a tenth of this. */
+const MAX_READ_BYTES = 16 * 1024 * 1024;
+
 /** This machine. */
 export function localHost(): Host {
   return {
@@ -57,15 +63,7 @@ export function localHost(): Host {
       const code = result.exitCode ?? (result.failed ? 127 : 0);
       return { code, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
     },
-    async read(path) {
-      try {
-        const [content, info] = await Promise.all([readFile(path, 'utf8'), stat(path)]);
-        return { content, mode: info.mode & 0o7777 };
-      } catch (error) {
-        if (isMissing(error)) return null;
-        throw error;
-      }
-    },
+    read,
     async write(path, content, options) {
       const staged = await onDisk(path, () => stage(path, content, options));
       try {
@@ -81,6 +79,7 @@ export function localHost(): Host {
     async remove(path) {
       await rm(path, { recursive: true, force: true });
     },
+    list: async (path) => (await readdir(path).catch(ignoreMissing)) ?? [],
     async makeFolder(path, { mode, uid, gid }) {
       await onDisk(path, () => mkdir(path, { recursive: true, mode }));
       await chmod(path, mode);
@@ -89,10 +88,25 @@ export function localHost(): Host {
   };
 }
 
+/** The service user may write some of the folders: whatever lies there must neither lead elsewhere nor make root wait. */
+async function read(path: string): Promise<{ content: string; mode: number } | null> {
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const info = await file.stat();
+    if (!info.isFile()) return null;
+    if (info.size > MAX_READ_BYTES) throw new FleetError('FILE_TOO_LARGE', { path, limit: MAX_READ_BYTES });
+    return { content: await file.readFile('utf8'), mode: info.mode & 0o7777 };
+  } catch (error) {
+    if (isMissing(error) || hasCode(error, 'ELOOP') || hasCode(error, 'ENXIO')) return null;
+    throw error;
+  }
+}
+
 async function stage(path: string, content: string, { mode, uid, gid }: FileAttributes): Promise<StagedFile> {
   const [beside, former] = [besideOf(path), formerOf(path)];
   await mkdir(dirname(path), { recursive: true, mode: 0o750 });
   await settle([path]);
+  if ((await lstat(path).catch(ignoreMissing))?.isDirectory() === true) throw new FleetError('FOLDER_IN_THE_WAY', { path });
   try {
     const file = await open(beside, 'wx', mode);
     try {
@@ -122,7 +136,16 @@ async function stage(path: string, content: string, { mode, uid, gid }: FileAttr
 }
 
 async function settle(paths: readonly string[]): Promise<void> {
-  await Promise.all(paths.flatMap((path) => [rm(besideOf(path), { force: true }), rm(formerOf(path), { force: true })]));
+  await Promise.all(paths.flatMap((path) => [drop(besideOf(path)), drop(formerOf(path))]));
+}
+
+/** A folder is left alone: while root empties it, the service user could make it lead elsewhere. */
+async function drop(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+  } catch (error) {
+    throw hasCode(error, 'ERR_FS_EISDIR') ? new FleetError('FOLDER_IN_THE_WAY', { path }, { cause: error }) : error;
+  }
 }
 
 function besideOf(path: string): string {
@@ -137,15 +160,18 @@ async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-    throw isFull ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
+    throw hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT') ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
   }
 }
 
-function ignoreMissing(error: unknown): void {
+function ignoreMissing(error: unknown): undefined {
   if (!isMissing(error)) throw error;
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+  return hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR');
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readFile, utimes } from 'node:fs/promises';
+import { open, readFile, readdir, readlink, stat, utimes } from 'node:fs/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
@@ -7,11 +7,15 @@ import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { PartStatus, ServiceManager } from './service-manager.ts';
 
+/** Programs of the supervision; while one is replaced the kernel adds " (deleted)". */
+const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
+
 /**
  * Supervision by runit's runsvdir: parts outlive the terminal and are started again within a second.
- * @param tools folder with runit's programs
+ * @param options.tools folder with runit's programs
+ * @param options.now milliseconds since 1970
  */
-export function processManager(host: Host, topology: Topology, tools: string): ServiceManager {
+export function processManager(host: Host, topology: Topology, { tools, now }: { tools: string; now: () => number }): ServiceManager {
   const folder = serviceFolder(topology);
   const pidFile = `${topology.layout.run}/supervisor.pid`;
   const wait = String(stopTimeoutSeconds);
@@ -19,20 +23,35 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     host.run([`${tools}/sv`, ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
   const home = (part: Part): string => `${folder}/${part}`;
 
-  async function supervisorPids(): Promise<string[]> {
-    const found = await host.run(['pgrep', '-f', '-x', `.*runsvdir -P ${folder}`]);
-    return found.stdout.split('\n').filter((line) => line !== '');
+  /**
+   * Every process of the supervision: runsvdir, a runsv per part, their log writers and the scripts between them, also
+   * those whose runsvdir was killed. Only root gets into this folder or can run as root: nobody can pretend to be one.
+   */
+  async function supervision(): Promise<number[]> {
+    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+    const own = await Promise.all(
+      pids.map(async (pid) => {
+        try {
+          const [cwd, exe, info] = await Promise.all([readlink(`/proc/${pid}/cwd`), readlink(`/proc/${pid}/exe`), stat(`/proc/${pid}`)]);
+          return info.uid === 0 && SUPERVISION.test(exe) && (cwd === folder || cwd.startsWith(`${folder}/`));
+        } catch {
+          // It has ended meanwhile, or is a thread of the kernel.
+          return false;
+        }
+      }),
+    );
+    return pids.filter((_pid, index) => own[index]).map(Number);
   }
 
-  /** Whether runsvdir watches this folder: what its pid file names still has this command line. */
-  async function isSupervised(): Promise<boolean> {
-    const pid = await readFile(pidFile, 'utf8').catch(() => '');
-    const commandLine = pid === '' ? '' : await readFile(`/proc/${pid.trim()}/cmdline`, 'utf8').catch(() => '');
-    return commandLine.split('\0').includes(folder);
+  /** The runsvdir that watches this folder: what its pid file names still has this command line. */
+  async function supervisorPid(): Promise<number | null> {
+    const pid = (await readFile(pidFile, 'utf8').catch(() => '')).trim();
+    const commandLine = pid === '' ? '' : await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    return commandLine.split('\0').includes(folder) ? Number(pid) : null;
   }
 
   async function activate(): Promise<void> {
-    if (await isSupervised()) return;
+    if ((await supervisorPid()) !== null) return;
     // runsvdir waits a second before it reads a folder that has changed within the current second.
     const longAgo = 1;
     await utimes(folder, longAgo, longAgo);
@@ -64,16 +83,15 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     }
   }
 
-  /** @param said what `sv status` says of the part */
-  async function statusOf(part: Part, said: string): Promise<PartStatus> {
+  async function statusOf(part: Part): Promise<PartStatus> {
     const exitLines = (await readFile(exitsFile(topology, part), 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
-    const match = /^run: [^;]*?\(pid (\d+)\) (\d+)s/.exec(said);
-    const state = match !== null ? 'running' : said.startsWith('down') && said.includes('want up') ? 'failing' : 'stopped';
+    const found = await readSupervised(home(part));
+    const pid = found?.state === 'run' ? found.pid : null;
     return {
       part,
-      state,
-      pid: match === null ? null : Number(match[1]),
-      uptimeSeconds: match === null ? null : Number(match[2]),
+      state: pid !== null ? 'running' : found?.isWanted === true ? 'failing' : 'stopped',
+      pid,
+      uptimeSeconds: pid === null ? null : Math.max(0, Math.floor(now() / 1000 - (found?.since ?? 0))),
       exits: exitLines.length,
       lastExit: exitLines.at(-1) ?? null,
     };
@@ -92,8 +110,12 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     async restart(part) {
       // `up` returns at once: whether the part stays up is for the health probes to say.
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
-      if ((await sv('status', home(part))).stdout.startsWith('run:')) await act(part, '-w', wait, 'force-stop');
-      await up(part);
+      try {
+        if ((await readSupervised(home(part)))?.state === 'run') await act(part, '-w', wait, 'force-stop');
+      } finally {
+        // Also where it had to be killed, which `sv` calls a failure.
+        await up(part);
+      }
     },
     async stop(part) {
       await act(part, '-w', wait, 'force-stop');
@@ -101,11 +123,15 @@ export function processManager(host: Host, topology: Topology, tools: string): S
     async stopAll() {
       // A part that no supervisor watches is not running: sv's complaint about it means nothing here.
       for (const part of topology.parts.toReversed()) await sv('-w', wait, 'force-stop', home(part));
-      for (const pid of await supervisorPids()) await host.run(['kill', '-HUP', pid]);
-      for (let left = 100; left > 0; left--) {
-        const alive = await host.run(['pgrep', '-f', `(runsvdir -P ${folder}|svlogd -ttt ${topology.layout.logs}/)`]);
-        if (alive.stdout === '') return;
-        await new Promise((resolve) => setTimeout(resolve, 100));
+      const pid = await supervisorPid();
+      if (pid !== null) process.kill(pid, 'SIGHUP');
+      for (let left = 200; ; left--) {
+        const alive = await supervision();
+        if (alive.length === 0) return;
+        if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.join(', ') });
+        // Where runsvdir was killed, each runsv and its log writer live on until they are told.
+        for (const part of await readdir(folder).catch(() => [])) await write('x', `${folder}/${part}/supervise/control`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
     async retire(part) {
@@ -114,16 +140,38 @@ export function processManager(host: Host, topology: Topology, tools: string): S
       await host.remove(home(part));
       await host.remove(exitsFile(topology, part));
     },
-    async status(parts) {
-      // One line per part, in their order.
-      const lines = (await sv('status', ...parts.map(home))).stdout.split('\n');
-      return Promise.all(parts.map((part, index) => statusOf(part, lines[index] ?? '')));
-    },
+    status: (parts) => Promise.all(parts.map(statusOf)),
     async tailLog(part, lines) {
       return (await host.run(['tail', '-n', String(lines), logFile(part)])).stdout;
     },
     followLogs: (parts, lines) => ['tail', '-n', String(lines), '-F', ...parts.map(logFile)],
   };
+}
+
+/** What runsv says of its part in `supervise/status`. */
+interface Supervised {
+  readonly state: 'down' | 'run' | 'finish';
+  readonly pid: number;
+  /** Whether it is to run, rather than was told to stop. */
+  readonly isWanted: boolean;
+  /** Seconds since 1970. */
+  readonly since: number;
+}
+
+/** Seconds of a TAI64 label at 1970-01-01 (runit's tai.h, which counts 10 leap seconds). */
+const TAI_EPOCH = 2n ** 62n + 10n;
+
+/**
+ * Reads the 20 bytes that runsv keeps: TAI64N time (12 bytes, big-endian), pid (4, little-endian), paused, wanted (`u` or
+ * `d`), got TERM, state (0 down, 1 run, 2 finish), as runit's sv.c does. Null where no runsv is there.
+ */
+async function readSupervised(folder: string): Promise<Supervised | null> {
+  // A pipe that nobody reads: runsv is gone, and what its file says is old.
+  if ((await write('', `${folder}/supervise/ok`)) !== null) return null;
+  const bytes = await readFile(`${folder}/supervise/status`).catch(() => Buffer.alloc(0));
+  const state = (['down', 'run', 'finish'] as const)[bytes[19] ?? 0];
+  if (bytes.length !== 20 || state === undefined) return null;
+  return { state, pid: bytes.readUInt32LE(12), isWanted: bytes[17] === 0x75, since: Number(bytes.readBigUInt64BE(0) - TAI_EPOCH) };
 }
 
 /** Writes into a named pipe; gives null, or the system's error code. */

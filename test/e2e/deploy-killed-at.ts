@@ -25,6 +25,7 @@ const { host } = context;
 const mortal: Host = {
   run: (argv, options) => act(`run ${argv.slice(0, 2).join(' ')}`, host.run)(argv, options),
   read: host.read,
+  list: host.list,
   write: act('write', host.write),
   makeFolder: act('makeFolder', host.makeFolder),
   settle: act('settle', host.settle),

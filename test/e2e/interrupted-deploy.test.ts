@@ -59,13 +59,13 @@ describe('interrupted deploy', () => {
     const before = await pids();
     const config = `${data()}/config/livekit.yaml`;
     const text = await readFile(config, 'utf8');
-    await execa('dd', ['if=/dev/zero', `of=${data()}/filler`, 'bs=64k'], { reject: false });
+    await execa('dd', ['if=/dev/zero', `of=${data()}/state/filler`, 'bs=64k'], { reject: false });
     const full = await place.run(['deploy'], { LOG_LEVEL: 'debug' });
     expect(full.code).toBe(1);
     expect(full.err).toContain(`No space left while writing ${data()}`);
     expect(await readFile(config, 'utf8')).toBe(text);
     expect(await pids()).toEqual(before);
-    await rm(`${data()}/filler`);
+    await rm(`${data()}/state/filler`);
     expect((await place.run(['deploy'], { LOG_LEVEL: 'debug' })).code).toBe(0);
     expect(await readFile(config, 'utf8')).toContain('debug');
   });

@@ -41,7 +41,7 @@ describe('one machine', () => {
     try {
       const refused = await place.run(['deploy']);
       expect(refused.code).toBe(1);
-      expect(refused.err).toMatch(new RegExp(`Port ${place.ports['LIVEKIT_HTTP_PORT']} \\(livekit\\) is used by .+ \\(pid ${process.pid}\\)`));
+      expect(refused.err).toMatch(new RegExp(`Port ${place.ports['LIVEKIT_HTTP_PORT']}/tcp \\(livekit\\) is used by .+ \\(pid ${process.pid}\\)`));
     } finally {
       server.close();
     }

@@ -32,6 +32,13 @@ export const errors = {
     'TLS_CERT_FILE={path} is valid from {from} to {to}, and today is {now}: browsers refuse it. Renew the certificate, or set this machine’s clock, and run the same command again.',
   TLS_OTHER_NAME:
     'TLS_CERT_FILE={path} is for {names}, not for DOMAIN={domain}: browsers refuse it. Set DOMAIN to a name that it has, or get a certificate for DOMAIN.',
+  STILL_RUNNING: 'Processes of the supervision did not end: pid {pids}. See what they wait for (ps -p {pids}), and run ./部署.sh stop again.',
+  FOLDER_IN_THE_WAY: '{path} is a folder; a file of livekit-fleet belongs there. Look at what is in it, remove it, and run the same command again.',
+  FILE_TOO_LARGE: '{path} is larger than {limit} bytes, which none of our files is. Look at what wrote it, remove it, and run the same command again.',
+  USER_IS_ROOT: 'SERVICE_USER={name} has user id 0: the parts would run with all of root’s rights. Name another user, or leave it empty.',
+  DATA_DIR_FOREIGN: 'DATA_DIR={path} holds something that is not of livekit-fleet ({entry}). Name an empty folder, or one that does not exist yet.',
+  ENV_MISSING: 'There is no regular file {path} that --env names. Correct the path; cp .env.example there makes one to edit.',
+  UNEXPECTED: 'An error that livekit-fleet does not know: {detail}\nRun the same command again; if it comes back, report it with these lines.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 

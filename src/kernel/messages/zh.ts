@@ -30,6 +30,13 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     'TLS_KEY_FILE={key} 不是 TLS_CERT_FILE={path} 中第一个证书的私钥，浏览器将无法连接。请写相互匹配的两个文件；证书链中服务器自己的证书须在最前。',
   TLS_OUT_OF_DATE: 'TLS_CERT_FILE={path} 的有效期为 {from} 至 {to}，今天是 {now}，浏览器会拒绝。请更新证书（或校正本机时钟）后重新执行同一命令。',
   TLS_OTHER_NAME: 'TLS_CERT_FILE={path} 属于 {names}，不含 DOMAIN={domain}，浏览器会拒绝。请把 DOMAIN 改为其中的名称，或为 DOMAIN 申请证书。',
+  STILL_RUNNING: '监管进程未能结束：pid {pids}。请查看它们在等什么（ps -p {pids}），然后再执行 ./部署.sh stop。',
+  FOLDER_IN_THE_WAY: '{path} 是一个目录，而这里应是 livekit-fleet 的文件。请查看其内容并删除后，再执行同一命令。',
+  FILE_TOO_LARGE: '{path} 超过 {limit} 字节，我们的文件不会这么大。请查明是谁写的并删除后，再执行同一命令。',
+  USER_IS_ROOT: 'SERVICE_USER={name} 的用户 id 为 0：各部件会拥有 root 的全部权限。请换一个用户，或留空。',
+  DATA_DIR_FOREIGN: 'DATA_DIR={path} 中有不属于 livekit-fleet 的内容（{entry}）。请指定空目录或尚不存在的目录。',
+  ENV_MISSING: '--env 指定的 {path} 不是已存在的普通文件。请更正路径；用 cp .env.example 可生成一份再编辑。',
+  UNEXPECTED: 'livekit-fleet 未知的错误：{detail}\n请再执行同一命令；若再次出现，请附上以上内容报告。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',

@@ -1,5 +1,5 @@
-import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
+import type { Host } from './host.ts';
 
 /** A system user's numbers. */
 export interface ServiceUser {
@@ -7,11 +7,18 @@ export interface ServiceUser {
   readonly gid: number;
 }
 
-/** The user that the parts run as; null where it is missing. */
+/**
+ * The user that the parts run as; null where it is missing.
+ * @throws FleetError USER_IS_ROOT
+ */
 export async function findUser(host: Host, name: string): Promise<ServiceUser | null> {
-  const found = await host.run(['getent', 'passwd', name]);
-  const [, , uid, gid] = found.stdout.split(':');
-  return found.code === 0 && uid !== undefined && gid !== undefined ? { uid: Number(uid), gid: Number(gid) } : null;
+  const local = (await host.read('/etc/passwd'))?.content.split('\n').find((line) => line.startsWith(`${name}:`));
+  // Users of a directory service are in no file.
+  const found = local ?? (await host.run(['getent', 'passwd', name])).stdout;
+  const [, , uid, gid] = found.split(':');
+  if (uid === undefined || gid === undefined) return null;
+  if (Number(uid) === 0) throw new FleetError('USER_IS_ROOT', { name }, { exitCode: 2 });
+  return { uid: Number(uid), gid: Number(gid) };
 }
 
 /** Makes the system user that the parts run as. */
