@@ -22,7 +22,9 @@ export const agentConfigSchema = z.object({
       /** Used where no sentinel is named. */
       direct: endpoint.nullable(),
     })
-    .refine((redis) => redis.sentinels.length > 0 || redis.direct !== null, { error: 'name a sentinel or a direct address' }),
+    .refine((redis) => redis.sentinels.length > 0 || redis.direct !== null, { error: 'name a sentinel or a direct address' })
+    /** A gateway that no media machine has joined yet. */
+    .nullable(),
   media: z
     .object({
       signallingUrl: httpUrl,

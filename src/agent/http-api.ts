@@ -14,7 +14,8 @@ const MAX_WEBHOOK_BYTES = 1024 * 1024;
 
 export interface HttpApiOptions {
   readonly machine: string;
-  readonly redis: Redis;
+  /** Null on a gateway that no media machine has joined yet. */
+  readonly redis: Redis | null;
   readonly log: Logger;
   /** Null on a machine without LiveKit. */
   readonly isLivekitServing: (() => boolean) | null;
@@ -70,17 +71,17 @@ async function sendHealth(options: HttpApiOptions, response: ServerResponse): Pr
   });
 }
 
-async function sendRoomNode(redis: Redis, room: string, response: ServerResponse): Promise<void> {
+async function sendRoomNode(redis: Redis | null, room: string, response: ServerResponse): Promise<void> {
   const fleet = await readFleet(redis);
-  if (fleet === null) return sendJson(response, 503, { error: 'REDIS_UNAVAILABLE' });
+  if (fleet === null || redis === null) return sendJson(response, 503, { error: 'REDIS_UNAVAILABLE' });
   const nodeId = await redis.hget(ROOM_NODE_KEY, room);
   const record = nodeId === null ? undefined : fleet.records.find((one) => one.nodeId === nodeId && isReachable(one, fleet.nowMs));
   if (record === undefined) return sendJson(response, 404, { error: 'ROOM_HAS_NO_NODE' });
   sendJson(response, 200, { path: `/n/${record.machine}` });
 }
 
-async function readFleet(redis: Redis): Promise<{ records: NodeRecord[]; nowMs: number } | null> {
-  if (redis.status !== 'ready') return null;
+async function readFleet(redis: Redis | null): Promise<{ records: NodeRecord[]; nowMs: number } | null> {
+  if (redis?.status !== 'ready') return null;
   try {
     return { nowMs: await redisTimeMs(redis), records: parseNodeRecords(await redis.hgetall(NODES_KEY)) };
   } catch {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { openCaddyAdmin } from '../clients/caddy-admin.ts';
 import { connectFleetRedis } from '../clients/redis.ts';
+import type { FleetRedisConfig } from '../clients/redis.ts';
 import type { AgentConfig } from './config.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
@@ -24,12 +25,28 @@ export interface AgentEnvironment {
 
 /** Starts the parts that the configuration names. Gives a function that ends them. Rejects where the port or the state directory cannot be had. */
 export async function startAgent(config: AgentConfig, environment: AgentEnvironment): Promise<() => Promise<void>> {
-  const { log, nowMs, monotonicMs } = environment;
   await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+  return config.redis === null ? startWaiting(config, environment.log) : startMember(config, config.redis, environment);
+}
+
+/** Only answers, until a media machine has joined. */
+async function startWaiting(config: AgentConfig, log: Logger): Promise<() => Promise<void>> {
+  const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isCaddyReady: null, relay: null });
+  server.listen(config.port, config.bind);
+  await once(server, 'listening');
+  log.info({ machine: config.machine, bind: config.bind, port: config.port }, 'agent up; waiting for media machines');
+  return async () => {
+    server.close();
+    server.closeAllConnections();
+  };
+}
+
+async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, environment: AgentEnvironment): Promise<() => Promise<void>> {
+  const { log, nowMs, monotonicMs } = environment;
   const store = config.webhook.enabled ? openWebhookStore(join(config.stateDir, 'webhooks.db')) : null;
   const relay = store === null ? null : startWebhookRelay({ config: config.webhook, store, log: log.child({ part: 'webhook' }), nowMs });
   const onChange = (isReady: boolean, reason: string): void => log.info({ isReady, reason }, 'Redis');
-  const redis = connectFleetRedis(config.redis, { onChange });
+  const redis = connectFleetRedis(fleetRedis, { onChange });
   const media =
     config.media === null
       ? null
@@ -41,7 +58,7 @@ export async function startAgent(config: AgentConfig, environment: AgentEnvironm
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
-  const subscriber = config.gateway === null ? null : connectFleetRedis(config.redis, { isSubscriber: true });
+  const subscriber = config.gateway === null ? null : connectFleetRedis(fleetRedis, { isSubscriber: true });
   const gateway =
     config.gateway === null || subscriber === null
       ? null

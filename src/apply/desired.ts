@@ -6,18 +6,21 @@ import { renderLivekit } from '../render/livekit.ts';
 import { renderParts } from '../render/parts.ts';
 import type { Programs } from '../render/parts.ts';
 import { renderRedis, renderSentinel } from '../render/redis.ts';
-import { ourFile } from '../render/rendered-file.ts';
+import type { FleetSeed } from '../render/redis.ts';
+import { json, ourFile } from '../render/rendered-file.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
 import { renderRunit } from '../render/runit.ts';
 import { renderUnit } from '../render/systemd.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { Topology } from '../topology/topology.ts';
+import { roleFile } from '../topology/topology.ts';
+import type { Part, Topology } from '../topology/topology.ts';
 
 /** What the settings ask of this machine: every file, and per part the fingerprint of all that it is started from. */
 export function desire(input: {
   settings: Settings;
   topology: Topology;
   programs: Programs;
+  seed: FleetSeed;
   /** Folder with runit's programs; null where systemd supervises. */
   tools: string | null;
   livekitVersion: string;
@@ -27,14 +30,16 @@ export function desire(input: {
   pems: ReadonlyArray<{ copy: string; text: string }>;
 }): Desired {
   const { settings, topology, programs, tools } = input;
+  const has = (part: Part): boolean => topology.parts.includes(part);
   const configs: RenderedFile[] = [
-    renderRedis(settings, topology),
-    renderSentinel(settings, topology),
-    renderLivekit(settings, topology),
+    ...(topology.hasMedia
+      ? [renderRedis(settings, topology, input.seed), renderSentinel(settings, topology, input.seed), renderLivekit(settings, topology)]
+      : []),
     renderAgent(settings, topology, input.livekitVersion),
-    renderCaddy(settings, topology),
-    ...(topology.parts.includes('service') ? [renderService(settings, topology)] : []),
+    ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
+    ...(has('service') ? [renderService(settings, topology)] : []),
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
+    ourFile(roleFile(topology.layout), json({ role: topology.role })),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];
   const specs = renderParts(topology, programs);
@@ -48,7 +53,7 @@ export function desire(input: {
     return {
       part: spec.part,
       fingerprint: createHash('sha256')
-        .update(inputs.map((file) => file.content).join('\0'))
+        .update(inputs.map((file) => (file.ownership.kind === 'shared' ? file.ownership.body : file.content)).join('\0'))
         .digest('hex'),
     };
   });

@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'nod
 import { networkInterfaces } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as z from 'zod';
 import { localHost } from '../host/host.ts';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -12,8 +13,8 @@ import type { Reporter } from '../report/reporter.ts';
 import { parseSettings } from '../settings/parse.ts';
 import type { Problem } from '../settings/problem.ts';
 import type { Settings } from '../settings/schema.ts';
-import { planTopology } from '../topology/topology.ts';
-import type { Topology } from '../topology/topology.ts';
+import { layoutOf, planTopology, roleFile } from '../topology/topology.ts';
+import type { Role, Topology } from '../topology/topology.ts';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -70,14 +71,15 @@ export function createContext(options: GlobalOptions): CliContext {
 }
 
 /**
- * Reads and checks `.env` and the environment.
+ * Reads and checks `.env` and the environment. @param role what this machine is deployed as by default
  * @throws SettingsProblems with every problem; FleetError ENV_UNREADABLE, ENV_MISSING
  */
-export function loadSettings(context: CliContext): { settings: Settings; topology: Topology; envText: string } {
+export function loadSettings(context: CliContext, role?: Role): { settings: Settings; topology: Topology; envText: string } {
   const envText = readEnvFile(context);
   const { settings, problems } = parseSettings(envText, process.env);
   if (settings === null) throw new SettingsProblems(problems);
-  return { settings, envText, topology: planTopology(settings, { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system') }) };
+  const machine = { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system') };
+  return { settings, envText, topology: planTopology(settings, role ?? readRole(settings), machine) };
 }
 
 function realPath(path: string): string {
@@ -109,10 +111,26 @@ export function requireRoot(command: string): void {
   if (process.getuid?.() !== 0) throw new FleetError('NOT_ROOT', { command: `./部署.sh ${command}` });
 }
 
-/** IPv4 addresses of this machine's interfaces, without loopback. */
+/** What this machine was deployed as. */
+function readRole(settings: Settings): Role {
+  const path = roleFile(layoutOf(settings));
+  const parsed = z.object({ role: z.enum(['all', 'gateway', 'media']) }).safeParse(existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null);
+  return parsed.success ? parsed.data.role : 'all';
+}
+
+/** Networks that containers and virtual machines of this very host are in: no other machine reaches these addresses. */
+const INNER = /^(docker|br-|veth|virbr|cni|flannel|podman|lxc)/;
+
+/** IPv4 addresses of this machine's interfaces, those of a private network (RFC 1918) first, without loopback. */
 function ownAddresses(): string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((list) => list ?? [])
+  const addresses = Object.entries(networkInterfaces())
+    .filter(([name]) => !INNER.test(name))
+    .flatMap(([, list]) => list ?? [])
     .filter((one) => one.family === 'IPv4' && !one.internal)
     .map((one) => one.address);
+  return addresses.toSorted((a, b) => Number(isPrivate(b)) - Number(isPrivate(a)));
+}
+
+function isPrivate(address: string): boolean {
+  return /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
 }

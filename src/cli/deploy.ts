@@ -2,18 +2,24 @@ import { existsSync, readFileSync } from 'node:fs';
 import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
+import { findFleet } from '../apply/fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitCertificate } from '../health/certificate.ts';
 import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { findUser, makeUser } from '../host/service-user.ts';
+import { FleetError } from '../kernel/errors.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
+import type { FleetSeed } from '../render/redis.ts';
 import { editEnv } from '../settings/env-file.ts';
+import { writeJoin } from '../settings/join-line.ts';
+import { isPlaceholder } from '../settings/parse.ts';
 import { missingSecrets } from '../settings/secrets.ts';
+import type { SecretsWanted } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
 import { strayPems } from '../topology/topology.ts';
-import type { Topology } from '../topology/topology.ts';
+import type { Role, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
@@ -22,16 +28,22 @@ import { prepare } from './prepare.ts';
 /** A public authority needs 2 to 10 s. After a failure, which ends the waiting, Caddy tries again a minute later at the earliest. */
 const CERTIFICATE_MS = 20_000;
 
-/** Brings the whole stack up on this machine; with `isDryRun` only says what would change. */
-export async function deploy(context: CliContext, options: { isDryRun: boolean }): Promise<void> {
-  requireRoot('deploy');
+/** `.env` holds secrets. */
+export const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
+/** The command of each role. */
+const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
+
+/** Brings this machine up in its role; with `isDryRun` only says what would change. */
+export async function deploy(context: CliContext, { role, isDryRun }: { role: Role; isDryRun: boolean }): Promise<void> {
+  requireRoot(COMMANDS[role]);
   const { reporter, host } = context;
-  const first = loadSettings(context);
-  if (options.isDryRun) return showPlan(context, first.settings, first.topology);
+  const first = loadSettings(context, role);
+  if (isDryRun) return showPlan(context, first.settings, first.topology);
   await checkDataDir(host, first.topology);
-  await withLock(first.topology.layout.lock, 'deploy', async () => {
-    const { settings, topology } = await completeEnv(context);
-    const { desired, manager } = await prepare(context, settings, { topology, isDryRun: false });
+  await withLock(first.topology.layout.lock, COMMANDS[role], async () => {
+    const { settings, topology } = await completeEnv(context, role);
+    const seed = await seedOf(context, settings, topology);
+    const { desired, manager } = await prepare(context, settings, { topology, seed, isDryRun: false });
     const [observed, listeners, known] = await Promise.all([
       observe(host, desired, { topology, manager }),
       readListeners(),
@@ -46,18 +58,30 @@ export async function deploy(context: CliContext, options: { isDryRun: boolean }
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
+    const result = { role, machine: topology.machine, changes: changes.map(describe) };
+    if (role === 'media') {
+      sayJoin(context, settings, topology);
+      return reporter.result(result);
+    }
     const served = await awaitCertificate({ settings, manager, ...patience, now: context.now, signal: context.signal });
-    sayWhere(context, topology);
+    sayWhere(context, settings, topology);
     if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
-    reporter.result({ changes: changes.map(describe), url: topology.publicUrl, certificate: served });
+    reporter.result({ ...result, url: topology.publicUrl, certificate: served });
   });
+}
+
+/** Where the fleet stands; a gateway without the fleet's secrets cannot ask, and waits. */
+async function seedOf({ reporter, now, signal }: CliContext, settings: Settings, topology: Topology): Promise<FleetSeed> {
+  if (isPlaceholder(settings.LIVEKIT_API_SECRET)) return { primary: topology.address, quorum: 1 };
+  return findFleet(settings, topology, { emit: reporter.emit, now, wallClock: Date.now, signal });
 }
 
 /** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */
 export async function showPlan(context: CliContext, settings: Settings, topology: Topology): Promise<void> {
   await checkDataDir(context.host, topology);
-  const filled = { ...settings, ...missingSecrets(settings) };
-  const { desired, manager, missing } = await prepare(context, filled, { topology, isDryRun: true });
+  const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, topology)) };
+  const seed = await seedOf(context, filled, topology);
+  const { desired, manager, missing } = await prepare(context, filled, { topology, seed, isDryRun: true });
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));
   const steps = [...missing.map((component) => `⇣ ${component}`), ...changes.map(describe)];
   for (const step of steps) context.reporter.line(`  ${step}`);
@@ -80,25 +104,48 @@ function describe(change: Change): string {
   }
 }
 
+/** Makes `.env` from the example where it is missing. */
+export async function createEnv({ reporter, host, envPath, projectRoot }: CliContext): Promise<void> {
+  if (existsSync(envPath)) return;
+  await host.write(envPath, readFileSync(`${projectRoot}/.env.example`, 'utf8'), PRIVATE);
+  reporter.say('ENV_CREATED', { path: envPath });
+}
+
 /** Makes `.env` where it is missing and writes generated secrets into it; every other byte stays. */
-async function completeEnv(context: CliContext): Promise<{ settings: Settings; topology: Topology }> {
-  const { reporter, host, envPath, projectRoot } = context;
-  const root = { mode: 0o600, uid: 0, gid: 0 };
-  if (!existsSync(envPath)) {
-    await host.write(envPath, readFileSync(`${projectRoot}/.env.example`, 'utf8'), root);
-    reporter.say('ENV_CREATED', { path: envPath });
-  }
-  const { settings, topology, envText } = loadSettings(context);
-  const made = missingSecrets(settings);
+async function completeEnv(context: CliContext, role: Role): Promise<{ settings: Settings; topology: Topology }> {
+  const { reporter, host, envPath } = context;
+  await createEnv(context);
+  const { settings, topology, envText } = loadSettings(context, role);
+  const made = missingSecrets(settings, secretsWanted(settings, topology));
   if (Object.keys(made).length === 0) return { settings, topology };
-  await host.write(envPath, editEnv(envText, made), root);
+  await host.write(envPath, editEnv(envText, made), PRIVATE);
   reporter.say('SECRETS_WRITTEN', { names: Object.keys(made).join(', ') });
   return { settings: { ...settings, ...made }, topology };
 }
 
-function sayWhere({ reporter, envPath }: CliContext, topology: Topology): void {
+/**
+ * Keys are made where the fleet begins.
+ * @throws FleetError SECRETS_NEEDED on a media machine that follows another one
+ */
+function secretsWanted(settings: Settings, { role, address, redisHosts }: Topology): SecretsWanted {
+  const isFirst = redisHosts[0] === address;
+  if (role === 'media' && !isFirst && isPlaceholder(settings.LIVEKIT_API_SECRET))
+    throw new FleetError('SECRETS_NEEDED', { host: redisHosts[0] ?? '' }, { exitCode: 2 });
+  return { makesKeys: role !== 'gateway', hasApi: role !== 'media' };
+}
+
+/** The one place that shows secrets: the line that a person carries to the gateway machine. */
+function sayJoin({ reporter }: CliContext, settings: Settings, topology: Topology): void {
   reporter.line('');
   reporter.say('DEPLOYED');
+  reporter.say('SIGNALLING', { address: `${topology.address}:${settings.LIVEKIT_HTTP_PORT}` });
+  reporter.say('JOIN_LINE', { line: `./部署.sh join ${writeJoin(settings, topology.address)}` });
+}
+
+function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topology: Topology): void {
+  reporter.line('');
+  reporter.say('DEPLOYED');
+  if (topology.redisHosts.length === 0 || isPlaceholder(settings.LIVEKIT_API_SECRET)) reporter.say('WAITING_FOR_MEDIA');
   reporter.say('ADDRESS', { url: topology.publicUrl });
   if (topology.plainUrl !== null) reporter.say('PLAIN_ADDRESS', { url: topology.plainUrl });
   if (topology.tls.kind === 'internal') reporter.say('TRUST_CA', { path: caFile(topology) });

@@ -5,6 +5,7 @@ import { SettingsProblems, createContext, loadSettings, requireRoot } from './co
 import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
+import { join } from './join.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
@@ -52,7 +53,25 @@ const deployCommand: Command = program
   .description(say('在本机启动全部部件（缺什么装什么），再次执行不做改动', 'bring everything up on this machine; a second run changes nothing'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('./部署.sh deploy', './部署.sh deploy --dry-run', 'DOMAIN=meet.example.com ./部署.sh deploy'))
-  .action(action((context) => deploy(context, { isDryRun: options<{ dryRun?: boolean }>(deployCommand).dryRun === true })));
+  .action(action((context) => deploy(context, { role: 'all', isDryRun: isDryRun(deployCommand) })));
+const gatewayCommand: Command = program
+  .command('deploy-caddy-service-only')
+  .description(say('机器 1：只部署 Caddy 与业务服务', 'machine 1: Caddy and the business service only'))
+  .option('--dry-run', say('只显示计划', 'only show the plan'))
+  .addHelpText('after', examples('./部署.sh deploy-caddy-service-only', 'DOMAIN=meet.example.com ./部署.sh deploy-caddy-service-only --dry-run'))
+  .action(action((context) => deploy(context, { role: 'gateway', isDryRun: isDryRun(gatewayCommand) })));
+const mediaCommand: Command = program
+  .command('deploy-livekit-only')
+  .description(say('机器 2 及以后：只部署 LiveKit 与 Redis', 'machines 2 and up: LiveKit and Redis only'))
+  .option('--dry-run', say('只显示计划', 'only show the plan'))
+  .addHelpText('after', examples('NODES=localhost ./部署.sh deploy-livekit-only', 'NODES=192.168.1.2,192.168.1.3,192.168.1.4 ./部署.sh deploy-livekit-only'))
+  .action(action((context) => deploy(context, { role: 'media', isDryRun: isDryRun(mediaCommand) })));
+const joinCommand: Command = program
+  .command('join [line]')
+  .description(say('机器 1：写入媒体机输出的 join 行', 'machine 1: take the join line that a media machine printed'))
+  .option('--force', say('即使本机属于另一个集群', 'even where this machine belongs to another fleet'))
+  .addHelpText('after', examples('./部署.sh join lkf1.…', './部署.sh join - < line.txt'))
+  .action(action((context, line) => join(context, line, { isForced: options<{ force?: boolean }>(joinCommand).force === true })));
 program
   .command('plan')
   .description(say('显示 deploy 会做什么', 'show what deploy would do'))
@@ -138,6 +157,10 @@ function addMonitor(parent: Command, script: string): void {
         return logs(context, { part, lines: given.lines ?? 50, isFollowing: given.follow === true });
       }),
     );
+}
+
+function isDryRun(command: Command): boolean {
+  return options<{ dryRun?: boolean }>(command).dryRun === true;
 }
 
 function parseCount(text: string): number {

@@ -8,11 +8,12 @@ import type { ComponentName } from '../components/catalogue.ts';
 import { isDiskFull } from '../components/disk-full.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
+import type { FleetSeed } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
 import { processManager } from '../supervisor/processes.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import { systemdManager } from '../supervisor/systemd.ts';
-import type { Topology } from '../topology/topology.ts';
+import type { Part, Topology } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { readPems } from './read-pems.ts';
 
@@ -29,23 +30,34 @@ export interface Prepared {
  * is brought) and renders everything in memory.
  * @throws FleetError of readPems; COMPONENT_UNAVAILABLE
  */
-export async function prepare(context: CliContext, settings: Settings, { topology, isDryRun }: { topology: Topology; isDryRun: boolean }): Promise<Prepared> {
+export async function prepare(
+  context: CliContext,
+  settings: Settings,
+  { topology, seed, isDryRun }: { topology: Topology; seed: FleetSeed; isDryRun: boolean },
+): Promise<Prepared> {
   const pems = await readPems(context, settings, topology);
   const store = storeFolder(settings, topology);
   const node = isDryRun ? nodeIn(store) : await bringNode(store);
-  const names: readonly ComponentName[] = ['livekit', 'caddy', 'redis', ...(topology.supervisor === 'processes' ? (['runit'] as const) : [])];
+  const names = componentsOf(topology);
   const brought = await bring(context, settings, { topology, names, isDryRun });
-  const tools = topology.supervisor === 'processes' ? dirname(binary(brought, 'runit', 'runsvdir')) : null;
+  const path = (component: ComponentName, name: string): string => (names.includes(component) ? binary(brought, component, name) : '');
+  const tools = topology.supervisor === 'processes' ? dirname(path('runit', 'runsvdir')) : null;
   const apps = Object.fromEntries(['agent.mjs', 'service.mjs'].map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
   const programs = {
     node,
-    redisServer: binary(brought, 'redis', 'redis-server'),
-    livekitServer: binary(brought, 'livekit', 'livekit-server'),
-    caddy: binary(brought, 'caddy', 'caddy'),
+    redisServer: path('redis', 'redis-server'),
+    livekitServer: path('livekit', 'livekit-server'),
+    caddy: path('caddy', 'caddy'),
   };
-  const desired = desire({ settings, topology, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps, pems });
+  const desired = desire({ settings, topology, seed, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps, pems });
   const absent = Object.entries(brought).filter(([, component]) => component.source === missing);
   return { desired, manager: managerWith(context, topology, tools), missing: absent.map(([name, { version }]) => `${name} ${version}`) };
+}
+
+/** What a machine's parts are made of. */
+function componentsOf({ parts, supervisor }: Topology): ComponentName[] {
+  const wanted: Partial<Record<Part, ComponentName>> = { livekit: 'livekit', caddy: 'caddy', redis: 'redis' };
+  return [...parts.flatMap((part) => wanted[part] ?? []), ...(supervisor === 'processes' ? (['runit'] as const) : [])];
 }
 
 /** The way to control parts that are deployed already; needs nothing but the supervisor's programs. */

@@ -41,7 +41,7 @@ export async function readPems(context: CliContext, settings: Settings, { tls }:
 async function read(host: Host, pem: PemCopy): Promise<Pem> {
   const unreadable = (reason: string, cause?: unknown): FleetError =>
     new FleetError('TLS_FILE_UNREADABLE', { variable: pem.variable, path: pem.source, reason }, { cause, exitCode: 2 });
-  const found = await host.read(pem.source).catch((error: unknown) => {
+  const found = await host.read(pem.source, { followLinks: true }).catch((error: unknown) => {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     throw ['EACCES', 'EPERM', 'EISDIR', 'ELOOP'].includes(code) ? unreadable(code, error) : error;
   });

@@ -1,28 +1,23 @@
 import { FleetError } from '../kernel/errors.ts';
-import type { Settings } from '../settings/schema.ts';
 import type { PartStatus, ServiceManager } from '../supervisor/service-manager.ts';
-import type { Part, Topology } from '../topology/topology.ts';
+import type { Part } from '../topology/topology.ts';
 import { probeAll } from './probe.ts';
-import type { Health } from './probe.ts';
+import type { Health, ProbeContext } from './probe.ts';
 
 /** Loopback answers within milliseconds; asking more often would only take the CPU from the parts that are starting. */
 const POLL_MS = 50;
 
 /** What is asked of a machine's parts, and by what. */
-export interface HealthContext {
-  readonly settings: Settings;
-  readonly topology: Topology;
+export interface HealthContext extends ProbeContext {
   readonly manager: ServiceManager;
-  /** The user that the parts run as; null where there is none. */
-  readonly user: { readonly uid: number } | null;
 }
 
 /** A part as its supervisor sees it, and whether it answers as it should. A part that is not running is never well. */
 export type PartHealth = PartStatus & { readonly health: Health };
 
 /** State and health of these parts, in their order. */
-export async function checkParts({ settings, manager, user }: HealthContext, parts: readonly Part[]): Promise<PartHealth[]> {
-  const [states, healths] = await Promise.all([manager.status(parts), probeAll(settings, parts, user?.uid ?? null)]);
+export async function checkParts(context: HealthContext, parts: readonly Part[]): Promise<PartHealth[]> {
+  const [states, healths] = await Promise.all([context.manager.status(parts), probeAll(context, parts)]);
   return states.flatMap((state) => {
     const health = healths.find((one) => one.part === state.part);
     if (health === undefined) return [];
@@ -36,7 +31,7 @@ export async function checkParts({ settings, manager, user }: HealthContext, par
  * @throws FleetError NOT_HEALTHY after HEALTH_TIMEOUT with the first sick part's last log lines; the signal's reason
  */
 export async function awaitHealth(options: HealthContext & { parts?: readonly Part[]; now: () => number; signal: AbortSignal }): Promise<void> {
-  const { settings, topology, manager, user, parts = topology.parts, now, signal } = options;
+  const { settings, topology, manager, parts = topology.parts, now, signal } = options;
   const seconds = settings.HEALTH_TIMEOUT;
   let waiting: readonly Part[] = parts;
   const deadline = now() + seconds * 1000;
@@ -44,7 +39,7 @@ export async function awaitHealth(options: HealthContext & { parts?: readonly Pa
     // Those that are well are asked again only at the end, and only then what the supervisor says: that would take the CPU
     // from those that start.
     const isLast = waiting.length === parts.length;
-    const asked = isLast ? (await checkParts(options, parts)).map((one) => one.health) : await probeAll(settings, waiting, user?.uid ?? null);
+    const asked = isLast ? (await checkParts(options, parts)).map((one) => one.health) : await probeAll(options, waiting);
     const sick = asked.filter((one) => !one.ok);
     waiting = sick.length === 0 ? parts : sick.map((one) => one.part);
     const [first] = sick;

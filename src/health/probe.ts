@@ -3,7 +3,15 @@ import { sendRequest } from '../clients/http-request.ts';
 import { readListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { Part } from '../topology/topology.ts';
+import type { Part, Role, Topology } from '../topology/topology.ts';
+
+/** What is asked, and of whom. */
+export interface ProbeContext {
+  readonly settings: Settings;
+  readonly topology: Topology;
+  /** The user that the parts run as; null where there is none. */
+  readonly user: { readonly uid: number } | null;
+}
 
 /** Whether one part answers as it should. */
 export interface Health {
@@ -15,21 +23,24 @@ export interface Health {
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
 
-/** Asks each of these parts once, side by side. @param uid the user that the parts run as; null where there is none yet */
-export async function probeAll(settings: Settings, parts: readonly Part[], uid: number | null): Promise<Health[]> {
+/** Asks each of these parts once, side by side. */
+export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[]): Promise<Health[]> {
   const listeners = await readListeners();
-  return Promise.all(parts.map((part) => probe(part, settings, { uid, listeners })));
+  return Promise.all(parts.map((part) => probe(part, { settings, role: topology.role, uid: user?.uid ?? null, listeners })));
 }
 
 /** A program of another user on a part's port is not asked: it may want the password that comes with the question. */
-async function probe(part: Part, settings: Settings, { uid, listeners }: { uid: number | null; listeners: readonly Listener[] }): Promise<Health> {
+async function probe(
+  part: Part,
+  { settings, role, uid, listeners }: { settings: Settings; role: Role; uid: number | null; listeners: readonly Listener[] },
+): Promise<Health> {
   const port = portOf(part, settings);
   const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
   const stranger = holders.find((one) => one.uid !== uid);
   if (stranger !== undefined) return { part, ok: false, detail: `port ${port} is held by user id ${stranger.uid}` };
   if (holders.length === 0) return { part, ok: false, detail: `nothing listens on port ${port}` };
   try {
-    const detail = await ask(part, settings);
+    const detail = await ask(part, settings, role);
     return { part, ok: true, detail };
   } catch (error) {
     return { part, ok: false, detail: error instanceof Error ? reason(error) : String(error) };
@@ -49,21 +60,22 @@ function portOf(part: Part, settings: Settings): number {
   return ports[part];
 }
 
-function ask(part: Part, settings: Settings): Promise<string> {
+function ask(part: Part, settings: Settings, role: Role): Promise<string> {
   switch (part) {
     case 'redis':
       return redis(settings.REDIS_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');
     case 'sentinel':
-      return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL CKQUORUM livekit', '+OK');
+      return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL GET-MASTER-ADDR-BY-NAME livekit', '*2');
     case 'livekit':
       return http(`http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}/`, [200]);
     case 'service':
-      return http(`http://127.0.0.1:${settings.SERVICE_PORT}/readyz`, [200]);
+      // A gateway is well without media machines: it waits for them.
+      return http(`http://127.0.0.1:${settings.SERVICE_PORT}/${role === 'gateway' ? 'healthz' : 'readyz'}`, [200]);
     case 'agent':
       return http(`http://127.0.0.1:${settings.AGENT_PORT}/healthz`, [200]);
     case 'caddy':
       // 401 is LiveKit's own answer to a join without a token: the whole way through Caddy stands.
-      return http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, [401]);
+      return http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, role === 'gateway' ? [401, 502, 503, 504] : [401]);
   }
 }
 

@@ -16,8 +16,8 @@ export interface RunResult {
 export interface Host {
   /** Runs argv (no shell); never throws for a non-zero exit. 127 where the program is missing. */
   run(argv: readonly string[], options?: { timeoutMs?: number; detached?: boolean }): Promise<RunResult>;
-  /** Text and permission bits of a regular file; null where there is none (a link, a pipe or a folder is none). */
-  read(path: string): Promise<{ content: string; mode: number } | null>;
+  /** Text and permission bits of a regular file; null where there is none (a pipe or a folder is none, and a link only with `followLinks`). */
+  read(path: string, options?: { followLinks?: boolean }): Promise<{ content: string; mode: number } | null>;
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
   write(path: string, content: string, options: FileAttributes): Promise<void>;
   /** Writes and syncs the text beside the target; nobody sees it before `commit`, which needs no more space on the disk. */
@@ -89,9 +89,9 @@ export function localHost(): Host {
 }
 
 /** The service user may write some of the folders: whatever lies there must neither lead elsewhere nor make root wait. */
-async function read(path: string): Promise<{ content: string; mode: number } | null> {
+async function read(path: string, { followLinks = false } = {}): Promise<{ content: string; mode: number } | null> {
   try {
-    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | (followLinks ? 0 : constants.O_NOFOLLOW));
     const info = await file.stat();
     if (!info.isFile()) return null;
     if (info.size > MAX_READ_BYTES) throw new FleetError('FILE_TOO_LARGE', { path, limit: MAX_READ_BYTES });

@@ -47,10 +47,11 @@ function isCurrent(file: RenderedFile, now: { content: string; mode: number }): 
   return now.content === file.content && now.mode === file.mode;
 }
 
-/** The new text plus the lines of the old one that the program itself wrote and that must survive. */
+/** The new text with the lines of the old one that the program itself has written, or has left out, since it first ran. */
 function keepDirectives(file: RenderedFile, old: string): string {
   if (file.ownership.kind !== 'shared') return file.content;
-  const { keep } = file.ownership;
+  const { keep, body } = file.ownership;
   const kept = old.split('\n').filter((line) => keep.some((directive) => line.startsWith(`${directive} `)));
-  return kept.length === 0 ? file.content : `${file.content}${kept.join('\n')}\n`;
+  // Sentinel always has a line about what it watches; a text without one was never a whole file of ours.
+  return old.includes('# livekit-fleet ') ? `${body}${kept.map((line) => `${line}\n`).join('')}` : file.content;
 }

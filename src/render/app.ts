@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
 import { caddyAdminSocket } from './caddy.ts';
@@ -7,7 +8,7 @@ import { masterName } from './redis.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
-/** service.json, the business service's configuration. */
+/** service.json, the business service's configuration. Without keys it waits for the first media machine. */
 export function renderService(settings: Settings, topology: Topology): RenderedFile {
   return ourFile(
     `${topology.layout.config}/service.json`,
@@ -19,7 +20,7 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
       publicUrl: topology.publicUrl.replace(/^http/, 'ws'),
       plainUrl: topology.plainUrl?.replace(/^http/, 'ws') ?? null,
       nodeLookupUrl: `http://127.0.0.1:${settings.AGENT_PORT}`,
-      livekitKeys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
+      livekitKeys: livekitKeys(settings),
       signingKey: settings.LIVEKIT_API_KEY,
       tokenSha256: [sha256(settings.SERVICE_API_TOKEN)],
       tokenTtlSeconds: settings.TOKEN_TTL,
@@ -28,8 +29,11 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
   );
 }
 
-/** agent.json, the agent's configuration. */
+/** agent.json, the agent's configuration. @param livekitVersion of this machine's LiveKit */
 export function renderAgent(settings: Settings, topology: Topology, livekitVersion: string): RenderedFile {
+  const { role, hasMedia } = topology;
+  // On a media machine its own Sentinel knows the fleet, whatever happens to the others.
+  const hosts = hasMedia ? ['127.0.0.1'] : topology.redisHosts;
   return ourFile(
     `${topology.layout.config}/agent.json`,
     json({
@@ -39,25 +43,41 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       port: settings.AGENT_PORT,
       stateDir: `${topology.layout.state}/agent`,
       logLevel: settings.LOG_LEVEL,
-      redis: { sentinels: [{ host: '127.0.0.1', port: settings.SENTINEL_PORT }], masterName, password: settings.REDIS_PASSWORD, direct: null },
-      media: {
-        signallingUrl: `http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}`,
-        advertiseAddress: `${topology.address}:${settings.LIVEKIT_HTTP_PORT}`,
-        metricsUrl: `http://127.0.0.1:${settings.METRICS_PORT}/metrics`,
-        metricsUsername: metricsUser,
-        metricsPassword: settings.REDIS_PASSWORD,
-        version: livekitVersion,
-        keyFingerprint: sha256(`${settings.LIVEKIT_API_KEY}:${settings.LIVEKIT_API_SECRET}`).slice(0, 16),
-      },
-      gateway: { caddyAdminSocket: caddyAdminSocket(topology) },
+      redis:
+        hosts.length === 0
+          ? null
+          : { sentinels: hosts.map((host) => ({ host, port: settings.SENTINEL_PORT })), masterName, password: settings.REDIS_PASSWORD, direct: null },
+      media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
+      gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology) },
       webhook: {
-        enabled: settings.WEBHOOK_ENABLED,
-        urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : [`http://${topology.serviceUpstream}/api/webhook`],
-        keys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
+        enabled: settings.WEBHOOK_ENABLED && hasMedia,
+        urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : role === 'media' ? [] : [`http://${topology.serviceUpstream}/api/webhook`],
+        keys: livekitKeys(settings),
         signingKey: settings.LIVEKIT_API_KEY,
       },
     }),
   );
+}
+
+function renderMedia(settings: Settings, topology: Topology, version: string): unknown {
+  return {
+    signallingUrl: `http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}`,
+    advertiseAddress: `${topology.address}:${settings.LIVEKIT_HTTP_PORT}`,
+    metricsUrl: `http://127.0.0.1:${settings.METRICS_PORT}/metrics`,
+    metricsUsername: metricsUser,
+    metricsPassword: settings.REDIS_PASSWORD,
+    version,
+    keyFingerprint: keyFingerprint(settings),
+  };
+}
+
+/** Tells two pairs of API key and secret apart without giving them away; all machines of a fleet have the same. */
+export function keyFingerprint(settings: Settings): string {
+  return sha256(`${settings.LIVEKIT_API_KEY}:${settings.LIVEKIT_API_SECRET}`).slice(0, 16);
+}
+
+function livekitKeys(settings: Settings): Record<string, string> {
+  return isPlaceholder(settings.LIVEKIT_API_SECRET) ? {} : { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET };
 }
 
 function sha256(text: string): string {

@@ -58,8 +58,9 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   );
 }
 
-/** What the agent will ask for while this machine's LiveKit is the only one. */
-function ownRoutes(settings: Settings, { machine, address }: Topology): GatewayRoutes {
+/** What the agent will ask for while this machine's LiveKit is the only one; nothing where there is none. */
+function ownRoutes(settings: Settings, { machine, address, hasMedia }: Topology): GatewayRoutes {
+  if (!hasMedia) return gatewayRoutes([], 0);
   const signalling = `${address}:${settings.LIVEKIT_HTTP_PORT}`;
   return gatewayRoutes([{ machine, signalling, nodeId: null, version: '', state: 'serving', keyFingerprint: '', updatedAtMs: 0 }], 0);
 }

@@ -2,7 +2,7 @@ import type { PartSpec } from '../topology/part-spec.ts';
 import { pemCopies } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
-/** Absolute paths of the programs, from the component store. */
+/** Absolute paths of the programs, from the component store; empty where no part of this machine needs one. */
 export interface Programs {
   readonly node: string;
   readonly redisServer: string;

@@ -6,12 +6,19 @@ import type { RenderedFile } from './rendered-file.ts';
 /** Name under which Sentinel watches the fleet's Redis. */
 export const masterName = 'livekit';
 
+/** Where the fleet stood when this machine's Redis and Sentinel were first set up; from then on Sentinel knows better. */
+export interface FleetSeed {
+  /** Address of the Redis primary. */
+  readonly primary: string;
+  /** How many Sentinels must agree that it is gone; the agents adjust it to the size of the fleet. */
+  readonly quorum: number;
+}
+
 /** redis.conf: password on every door, no eviction, append-only file. Redis and Sentinel may rewrite `replicaof`. */
-export function renderRedis(settings: Settings, topology: Topology): RenderedFile {
+export function renderRedis(settings: Settings, topology: Topology, { primary }: FleetSeed): RenderedFile {
   const { layout, address, bindAddresses } = topology;
   return shared(
     `${layout.state}/redis/redis.conf`,
-    ['replicaof'],
     [
       `bind ${bindAddresses.join(' ')}`,
       'protected-mode yes',
@@ -30,16 +37,16 @@ export function renderRedis(settings: Settings, topology: Topology): RenderedFil
       'min-replicas-max-lag 5',
       `replica-announce-ip ${address}`,
     ],
+    { keep: ['replicaof'], first: primary === address ? [] : [`replicaof ${primary} ${settings.REDIS_PORT}`] },
   );
 }
 
 /** sentinel.conf. Sentinel itself adds what it learns and, after a failover, another primary. */
-export function renderSentinel(settings: Settings, topology: Topology): RenderedFile {
+export function renderSentinel(settings: Settings, topology: Topology, { primary, quorum }: FleetSeed): RenderedFile {
   const { layout, address, bindAddresses } = topology;
-  const primary = settings.REDIS_HOST === 'localhost' ? address : settings.REDIS_HOST;
+  const learnt = ['monitor', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'].map((name) => `sentinel ${name} ${masterName}`);
   return shared(
     `${layout.state}/sentinel/sentinel.conf`,
-    ['sentinel myid', 'sentinel known-replica', 'sentinel known-sentinel', 'sentinel current-epoch', 'sentinel config-epoch', 'sentinel leader-epoch'],
     [
       `bind ${bindAddresses.join(' ')}`,
       `port ${settings.SENTINEL_PORT}`,
@@ -48,16 +55,26 @@ export function renderSentinel(settings: Settings, topology: Topology): Rendered
       'daemonize no',
       'logfile ""',
       `sentinel announce-ip ${address}`,
-      `sentinel monitor ${masterName} ${primary} ${settings.REDIS_PORT} 1`,
       `sentinel auth-pass ${masterName} ${settings.REDIS_PASSWORD}`,
       `sentinel down-after-milliseconds ${masterName} 1500`,
       `sentinel failover-timeout ${masterName} 10000`,
     ],
+    {
+      keep: [...learnt, 'sentinel myid', 'sentinel current-epoch'],
+      first: [`sentinel monitor ${masterName} ${primary} ${settings.REDIS_PORT} ${quorum}`],
+    },
   );
 }
 
-function shared(path: string, keep: readonly string[], lines: readonly string[]): RenderedFile {
-  const body = `${lines.join('\n')}\n`;
-  const marker = `# livekit-fleet ${createHash('sha256').update(body).digest('hex')}`;
-  return { path, content: `${marker}\n${body}`, mode: 0o640, owner: 'service', ownership: { kind: 'shared', marker, keep } };
+function shared(path: string, lines: readonly string[], { keep, first }: { keep: readonly string[]; first: readonly string[] }): RenderedFile {
+  const text = `${lines.join('\n')}\n`;
+  const marker = `# livekit-fleet ${createHash('sha256').update(text).digest('hex')}`;
+  const body = `${marker}\n${text}`;
+  return {
+    path,
+    content: `${body}${first.map((line) => `${line}\n`).join('')}`,
+    mode: 0o640,
+    owner: 'service',
+    ownership: { kind: 'shared', marker, keep, body },
+  };
 }

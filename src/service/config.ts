@@ -19,7 +19,7 @@ export const serviceConfigSchema = z
       .nullable(),
     /** The agent that knows each room's node; null: every room at `publicUrl`. */
     nodeLookupUrl: z.url().regex(/[^/]$/, 'ends with a slash').nullable(),
-    /** API key → secret; webhooks signed by any of them are taken. */
+    /** API key → secret; webhooks signed by any of them are taken. Empty: no media machine has joined yet. */
     livekitKeys: z.record(z.string().min(1), z.string().min(1)),
     /** The key that signs tokens and calls to LiveKit. */
     signingKey: z.string(),
@@ -27,7 +27,10 @@ export const serviceConfigSchema = z
     tokenTtlSeconds: z.int().positive(),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']),
   })
-  .refine((config) => Object.hasOwn(config.livekitKeys, config.signingKey), { path: ['signingKey'], message: 'is not one of livekitKeys' });
+  .refine((config) => Object.keys(config.livekitKeys).length === 0 || Object.hasOwn(config.livekitKeys, config.signingKey), {
+    path: ['signingKey'],
+    message: 'is not one of livekitKeys',
+  });
 
 /** Checked configuration of the business service. */
 export type ServiceConfig = z.infer<typeof serviceConfigSchema>;

@@ -1,8 +1,19 @@
+import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
 import { isIpv4 } from '../settings/variable.ts';
 
 /** A part that runs on a machine, in start order. */
 export type Part = 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy';
+
+/** What a machine is for: the gateway runs Caddy and the business service, media machines LiveKit and Redis; or one machine does all. */
+export type Role = 'all' | 'gateway' | 'media';
+
+/** The parts of each role, in start order. */
+const PARTS: Readonly<Record<Role, readonly Part[]>> = {
+  all: ['redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'],
+  gateway: ['service', 'agent', 'caddy'],
+  media: ['redis', 'sentinel', 'livekit', 'agent'],
+};
 
 /** Folders of one installation, all below DATA_DIR. */
 export interface Layout {
@@ -55,10 +66,15 @@ export function pemCopies(tls: Tls): PemCopy[] {
 
 /** What runs on this machine and where; everything that rendering needs besides secrets and binaries. */
 export interface Topology {
+  readonly role: Role;
   /** Name of this machine in node paths (`/n/<machine>`) and in the registry. */
   readonly machine: string;
-  /** Private address that other machines use; 127.0.0.1 in a fleet of one. */
+  /** Private address that other machines use; 127.0.0.1 where all is on one machine. */
   readonly address: string;
+  /** Where the fleet's Redis and Sentinels may be found, the first primary first. Empty on a gateway that knows of no media machine yet. */
+  readonly redisHosts: readonly string[];
+  /** True where LiveKit, Redis and Sentinel run here. */
+  readonly hasMedia: boolean;
   /** Address announced for media. */
   readonly mediaAddress: string;
   /** Addresses that this machine's inner listeners bind: loopback, and the private address where there is one. */
@@ -77,6 +93,17 @@ export interface Topology {
   readonly plainUrl: string | null;
 }
 
+/** The folders of the installation that the settings name. */
+export function layoutOf(settings: Settings): Layout {
+  const root = settings.DATA_DIR.replace(/\/+$/, '');
+  return { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` };
+}
+
+/** Where it stands what this machine was deployed as. */
+export function roleFile(layout: Layout): string {
+  return `${layout.config}/role.json`;
+}
+
 /** What has to be known about the machine itself. */
 export interface MachineFacts {
   /** Its own IPv4 addresses, the preferred first, without loopback. */
@@ -85,15 +112,21 @@ export interface MachineFacts {
   readonly hasSystemd: boolean;
 }
 
-/** Works out all roles on this machine (the guide's Q2). */
-export function planTopology(settings: Settings, { addresses, hasSystemd }: MachineFacts): Topology {
+/** Works out what this machine runs in its role. @throws FleetError ADDRESS_NOT_IN_NODES */
+export function planTopology(settings: Settings, role: Role, { addresses, hasSystemd }: MachineFacts): Topology {
   const own = settings.NODES.find((node) => addresses.includes(node));
-  const address = own ?? '127.0.0.1';
-  const isLoopbackOnly = settings.DOMAIN === 'localhost' && own === undefined;
-  const parts: Part[] = ['redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'];
-  const root = settings.DATA_DIR.replace(/\/+$/, '');
+  const isListed = settings.NODES[0] !== 'localhost';
+  if (role !== 'gateway' && isListed && own === undefined)
+    throw new FleetError('ADDRESS_NOT_IN_NODES', { nodes: settings.NODES.join(','), addresses: addresses.join(', ') }, { exitCode: 2 });
+  const address = own ?? (role === 'all' ? '127.0.0.1' : (addresses[0] ?? '127.0.0.1'));
+  const isLoopbackOnly = role === 'all' && settings.DOMAIN === 'localhost' && own === undefined;
+  const layout = layoutOf(settings);
   const suffix = settings.HTTPS_PORT === 443 ? '' : `:${settings.HTTPS_PORT}`;
+  const first = settings.REDIS_HOST === 'localhost' ? (role === 'gateway' ? [] : [address]) : [settings.REDIS_HOST];
   return {
+    role,
+    hasMedia: role !== 'gateway',
+    redisHosts: [...new Set([...first, ...(isListed ? settings.NODES : [])])],
     machine: `m${address.replaceAll('.', '-')}`,
     address,
     mediaAddress: settings.NODE_IP !== '' ? settings.NODE_IP : isLoopbackOnly ? '127.0.0.1' : (own ?? addresses[0] ?? '127.0.0.1'),
@@ -101,11 +134,11 @@ export function planTopology(settings: Settings, { addresses, hasSystemd }: Mach
     serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
     isLoopbackOnly,
     supervisor: settings.SUPERVISOR === 'auto' ? (hasSystemd ? 'systemd' : 'processes') : settings.SUPERVISOR,
-    parts: settings.BUSINESS_UPSTREAM === '' ? parts : parts.filter((part) => part !== 'service'),
-    layout: { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` },
-    tls: chooseTls(settings, `${root}/config`),
+    parts: PARTS[role].filter((part) => part !== 'service' || settings.BUSINESS_UPSTREAM === ''),
+    layout,
+    tls: chooseTls(settings, layout.config),
     publicUrl: `https://${settings.DOMAIN}${suffix}`,
-    plainUrl: settings.DOMAIN === 'localhost' ? `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` : null,
+    plainUrl: role !== 'media' && settings.DOMAIN === 'localhost' ? `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` : null,
   };
 }
 

@@ -17,7 +17,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   render: ['kernel', 'contract', 'settings', 'topology'],
   plan: ['kernel', 'settings', 'topology', 'render'],
   components: ['kernel'],
-  clients: ['kernel'],
+  clients: ['kernel', 'contract'],
   host: ['kernel'],
   supervisor: ['kernel', 'settings', 'topology', 'render', 'host'],
   health: ['kernel', 'settings', 'topology', 'host', 'supervisor', 'clients'],

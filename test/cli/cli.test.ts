@@ -5,8 +5,33 @@ import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
-const COMMANDS = ['deploy', 'plan', 'start', 'stop', 'restart', 'verify', 'status', 'logs', 'version'];
-const NEEDS_ROOT = ['deploy', 'deploy --dry-run', 'plan', 'start', 'stop', 'restart', 'status', 'logs'];
+const COMMANDS = [
+  'deploy',
+  'deploy-caddy-service-only',
+  'deploy-livekit-only',
+  'join',
+  'plan',
+  'start',
+  'stop',
+  'restart',
+  'verify',
+  'status',
+  'logs',
+  'version',
+];
+const NEEDS_ROOT = [
+  'deploy',
+  'deploy --dry-run',
+  'deploy-caddy-service-only',
+  'deploy-livekit-only',
+  'join x',
+  'plan',
+  'start',
+  'stop',
+  'restart',
+  'status',
+  'logs',
+];
 const SECRET = 'hunter2hunter2hunter2hunter2hunter2';
 
 interface Ran {

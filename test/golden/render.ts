@@ -3,7 +3,8 @@ import type { Desired } from '../../src/plan/plan.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
 import type { Settings } from '../../src/settings/schema.ts';
 import { pemCopies, planTopology } from '../../src/topology/topology.ts';
-import type { Topology } from '../../src/topology/topology.ts';
+import type { Role, Topology } from '../../src/topology/topology.ts';
+import type { FleetSeed } from '../../src/render/redis.ts';
 
 /** The secrets of every rendering in tests: what a first deploy would generate. */
 export const secrets = {
@@ -20,11 +21,14 @@ const privateKey = 'golden-private-key';
 export const hidden = [secrets.LIVEKIT_API_SECRET, secrets.REDIS_PASSWORD, secrets.SERVICE_API_TOKEN, privateKey];
 
 /** The desired state of a machine at 192.168.1.2 with fixed programs. */
-export function desireFrom(envText: string): { settings: Settings; topology: Topology; desired: Desired } {
+export function desireFrom(
+  envText: string,
+  { role = 'all', seed }: { role?: Role; seed?: FleetSeed } = {},
+): { settings: Settings; topology: Topology; desired: Desired } {
   const { settings: read, problems } = parseSettings(envText, {});
   if (read === null) throw new Error(JSON.stringify(problems));
   const settings = { ...read, ...secrets };
-  const topology = planTopology(settings, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false });
+  const topology = planTopology(settings, role, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false });
   const store = `${topology.layout.root}/components`;
   const desired = desire({
     settings,
@@ -35,6 +39,7 @@ export function desireFrom(envText: string): { settings: Settings; topology: Top
       livekitServer: `${store}/livekit/1/bin/livekit-server`,
       caddy: `${store}/caddy/2/bin/caddy`,
     },
+    seed: seed ?? { primary: topology.address, quorum: 1 },
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     livekitVersion: '1.13.11',
     apps: { 'agent.mjs': '// agent\n', 'service.mjs': '// service\n' },

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { renderParts } from '../../src/render/parts.ts';
+import type { Role } from '../../src/topology/topology.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import type { Change, Desired, Observed } from '../../src/plan/plan.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
@@ -23,8 +24,9 @@ function valueOf(name: VariableName): fc.Arbitrary<string> {
   if (name === 'DOMAIN' || name === 'REDIS_HOST') return fc.oneof(hostName, address, fc.constant('localhost'));
   if (name === 'NODES')
     return fc.oneof(
-      fc.constantFrom('localhost', '192.168.1.2'),
-      fc.uniqueArray(address, { minLength: 1, maxLength: 3 }).map((all) => all.join(',')),
+      fc.constant('localhost'),
+      // This machine's own address has to be among them.
+      fc.uniqueArray(address, { maxLength: 3 }).map((all) => [...new Set([...all, '192.168.1.2'])].join(',')),
     );
   if (name === 'NODE_IP') return address;
   if (name === 'LIVEKIT_UDP_PORTS')
@@ -45,6 +47,7 @@ const envText = fc.record(Object.fromEntries(variableNames.map((name) => [name, 
     .map(([name, value]) => `${name}=${value}\n`)
     .join(''),
 );
+const role = fc.constantFrom<Role>('all', 'gateway', 'media');
 const goodEnv = envText.filter((text) => parseSettings(text, {}).settings !== null);
 
 /** What stands on a machine after a plan was carried out on `before`. */
@@ -72,9 +75,9 @@ const kinds = (changes: readonly Change[]): string[] => changes.map((change) => 
 describe('plan', () => {
   it('is empty once it was applied, also on top of another installation (property)', () => {
     fc.assert(
-      fc.property(goodEnv, goodEnv, (first, second) => {
-        const former = apply(desireFrom(first).desired, nothing);
-        const { desired } = desireFrom(second);
+      fc.property(goodEnv, role, goodEnv, role, (first, firstRole, second, secondRole) => {
+        const former = apply(desireFrom(first, { role: firstRole }).desired, nothing);
+        const { desired } = desireFrom(second, { role: secondRole });
         expect(kinds(makePlan(desired, apply(desired, nothing)))).toEqual([]);
         expect(kinds(makePlan(desired, apply(desired, former)))).toEqual([]);
       }),
@@ -84,8 +87,8 @@ describe('plan', () => {
 
   it('creates every file and starts every part on an empty machine (property)', () => {
     fc.assert(
-      fc.property(goodEnv, (text) => {
-        const { desired, topology } = desireFrom(text);
+      fc.property(goodEnv, role, (text, as) => {
+        const { desired, topology } = desireFrom(text, { role: as });
         const changes = kinds(makePlan(desired, nothing));
         expect(changes).toEqual([...desired.files.map((file) => `create ${file.path}`), ...topology.parts.map((part) => `start ${part}`)]);
         expect(new Set(changes).size).toBe(changes.length);
@@ -196,8 +199,8 @@ describe('ports', () => {
 describe('secrets', () => {
   it('stand in no argv, environment or plan line and in no file that others may read (property)', () => {
     fc.assert(
-      fc.property(goodEnv, (text) => {
-        const { desired, topology } = desireFrom(text);
+      fc.property(goodEnv, role, (text, as) => {
+        const { desired, topology } = desireFrom(text, { role: as });
         const programs = { node: '/node', redisServer: '/redis-server', livekitServer: '/livekit-server', caddy: '/caddy' };
         const open = [
           ...renderParts(topology, programs).flatMap((spec) => [...spec.argv, ...Object.values(spec.env)]),

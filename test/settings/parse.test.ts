@@ -177,15 +177,23 @@ describe('the command line', () => {
 });
 
 describe('missing secrets', () => {
+  const all = { makesKeys: true, hasApi: true };
+
+  it('are made where they belong: keys never on a gateway, the token of the room API never on a media machine', () => {
+    expect(Object.keys(missingSecrets(settingsOf(''), { makesKeys: false, hasApi: true }))).toEqual(['SERVICE_API_TOKEN']);
+    const keys = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'];
+    expect(Object.keys(missingSecrets(settingsOf(''), { makesKeys: true, hasApi: false }))).toEqual(keys);
+  });
+
   it('are generated once, and the same secret gives the same Redis password', () => {
-    const made = missingSecrets(settingsOf(''));
+    const made = missingSecrets(settingsOf(''), all);
     const second = settingsOf(editEnv(renderExample(), made));
-    expect(missingSecrets(second)).toEqual({});
-    expect(missingSecrets({ ...second, REDIS_PASSWORD: '' })).toEqual({ REDIS_PASSWORD: made['REDIS_PASSWORD'] });
+    expect(missingSecrets(second, all)).toEqual({});
+    expect(missingSecrets({ ...second, REDIS_PASSWORD: '' }, all)).toEqual({ REDIS_PASSWORD: made['REDIS_PASSWORD'] });
   });
 
   it('take the place of the guide’s placeholders', () => {
-    const made = missingSecrets(settingsOf('LIVEKIT_API_KEY=your_key\nLIVEKIT_API_SECRET=your_secret\nWEBHOOK_API_KEY=your_key\n'));
+    const made = missingSecrets(settingsOf('LIVEKIT_API_KEY=your_key\nLIVEKIT_API_SECRET=your_secret\nWEBHOOK_API_KEY=your_key\n'), all);
     expect(Object.keys(made).toSorted()).toEqual(['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD', 'SERVICE_API_TOKEN']);
   });
 });

@@ -39,6 +39,21 @@ export const errors = {
   DATA_DIR_FOREIGN: 'DATA_DIR={path} holds something that is not of livekit-fleet ({entry}). Name an empty folder, or one that does not exist yet.',
   ENV_MISSING: 'There is no regular file {path} that --env names. Correct the path; cp .env.example there makes one to edit.',
   UNEXPECTED: 'An error that livekit-fleet does not know: {detail}\nRun the same command again; if it comes back, report it with these lines.',
+  ADDRESS_NOT_IN_NODES: 'NODES={nodes} has none of this machine’s addresses ({addresses}). Add its address to NODES, on every media machine alike.',
+  SECRETS_NEEDED:
+    'LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set, and this machine joins the fleet of {host}: they must be the same there and here. Copy both lines from .env of {host}.',
+  FLEET_UNREACHABLE:
+    'None of the fleet’s machines answers on port {port}: {hosts}. Is the first media machine deployed and up, is its address right (REDIS_HOST, NODES), do firewalls let this machine through?',
+  FLEET_FOREIGN: 'What answers at {host}:{port} is no Sentinel of livekit-fleet ({reason}). Correct REDIS_HOST, NODES or SENTINEL_PORT.',
+  FLEET_SECRETS_DIFFER:
+    '{host} refuses this machine’s password: LIVEKIT_API_SECRET or REDIS_PASSWORD in .env is not the one there. Copy LIVEKIT_API_KEY, LIVEKIT_API_SECRET and, where it is set, REDIS_PASSWORD from .env of {host}.',
+  FLEET_KEYS_DIFFER:
+    'Machine {machine} of the fleet has another LIVEKIT_API_KEY or LIVEKIT_API_SECRET than this one: tokens would be valid on some machines only. Make the two lines the same in .env of all machines.',
+  CLOCKS_APART:
+    'This machine’s clock is {seconds} s away from that of {host} (at most {limit} s): LiveKit would take living nodes for dead. Switch time synchronisation on (timedatectl set-ntp true) and run the same command again.',
+  JOIN_DAMAGED: 'The word behind join is not a whole join line. Copy the line that deploy-livekit-only printed again, from ./部署.sh to its end.',
+  JOIN_OTHER_FLEET: 'This machine belongs to another fleet already: {variable} in .env is not that of the join line. With --force the join line wins.',
+  JOIN_UNREACHABLE: '{host}:{port} does not answer ({reason}). Is that machine up, and do firewalls let this machine through? Nothing was changed.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -123,6 +138,11 @@ export const texts = {
   NO_REASON_YET: 'no answer from the authority yet',
   CERTIFICATE_PENDING:
     'The certificate for {domain} is still being fetched; Caddy goes on trying by itself. Last reason: {reason}\n  It comes when {domain} points to this machine in the DNS, and port 80 can be reached from the authority and leads to HTTP_PORT ({port}). See: ./部署.sh status, docs/tls.md',
+  SIGNALLING: 'LiveKit       {address}  (for the gateway machine)',
+  JOIN_LINE: 'Run this once on machine 1 (the gateway). The line is a credential: whoever has it can use this LiveKit.\n\n  {line}\n',
+  WAITING_FOR_MEDIA: 'Waiting for media machines: run ./部署.sh deploy-livekit-only on one, and here the join line that it prints.',
+  JOINED: 'Written into {path}: {names}',
+  JOIN_NEXT: 'Next          ./部署.sh deploy-caddy-service-only',
   NEXT_VERIFY: 'Next          ./部署.sh verify   (a real meeting through this address)',
   STARTED: 'Started and well: {parts}',
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',

@@ -37,6 +37,18 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DATA_DIR_FOREIGN: 'DATA_DIR={path} 中有不属于 livekit-fleet 的内容（{entry}）。请指定空目录或尚不存在的目录。',
   ENV_MISSING: '--env 指定的 {path} 不是已存在的普通文件。请更正路径；用 cp .env.example 可生成一份再编辑。',
   UNEXPECTED: 'livekit-fleet 未知的错误：{detail}\n请再执行同一命令；若再次出现，请附上以上内容报告。',
+  ADDRESS_NOT_IN_NODES: 'NODES={nodes} 中没有本机的地址（{addresses}）。请把本机地址加入 NODES，所有媒体机上相同。',
+  SECRETS_NEEDED: '尚未设置 LIVEKIT_API_KEY 和 LIVEKIT_API_SECRET，而本机要加入 {host} 的集群：两处必须相同。请从 {host} 的 .env 复制这两行。',
+  FLEET_UNREACHABLE: '集群中没有机器在端口 {port} 应答：{hosts}。首台媒体机是否已部署并在运行？地址（REDIS_HOST、NODES）是否正确？防火墙是否放行本机？',
+  FLEET_FOREIGN: '在 {host}:{port} 应答的不是 livekit-fleet 的 Sentinel（{reason}）。请更正 REDIS_HOST、NODES 或 SENTINEL_PORT。',
+  FLEET_SECRETS_DIFFER:
+    '{host} 拒绝了本机的密码：.env 中的 LIVEKIT_API_SECRET 或 REDIS_PASSWORD 与那里不同。请从 {host} 的 .env 复制 LIVEKIT_API_KEY、LIVEKIT_API_SECRET，以及（若已设置）REDIS_PASSWORD。',
+  FLEET_KEYS_DIFFER: '集群中的 {machine} 与本机的 LIVEKIT_API_KEY 或 LIVEKIT_API_SECRET 不同：令牌只会在部分机器上有效。请使所有机器 .env 中的这两行相同。',
+  CLOCKS_APART:
+    '本机时钟与 {host} 相差 {seconds} 秒（最多 {limit} 秒）：LiveKit 会把正常的节点当作已失效。请开启时间同步（timedatectl set-ntp true）后，再执行同一命令。',
+  JOIN_DAMAGED: 'join 后面的内容不完整。请重新复制 deploy-livekit-only 输出的那一行，从 ./部署.sh 到行尾。',
+  JOIN_OTHER_FLEET: '本机已属于另一个集群：.env 中的 {variable} 与 join 行不同。加 --force 则以 join 行为准。',
+  JOIN_UNREACHABLE: '{host}:{port} 无应答（{reason}）。那台机器是否在运行？防火墙是否放行本机？未做任何改动。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
@@ -108,6 +120,11 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NO_REASON_YET: '签发机构尚未应答',
   CERTIFICATE_PENDING:
     '{domain} 的证书仍在申请中，Caddy 会自行重试。最近一次的原因：{reason}\n  条件：{domain} 的 DNS 指向本机，且签发机构能访问 80 端口并到达 HTTP_PORT（{port}）。请看：./部署.sh status、docs/tls.md',
+  SIGNALLING: 'LiveKit       {address}（供机器 1 访问）',
+  JOIN_LINE: '请在机器 1（网关）上执行一次下面这一行。它是凭据：得到它的人就能使用这里的 LiveKit。\n\n  {line}\n',
+  WAITING_FOR_MEDIA: '正在等待媒体机：请在媒体机上执行 ./部署.sh deploy-livekit-only，再在本机执行它输出的 join 行。',
+  JOINED: '已写入 {path}：{names}',
+  JOIN_NEXT: '下一步        ./部署.sh deploy-caddy-service-only',
   NEXT_VERIFY: '下一步      ./部署.sh verify   （经由此地址开一次真实会议）',
   STARTED: '已启动并健康：{parts}',
   ALREADY_RUNNING: '未启动任何部件，已在运行：{parts}',

@@ -34,6 +34,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
   return {
     read,
     async create(wanted) {
+      if (secret === '') throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', 'No media machine has joined yet: see ./部署.sh help join');
       const id = wanted.id ?? `r-${randomUUID()}`;
       const known = store.findRoom(id);
       if (known !== null && known.state !== 'finished') throw roomExists(id);

@@ -1,0 +1,49 @@
+import { askAll } from '../apply/fleet.ts';
+import { withLock } from '../host/lock.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { editEnv } from '../settings/env-file.ts';
+import { readJoin } from '../settings/join-line.ts';
+import { isPlaceholder } from '../settings/parse.ts';
+import { layoutOf, roleFile } from '../topology/topology.ts';
+import { loadSettings, requireRoot } from './context.ts';
+import type { CliContext } from './context.ts';
+import { PRIVATE, createEnv, deploy } from './deploy.ts';
+
+/** Those whose other value means another fleet. */
+const IDENTITY = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] as const;
+
+/**
+ * Gives this machine's `.env` what the join line of a media machine says, and brings a gateway that is deployed up with it.
+ * @param word the join line's word; read from standard input where it is missing or `-`, which keeps it out of the process list
+ * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN; nothing is changed then
+ */
+export async function join(context: CliContext, word: string | undefined, { isForced }: { isForced: boolean }): Promise<void> {
+  requireRoot('join');
+  const { reporter, host, envPath } = context;
+  const wanted = readJoin(word === undefined || word === '-' ? await readInput() : word);
+  const before = loadSettings(context, 'gateway').settings;
+  const other = IDENTITY.find((name) => !isPlaceholder(before[name]) && before[name] !== wanted[name]);
+  if (other !== undefined && !isForced) throw new FleetError('JOIN_OTHER_FLEET', { variable: other }, { exitCode: 2 });
+  const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
+  const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
+  if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });
+  if (answer?.kind === 'foreign') throw new FleetError('FLEET_FOREIGN', { host: machine, port, reason: answer.reason });
+  if (answer?.kind === 'unreachable') throw new FleetError('JOIN_UNREACHABLE', { host: machine, port, reason: answer.reason });
+
+  await withLock(layoutOf(before).lock, 'join', async () => {
+    await createEnv(context);
+    const { envText, settings } = loadSettings(context, 'gateway');
+    const changed = Object.entries(wanted).filter(([name, value]) => settings[name as keyof typeof wanted] !== value);
+    if (changed.length === 0) return;
+    await host.write(envPath, editEnv(envText, Object.fromEntries(changed.map(([name, value]) => [name, String(value)]))), PRIVATE);
+    reporter.say('JOINED', { path: envPath, names: changed.map(([name]) => name).join(', ') });
+  });
+  if ((await host.read(roleFile(layoutOf(before)))) === null) reporter.say('JOIN_NEXT');
+  else await deploy(context, { role: 'gateway', isDryRun: false });
+}
+
+async function readInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8').trim().split(/\s+/).at(-1) ?? '';
+}
