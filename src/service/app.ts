@@ -10,13 +10,20 @@ import type { ServiceConfig } from './config.ts';
 import { HttpProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
 import type { Store } from './store/store.ts';
-import { verifyEvent } from './webhooks/event.ts';
+import { checkSigner, verifyEvent } from './webhooks/event.ts';
 
 /** Codes of what Fastify itself refuses. */
 const CODES: ReadonlyMap<number, ApiProblemCode> = new Map([
   [413, 'BODY_TOO_LARGE'],
   [415, 'UNSUPPORTED_MEDIA_TYPE'],
 ]);
+/** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 5_000;
+/** How late Node may notice the two above; by itself it looks every 30 s. */
+const TIMEOUT_CHECK_MS = 1_000;
+/** Far more than a fleet's joins need at a time, far less than the process may open. */
+const MAX_CONNECTIONS = 1_024;
 const params = z.object({ id: roomIdSchema });
 
 export interface AppDeps {
@@ -38,6 +45,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const rooms = createRooms(deps);
   const app = Fastify({
     bodyLimit: 64 * 1024,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     logger: {
       level: config.logLevel,
       redact: ['req.headers.authorization', 'headers.authorization', 'authorization'],
@@ -51,6 +60,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.
     schemaController: { compilersFactory: { buildValidator: () => refuseSchema, buildSerializer: () => refuseSchema } },
   });
+  app.server.maxConnections = MAX_CONNECTIONS;
   // A connection that a client keeps open after its last answer would hold up the stop until its keep-alive ends.
   let isClosing = false;
   app.addHook('preClose', async () => {
@@ -97,6 +107,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     // The signature covers the raw bytes: nothing may parse them first.
     hook.removeAllContentTypeParsers();
     hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 1024 * 1024 }, (_request, body, done) => done(null, body));
+    hook.addHook('onRequest', async (request) => checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() }));
     hook.post('/api/webhook', async (request) => {
       const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const event = await verifyEvent(body, request.headers.authorization, { keys: config.livekitKeys, nowMs: now() });
@@ -113,6 +124,8 @@ function refuseUnknown(): never {
 function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, code, message } = toProblem(error);
   if (status >= 500) request.log.error({ err: error }, code);
+  // What is refused before its body came is not read to its end.
+  if (!request.raw.complete) void reply.header('connection', 'close');
   return reply
     .code(status)
     .type('application/problem+json')

@@ -103,6 +103,8 @@ export interface TestService {
   post(text: string, authorization: string): Promise<Answer>;
   /** Posts a webhook signed by the first key. */
   webhook(event: unknown): Promise<Answer>;
+  /** Opens a real port; gives it. */
+  listen(): Promise<number>;
 }
 
 /** The real application over a real database, without a socket. */
@@ -134,6 +136,7 @@ export async function startService(livekitApiUrl: string, change: Partial<Servic
         ...headers,
       }),
     post,
+    listen: async () => Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port),
     webhook: async (event) => post(JSON.stringify(event), await sign(JSON.stringify(event))),
   };
 }

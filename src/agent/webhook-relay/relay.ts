@@ -5,7 +5,7 @@ import type { WebhookConfig } from '../config.ts';
 import { startDispatcher } from './dispatcher.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { WebhookStore } from './store.ts';
-import { isWebhookTokenValid } from '../../clients/livekit-token.ts';
+import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
 
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;
@@ -29,6 +29,8 @@ export interface RelayOptions {
 
 /** Takes LiveKit's webhooks and passes them on. */
 export interface WebhookRelay {
+  /** True where one of the keys signed this Authorization, whatever the body: what else comes is not worth reading. */
+  isSigned(authorization: string): boolean;
   /** Gives the status to answer with: 200 once the event is on disk (or was before), 401 for a wrong signature, 400 for what is no event. */
   receive(body: Uint8Array, authorization: string): 200 | 400 | 401;
   stop(): Promise<void>;
@@ -45,6 +47,7 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
   forget();
   const timer = setInterval(forget, FORGET_PERIOD_MS);
   return {
+    isSigned: (authorization) => signedBodyHash(authorization, { keys: config.keys, nowMs: nowMs() }) !== null,
     receive(body, authorization) {
       if (!isWebhookTokenValid(authorization, body, { keys: config.keys, nowMs: nowMs() })) return 401;
       const event = parseEvent(body);

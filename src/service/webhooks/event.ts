@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { isWebhookTokenValid } from '../../clients/livekit-token.ts';
+import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
 import { HttpProblem } from '../problem.ts';
 
 /** A verified webhook event, ready to be stored; `body` is without `turnPassword`. */
@@ -34,9 +34,7 @@ export function verifyEvent(
   authorization: string | undefined,
   options: { keys: Readonly<Record<string, string>>; nowMs: number },
 ): StoredEvent {
-  if (!isWebhookTokenValid(authorization ?? '', rawBody, options)) {
-    throw new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Not signed by a key of this fleet, too old, or not for this body');
-  }
+  if (!isWebhookTokenValid(authorization ?? '', rawBody, options)) throw notSigned();
   const parsed = payloadSchema.safeParse(parseJson(rawBody.toString('utf8')));
   if (!parsed.success) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
   const { id, event, room, participant } = parsed.data;
@@ -49,6 +47,18 @@ export function verifyEvent(
     receivedAtMs: options.nowMs,
     body: JSON.stringify(parsed.data, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
   };
+}
+
+/**
+ * Refuses who cannot sign at all, from the header alone.
+ * @throws HttpProblem 401 WEBHOOK_SIGNATURE
+ */
+export function checkSigner(authorization: string | undefined, options: { keys: Readonly<Record<string, string>>; nowMs: number }): void {
+  if (signedBodyHash(authorization ?? '', options) === null) throw notSigned();
+}
+
+function notSigned(): HttpProblem {
+  return new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Not signed by a key of this fleet, too old, or not for this body');
 }
 
 function parseJson(text: string): unknown {
