@@ -22,9 +22,9 @@ export async function serve(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A server that reads each request and answers 200 with its path. */
+/** A server that reads each request, however long its header, and answers 200 with its path. */
 export function echoPath(): Server {
-  return createServer((request, response) => {
+  return createServer({ maxHeaderSize: 1024 * 1024 }, (request, response) => {
     request.on('error', () => response.destroy());
     request.on('end', () => response.end(request.url)).resume();
   });
