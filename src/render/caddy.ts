@@ -20,6 +20,19 @@ const API_BODY_BYTES = 64 * 1024;
 /** LiveKit reads a call's body whole before it asks who calls. Offers and room metadata are some kilobytes. */
 const MEDIA_BODY_BYTES = 1024 * 1024;
 
+const WITHOUT_QUERY = { filter: 'regexp', regexp: '\\?.*', value: '?[redacted]' };
+/** LiveKit's clients send their token in the query; headers hold others, and those of an operator's own service we do not know. */
+const LOG_ENCODER = {
+  format: 'filter',
+  wrap: { format: 'json' },
+  fields: {
+    'request>uri': WITHOUT_QUERY,
+    'request>headers': { filter: 'delete' },
+    // Where a line of level debug says what became of a request's address.
+    uri: WITHOUT_QUERY,
+  },
+};
+
 /** Path of Caddy's admin socket; only root and the service user may open it. */
 export function caddyAdminSocket(topology: Topology): string {
   return `${topology.layout.state}/caddy/admin.sock`;
@@ -67,7 +80,7 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
     json({
       admin: { listen: `unix/${caddyAdminSocket(topology)}|0660` },
       // The agent asks every second: its requests would drown everything else.
-      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'] } } },
+      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'], encoder: LOG_ENCODER } } },
       storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
       apps: {
         http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers },

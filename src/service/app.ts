@@ -49,6 +49,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     logger: {
       level: config.logLevel,
+      // No query: it may hold a token.
+      serializers: { req: ({ method, url, ip }: FastifyRequest) => ({ method, path: url.replace(/\?.*/s, ''), remoteAddress: ip }) },
       redact: ['req.headers.authorization', 'headers.authorization', 'authorization'],
       ...(deps.logTo === undefined ? {} : { stream: deps.logTo }),
     },
