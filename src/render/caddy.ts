@@ -2,6 +2,7 @@ import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
 import type { GatewayRoutes } from '../contract/gateway-routes.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -14,8 +15,7 @@ const TIMEOUTS = { read_header_timeout: '10s', idle_timeout: '2m' };
 const READ_TIMEOUTS = { read_timeout: '30s', read_idle_timeout: -1 };
 /** LiveKit's clients send the access token, with up to 16 384 characters of metadata, and their first offer in the URL. */
 const MAX_HEADER_BYTES = 256 * 1024;
-/** The service's own limits. */
-const WEBHOOK_BODY_BYTES = 1024 * 1024;
+/** The service's own limit. */
 const API_BODY_BYTES = 64 * 1024;
 /** LiveKit reads a call's body whole before it asks who calls. Offers and room metadata are some kilobytes. */
 const MEDIA_BODY_BYTES = 1024 * 1024;
@@ -97,7 +97,7 @@ function apiRoutes(dial: string, isOurs: boolean): unknown[] {
   const path = ['/api', '/api/*'];
   if (!isOurs) return [{ match: [{ path }], handle: [proxy] }];
   return [
-    { match: [{ path: ['/api/webhook'] }], handle: [bodyUpTo(WEBHOOK_BODY_BYTES), proxy] },
+    { match: [{ path: ['/api/webhook'] }], handle: [bodyUpTo(MAX_WEBHOOK_BYTES), proxy] },
     { match: [{ path }], handle: [bodyUpTo(API_BODY_BYTES), proxy] },
   ];
 }

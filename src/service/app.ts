@@ -6,6 +6,7 @@ import * as z from 'zod';
 import { sendRequest } from '../clients/http-request.ts';
 import type { ApiProblemCode } from '../contract/problems.ts';
 import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../contract/rooms.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
 import type { ServiceConfig } from './config.ts';
 import { HttpProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
@@ -108,7 +109,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   void app.register(async (hook) => {
     // The signature covers the raw bytes: nothing may parse them first.
     hook.removeAllContentTypeParsers();
-    hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 1024 * 1024 }, (_request, body, done) => done(null, body));
+    hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_WEBHOOK_BYTES }, (_request, body, done) => done(null, body));
     hook.addHook('onRequest', async (request) => checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() }));
     hook.post('/api/webhook', async (request) => {
       const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);

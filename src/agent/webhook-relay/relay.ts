@@ -1,22 +1,14 @@
-import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import * as z from 'zod';
 import type { WebhookConfig } from '../config.ts';
 import { startDispatcher } from './dispatcher.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { WebhookStore } from './store.ts';
+import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
 
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;
 const FORGET_PERIOD_MS = 3600 * 1000;
-
-const eventSchema = z.object({
-  id: z.string().optional(),
-  room: z.object({ name: z.string().optional() }).nullish(),
-  egressInfo: z.object({ roomName: z.string().optional() }).nullish(),
-  ingressInfo: z.object({ roomName: z.string().optional() }).nullish(),
-});
 
 export interface RelayOptions {
   readonly config: WebhookConfig;
@@ -50,10 +42,11 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
     isSigned: (authorization) => signedBodyHash(authorization, { keys: config.keys, nowMs: nowMs() }) !== null,
     receive(body, authorization) {
       if (!isWebhookTokenValid(authorization, body, { keys: config.keys, nowMs: nowMs() })) return 401;
-      const event = parseEvent(body);
+      const event = parseWebhookEvent(body);
       if (event === null) return 400;
-      const isNew = store.accept({ ...event, body, authorization, receivedAtMs: nowMs() }, config.urls);
-      if (isNew) dispatcher.wake(config.urls.map((url) => ({ url, room: event.room })));
+      const room = event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '';
+      const isNew = store.accept({ eventId: event.id, room, body, authorization, receivedAtMs: nowMs() }, config.urls);
+      if (isNew) dispatcher.wake(config.urls.map((url) => ({ url, room })));
       return 200;
     },
     async stop() {
@@ -62,18 +55,4 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
       store.close();
     },
   };
-}
-
-function parseEvent(body: Uint8Array): { eventId: string; room: string } | null {
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(body).toString('utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
-  const event = eventSchema.safeParse(json).data;
-  if (event === undefined) return null;
-  const eventId = event.id ?? `sha256:${createHash('sha256').update(body).digest('hex')}`;
-  return { eventId, room: event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '' };
 }

@@ -1,5 +1,5 @@
-import * as z from 'zod';
 import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
+import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { HttpProblem } from '../problem.ts';
 
 /** A verified webhook event, ready to be stored; `body` is without `turnPassword`. */
@@ -13,13 +13,6 @@ export interface StoredEvent {
   readonly receivedAtMs: number;
   readonly body: string;
 }
-
-const payloadSchema = z.looseObject({
-  id: z.string().min(1),
-  event: z.string(),
-  room: z.looseObject({ name: z.string(), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).optional(),
-  participant: z.looseObject({ identity: z.string().default(''), sid: z.string() }).optional(),
-});
 
 /** The room's TURN secret, in both spellings of protobuf's JSON. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['turnPassword', 'turn_password']);
@@ -35,17 +28,17 @@ export function verifyEvent(
   options: { keys: Readonly<Record<string, string>>; nowMs: number },
 ): StoredEvent {
   if (!isWebhookTokenValid(authorization ?? '', rawBody, options)) throw notSigned();
-  const parsed = payloadSchema.safeParse(parseJson(rawBody.toString('utf8')));
-  if (!parsed.success) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
-  const { id, event, room, participant } = parsed.data;
+  const parsed = parseWebhookEvent(rawBody);
+  if (parsed === null) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
+  const { id, event, room, participant } = parsed;
   return {
     id,
     event,
     room: room?.name ?? '',
-    participant: participant === undefined ? null : { identity: participant.identity, sid: participant.sid },
+    participant: participant == null || participant.sid === '' ? null : { identity: participant.identity, sid: participant.sid },
     roomCreatedAtMs: room?.creationTimeMs ?? (room?.creationTime ?? 0) * 1000,
     receivedAtMs: options.nowMs,
-    body: JSON.stringify(parsed.data, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
+    body: JSON.stringify(parsed, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
   };
 }
 
@@ -59,12 +52,4 @@ export function checkSigner(authorization: string | undefined, options: { keys: 
 
 function notSigned(): HttpProblem {
   return new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Not signed by a key of this fleet, too old, or not for this body');
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
