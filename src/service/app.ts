@@ -25,6 +25,7 @@ const HEADERS_TIMEOUT_MS = 5_000;
 const TIMEOUT_CHECK_MS = 1_000;
 /** Far more than a fleet's joins need at a time, far less than the process may open. */
 const MAX_CONNECTIONS = 1_024;
+const WRITE_CHECK_PERIOD_MS = 1_000;
 const params = z.object({ id: roomIdSchema });
 
 export interface AppDeps {
@@ -74,10 +75,11 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   });
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler(refuseUnknown);
+  const checkDatabase = databaseCheck(store, now);
   for (const prefix of ['', '/api']) {
     app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
     app.get(`${prefix}/readyz`, async (_request, reply) => {
-      const reasons = await notReady(config, store);
+      const reasons = [...checkDatabase(), ...(await checkLivekit(config))];
       return reply.code(reasons.length === 0 ? 200 : 503).send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons });
     });
   }
@@ -151,18 +153,29 @@ function toProblem(error: unknown): HttpProblem {
   return new HttpProblem(500, 'INTERNAL', 'Something went wrong; the log has the details');
 }
 
-async function notReady(config: ServiceConfig, store: Store): Promise<string[]> {
-  const reasons: string[] = [];
+/** Gives what keeps the database from being written. Anyone may ask: the disk is asked once a second, the answer before is given till then. */
+function databaseCheck(store: Store, now: () => number): () => readonly string[] {
+  let last: { atMs: number; reasons: readonly string[] } | null = null;
+  return () => {
+    if (last === null || Math.abs(now() - last.atMs) >= WRITE_CHECK_PERIOD_MS) last = { atMs: now(), reasons: tryWriting(store) };
+    return last.reasons;
+  };
+}
+
+function tryWriting(store: Store): readonly string[] {
   try {
     store.checkWritable();
+    return [];
   } catch (error) {
-    reasons.push(`database: ${error instanceof Error ? error.message : String(error)}`);
+    return [`database: ${error instanceof Error ? error.message : String(error)}`];
   }
+}
+
+async function checkLivekit(config: ServiceConfig): Promise<string[]> {
   // LiveKit answers 401 to a validation without a token; 1 s is ample inside one machine.
   const status = await sendRequest({ url: `${config.livekitApiUrl}/rtc/validate`, timeoutMs: 1000 }).then(
     (answer) => answer.status,
     () => 0,
   );
-  if (status !== 401) reasons.push(`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`);
-  return reasons;
+  return status === 401 ? [] : [`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`];
 }

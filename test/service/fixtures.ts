@@ -108,8 +108,13 @@ export interface TestService {
 }
 
 /** The real application over a real database, without a socket. */
-export async function startService(livekitApiUrl: string, change: Partial<ServiceConfig> = {}): Promise<TestService> {
+export async function startService(
+  livekitApiUrl: string,
+  change: Partial<ServiceConfig> = {},
+  prepare: (directory: string) => void = () => undefined,
+): Promise<TestService> {
   const directory = await temporaryDirectory();
+  prepare(directory);
   const config = { ...serviceConfig(directory, livekitApiUrl), ...change };
   const store = openStore(config.database);
   const logs: string[] = [];
