@@ -5,12 +5,15 @@ import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 
 /** LiveKit's hash: room name → node id. */
 const ROOM_NODE_KEY = 'room_node_map';
-/** A webhook carries one room or participant: some kilobytes. */
-const MAX_WEBHOOK_BYTES = 1024 * 1024;
+/** Callers are on this machine: what does not come at once, holds a connection in vain. Node checks every second, not every 30. */
+const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
+/** LiveKit has one connection per room with news, the service one per join; each lasts milliseconds. */
+const MAX_CONNECTIONS = 1_024;
 
 export interface HttpApiOptions {
   readonly machine: string;
@@ -27,13 +30,15 @@ export interface HttpApiOptions {
 
 /** The agent's own HTTP server, not yet listening. */
 export function createHttpApi(options: HttpApiOptions): Server {
-  return createServer((request, response) => {
+  const server = createServer(LIMITS, (request, response) => {
     handle(options, request, response).catch((error: unknown) => {
       options.log.error({ err: error }, 'request failed');
       if (!response.headersSent) sendJson(response, 500, { error: 'INTERNAL' });
       else response.destroy();
     });
   });
+  server.maxConnections = MAX_CONNECTIONS;
+  return server;
 }
 
 async function handle(options: HttpApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -46,6 +51,11 @@ async function handle(options: HttpApiOptions, request: IncomingMessage, respons
 }
 
 async function receiveWebhook(relay: WebhookRelay, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const authorization = request.headers.authorization ?? '';
+  if (!relay.isSigned(authorization)) {
+    response.setHeader('connection', 'close');
+    return sendJson(response, 401, {});
+  }
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -56,7 +66,7 @@ async function receiveWebhook(relay: WebhookRelay, request: IncomingMessage, res
     }
     chunks.push(chunk);
   }
-  const status = relay.receive(Buffer.concat(chunks), request.headers.authorization ?? '');
+  const status = relay.receive(Buffer.concat(chunks), authorization);
   sendJson(response, status, {});
 }
 

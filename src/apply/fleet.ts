@@ -1,3 +1,4 @@
+import { askFleet } from '../clients/sentinel.ts';
 import type { FleetWord } from '../clients/sentinel.ts';
 import type { Emit } from '../kernel/events.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -41,9 +42,8 @@ export async function findFleet(
   }
 }
 
-/** What each of these machines says of the fleet. Loaded here, since most commands need no Redis client. */
+/** What each of these machines says of the fleet. */
 export async function askAll(settings: Settings, hosts: readonly string[]): Promise<ReadonlyMap<string, FleetWord>> {
-  const { askFleet } = await import('../clients/sentinel.ts');
   const { SENTINEL_PORT: sentinelPort, REDIS_PASSWORD: password } = settings;
   return new Map(await Promise.all(hosts.map(async (host) => [host, await askFleet({ host, sentinelPort, masterName, password })] as const)));
 }

@@ -47,15 +47,24 @@ export function signWebhook(body: Uint8Array, signer: Signer): string {
 
 /** True if `token` was signed with one of `keys`, is valid at `nowMs`, and names the hash of exactly this body. */
 export function isWebhookTokenValid(token: string, body: Uint8Array, options: { keys: ApiKeys; nowMs: number }): boolean {
+  const hash = signedBodyHash(token, options);
+  return hash !== null && isEqual(hash, hashBody(body));
+}
+
+/**
+ * The hash of the body that `token` vouches for, null unless one of `keys` signed it and it is valid at `nowMs`.
+ * It needs no body: a server can refuse a stranger before it reads what he sends.
+ */
+export function signedBodyHash(token: string, options: { keys: ApiKeys; nowMs: number }): string | null {
   const [header, payload, signature, ...rest] = token.split('.');
-  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) return false;
+  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) return null;
   const claims = claimsSchema.safeParse(decode(payload)).data;
-  if (claims?.sha256 === undefined || !headerSchema.safeParse(decode(header)).success) return false;
+  if (claims?.sha256 === undefined || !headerSchema.safeParse(decode(header)).success) return null;
   const secret = Object.hasOwn(options.keys, claims.iss) ? options.keys[claims.iss] : undefined;
-  if (secret === undefined || !isEqual(signature, sign(`${header}.${payload}`, secret))) return false;
+  if (secret === undefined || !isEqual(signature, sign(`${header}.${payload}`, secret))) return null;
   const nowS = options.nowMs / 1000;
-  if (claims.exp + LEEWAY_S < nowS || (claims.nbf ?? 0) - LEEWAY_S > nowS) return false;
-  return isEqual(claims.sha256, hashBody(body));
+  if (claims.exp + LEEWAY_S < nowS || (claims.nbf ?? 0) - LEEWAY_S > nowS) return null;
+  return claims.sha256;
 }
 
 /** When a stored token ends, in milliseconds; 0 where it does not say. It was verified when it was stored. */

@@ -1,6 +1,5 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
-import { redisTimeMs } from './redis.ts';
 
 /** What one machine says of the fleet that it belongs to. */
 export type FleetWord =
@@ -37,14 +36,17 @@ export async function askFleet(options: { host: string; sentinelPort: number; ma
     const word = { kind: 'member', primary: primary.host, quorum: Number(field('quorum')), keyFingerprints: new Map<string, string>(), timeMs: null } as const;
     return withConnection({ ...primary, password }, async (redis) => {
       const records = parseNodeRecords(await redis.hgetall(NODES_KEY));
-      return { ...word, keyFingerprints: new Map(records.map((one) => [one.machine, one.keyFingerprint])), timeMs: await redisTimeMs(redis) };
+      const [seconds] = await redis.time();
+      return { ...word, keyFingerprints: new Map(records.map((one) => [one.machine, one.keyFingerprint])), timeMs: Number(seconds) * 1000 };
     }).then((answer) => (answer.kind === 'unreachable' ? word : answer));
   });
 }
 
 async function withConnection(address: { host: string; port: number; password: string }, work: (redis: Redis) => Promise<FleetWord>): Promise<FleetWord> {
   const { host, port, password } = address;
-  const redis = new Redis({
+  // Most commands need no Redis client, which takes its time to load.
+  const { Redis: Client } = await import('ioredis');
+  const redis = new Client({
     host,
     port,
     password,

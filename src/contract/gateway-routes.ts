@@ -21,10 +21,13 @@ export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number): Ga
   };
 }
 
+/** What clients ask of the address that a join gives: signalling with its validation, and WHIP. LiveKit's server API and agents' socket are not theirs. */
+const CLIENT_PATHS = ['/rtc', '/rtc/*', '/whip/*'];
+
 function nodePath(record: NodeRecord, isUp: boolean): unknown {
   const prefix = `/n/${record.machine}`;
   return {
-    match: [{ path: [`${prefix}/*`] }],
+    match: [{ path: CLIENT_PATHS.map((path) => `${prefix}${path}`) }],
     handle: isUp ? [{ handler: 'rewrite', strip_path_prefix: prefix }, proxyTo(record.signalling)] : [unavailable()],
     terminal: true,
   };

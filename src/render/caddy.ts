@@ -2,8 +2,36 @@ import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
 import type { GatewayRoutes } from '../contract/gateway-routes.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
+
+/** A client's header comes at once; a connection that it keeps for its next request may be idle for as long as browsers keep one. */
+const TIMEOUTS = { read_header_timeout: '10s', idle_timeout: '2m' };
+/**
+ * For a whole request with its body. A WebSocket is not bound by it once it is open; LiveKit may take 18 s to open one.
+ * Caddy's own limit between two reads is off, because up to 2.11.7 it lifts the other: there a request that stalls is kept for ever.
+ */
+const READ_TIMEOUTS = { read_timeout: '30s', read_idle_timeout: -1 };
+/** LiveKit's clients send the access token, with up to 16 384 characters of metadata, and their first offer in the URL. */
+const MAX_HEADER_BYTES = 256 * 1024;
+/** The service's own limit. */
+const API_BODY_BYTES = 64 * 1024;
+/** LiveKit reads a call's body whole before it asks who calls. Offers and room metadata are some kilobytes. */
+const MEDIA_BODY_BYTES = 1024 * 1024;
+
+const WITHOUT_QUERY = { filter: 'regexp', regexp: '\\?.*', value: '?[redacted]' };
+/** LiveKit's clients send their token in the query; headers hold others, and those of an operator's own service we do not know. */
+const LOG_ENCODER = {
+  format: 'filter',
+  wrap: { format: 'json' },
+  fields: {
+    'request>uri': WITHOUT_QUERY,
+    'request>headers': { filter: 'delete' },
+    // Where a line of level debug says what became of a request's address.
+    uri: WITHOUT_QUERY,
+  },
+};
 
 /** Path of Caddy's admin socket; only root and the service user may open it. */
 export function caddyAdminSocket(topology: Topology): string {
@@ -18,10 +46,11 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   const domain = settings.DOMAIN;
   const { upstreams, nodePaths } = ownRoutes(settings, topology);
   const hasPlainHttp = topology.plainUrl !== null;
+  const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
   const routes: unknown[] = [
-    { match: [{ path: ['/n/*'] }], handle: [{ '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
-    { match: [{ path: ['/api', '/api/*'] }], handle: [{ handler: 'reverse_proxy', upstreams: [{ dial: topology.serviceUpstream }] }] },
-    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [mediaProxy('media', upstreams)] },
+    { match: [{ path: ['/n/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), { '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
+    ...apiRoutes(topology.serviceUpstream, isServiceOurs),
+    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), mediaProxy('media', upstreams)] },
     { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
   const hosts = hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
@@ -31,6 +60,10 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   const servers = {
     public: {
       listen,
+      ...TIMEOUTS,
+      // What an operator's own service takes may well come for longer.
+      ...(isServiceOurs ? READ_TIMEOUTS : {}),
+      max_header_bytes: MAX_HEADER_BYTES,
       routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
       // With the operator's own files no certificate is ever asked of a public authority, whatever names they hold.
@@ -47,7 +80,7 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
     json({
       admin: { listen: `unix/${caddyAdminSocket(topology)}|0660` },
       // The agent asks every second: its requests would drown everything else.
-      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'] } } },
+      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'], encoder: LOG_ENCODER } } },
       storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
       apps: {
         http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers },
@@ -56,6 +89,22 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
       },
     }),
   );
+}
+
+/** The business service; only of our own we know what it takes. */
+function apiRoutes(dial: string, isOurs: boolean): unknown[] {
+  const proxy = { handler: 'reverse_proxy', upstreams: [{ dial }] };
+  const path = ['/api', '/api/*'];
+  if (!isOurs) return [{ match: [{ path }], handle: [proxy] }];
+  return [
+    { match: [{ path: ['/api/webhook'] }], handle: [bodyUpTo(MAX_WEBHOOK_BYTES), proxy] },
+    { match: [{ path }], handle: [bodyUpTo(API_BODY_BYTES), proxy] },
+  ];
+}
+
+/** Answers 413 to more; a body that is not read costs nothing. */
+function bodyUpTo(bytes: number): unknown {
+  return { handler: 'request_body', max_size: bytes };
 }
 
 /** What the agent will ask for while this machine's LiveKit is the only one; nothing where there is none. */

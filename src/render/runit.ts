@@ -20,6 +20,8 @@ export function renderRunit(spec: PartSpec, topology: Topology, options: { user:
   const run = [
     '#!/bin/sh',
     'exec 2>&1',
+    // A core would hold the keys.
+    'ulimit -c 0',
     'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"',
     `cd ${quote(topology.layout.state)}`,
     `exec setpriv --reuid ${options.user} --regid ${options.user} --init-groups --no-new-privs --pdeathsig TERM${low} \\`,

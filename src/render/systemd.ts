@@ -44,6 +44,9 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     'RestartSec=500ms',
     `TimeoutStopSec=${stopTimeoutSeconds}`,
     'LimitNOFILE=65536',
+    // A core would hold the keys.
+    'LimitCORE=0',
+    ...limitsOf(spec.part),
     'UMask=0027',
     `AmbientCapabilities=${capability}`,
     `CapabilityBoundingSet=${capability}`,
@@ -78,6 +81,25 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     '',
   ];
   return ourFile(unitFile(spec.part), lines.join('\n'), { mode: 0o644 });
+}
+
+/**
+ * What a part may grow to before it, rather than the machine, is in trouble; systemd starts it again. Our own programs need about
+ * 100 MB and a dozen threads, Redis a handful of threads and a child that saves. How much LiveKit, Caddy and Redis hold follows
+ * from the meetings: no number would be right.
+ */
+function limitsOf(part: Part): string[] {
+  switch (part) {
+    case 'service':
+    case 'agent':
+      return ['TasksMax=128', 'MemoryHigh=384M', 'MemoryMax=512M'];
+    case 'redis':
+    case 'sentinel':
+      return ['TasksMax=128'];
+    case 'livekit':
+    case 'caddy':
+      return ['TasksMax=4096'];
+  }
 }
 
 /** A word of a unit's command line: `%` and `$` are special there even inside quotes. */

@@ -6,17 +6,26 @@ import * as z from 'zod';
 import { sendRequest } from '../clients/http-request.ts';
 import type { ApiProblemCode } from '../contract/problems.ts';
 import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../contract/rooms.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
 import type { ServiceConfig } from './config.ts';
 import { HttpProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
 import type { Store } from './store/store.ts';
-import { verifyEvent } from './webhooks/event.ts';
+import { checkSigner, verifyEvent } from './webhooks/event.ts';
 
 /** Codes of what Fastify itself refuses. */
 const CODES: ReadonlyMap<number, ApiProblemCode> = new Map([
   [413, 'BODY_TOO_LARGE'],
   [415, 'UNSUPPORTED_MEDIA_TYPE'],
 ]);
+/** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 5_000;
+/** How late Node may notice the two above; by itself it looks every 30 s. */
+const TIMEOUT_CHECK_MS = 1_000;
+/** Far more than a fleet's joins need at a time, far less than the process may open. */
+const MAX_CONNECTIONS = 1_024;
+const WRITE_CHECK_PERIOD_MS = 1_000;
 const params = z.object({ id: roomIdSchema });
 
 export interface AppDeps {
@@ -38,8 +47,12 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const rooms = createRooms(deps);
   const app = Fastify({
     bodyLimit: 64 * 1024,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     logger: {
       level: config.logLevel,
+      // No query: it may hold a token.
+      serializers: { req: ({ method, url, ip }: FastifyRequest) => ({ method, path: url.replace(/\?.*/s, ''), remoteAddress: ip }) },
       redact: ['req.headers.authorization', 'headers.authorization', 'authorization'],
       ...(deps.logTo === undefined ? {} : { stream: deps.logTo }),
     },
@@ -51,6 +64,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.
     schemaController: { compilersFactory: { buildValidator: () => refuseSchema, buildSerializer: () => refuseSchema } },
   });
+  app.server.maxConnections = MAX_CONNECTIONS;
   // A connection that a client keeps open after its last answer would hold up the stop until its keep-alive ends.
   let isClosing = false;
   app.addHook('preClose', async () => {
@@ -61,10 +75,11 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   });
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler(refuseUnknown);
+  const checkDatabase = databaseCheck(store, now);
   for (const prefix of ['', '/api']) {
     app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
     app.get(`${prefix}/readyz`, async (_request, reply) => {
-      const reasons = await notReady(config, store);
+      const reasons = [...checkDatabase(), ...(await checkLivekit(config))];
       return reply.code(reasons.length === 0 ? 200 : 503).send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons });
     });
   }
@@ -96,7 +111,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   void app.register(async (hook) => {
     // The signature covers the raw bytes: nothing may parse them first.
     hook.removeAllContentTypeParsers();
-    hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 1024 * 1024 }, (_request, body, done) => done(null, body));
+    hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_WEBHOOK_BYTES }, (_request, body, done) => done(null, body));
+    hook.addHook('onRequest', async (request) => checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() }));
     hook.post('/api/webhook', async (request) => {
       const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const event = await verifyEvent(body, request.headers.authorization, { keys: config.livekitKeys, nowMs: now() });
@@ -113,6 +129,8 @@ function refuseUnknown(): never {
 function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, code, message } = toProblem(error);
   if (status >= 500) request.log.error({ err: error }, code);
+  // What is refused before its body came is not read to its end.
+  if (!request.raw.complete) void reply.header('connection', 'close');
   return reply
     .code(status)
     .type('application/problem+json')
@@ -135,18 +153,29 @@ function toProblem(error: unknown): HttpProblem {
   return new HttpProblem(500, 'INTERNAL', 'Something went wrong; the log has the details');
 }
 
-async function notReady(config: ServiceConfig, store: Store): Promise<string[]> {
-  const reasons: string[] = [];
+/** Gives what keeps the database from being written. Anyone may ask: the disk is asked once a second, the answer before is given till then. */
+function databaseCheck(store: Store, now: () => number): () => readonly string[] {
+  let last: { atMs: number; reasons: readonly string[] } | null = null;
+  return () => {
+    if (last === null || Math.abs(now() - last.atMs) >= WRITE_CHECK_PERIOD_MS) last = { atMs: now(), reasons: tryWriting(store) };
+    return last.reasons;
+  };
+}
+
+function tryWriting(store: Store): readonly string[] {
   try {
     store.checkWritable();
+    return [];
   } catch (error) {
-    reasons.push(`database: ${error instanceof Error ? error.message : String(error)}`);
+    return [`database: ${error instanceof Error ? error.message : String(error)}`];
   }
+}
+
+async function checkLivekit(config: ServiceConfig): Promise<string[]> {
   // LiveKit answers 401 to a validation without a token; 1 s is ample inside one machine.
   const status = await sendRequest({ url: `${config.livekitApiUrl}/rtc/validate`, timeoutMs: 1000 }).then(
     (answer) => answer.status,
     () => 0,
   );
-  if (status !== 401) reasons.push(`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`);
-  return reasons;
+  return status === 401 ? [] : [`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`];
 }

@@ -9,7 +9,7 @@ test('a serving machine is an upstream and has its own path', () => {
   expect(routes.upstreams).toEqual([{ dial: '10.0.0.2:7880' }]);
   expect(routes.nodePaths).toEqual([
     {
-      match: [{ path: ['/n/m2/*'] }],
+      match: [{ path: ['/n/m2/rtc', '/n/m2/rtc/*', '/n/m2/whip/*'] }],
       handle: [
         { handler: 'rewrite', strip_path_prefix: '/n/m2' },
         {
@@ -32,7 +32,7 @@ test.each([
 ])('the path of a machine that is %s answers 503 and goes nowhere', (_name, record) => {
   const routes = gatewayRoutes([record], 1_000);
   expect(routes.upstreams).toEqual([]);
-  expect(routes.nodePaths).toEqual([{ match: [{ path: ['/n/m2/*'] }], handle: [UNAVAILABLE], terminal: true }]);
+  expect(routes.nodePaths).toEqual([{ match: [{ path: ['/n/m2/rtc', '/n/m2/rtc/*', '/n/m2/whip/*'] }], handle: [UNAVAILABLE], terminal: true }]);
 });
 
 test('a draining machine gets no new rooms but keeps its path', () => {

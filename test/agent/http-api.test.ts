@@ -7,6 +7,7 @@ import { createHttpApi } from '../../src/agent/http-api.ts';
 import { startWebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
 import { openWebhookStore } from '../../src/agent/webhook-relay/store.ts';
 import { signWebhook } from '../../src/clients/livekit-token.ts';
+import { sendUnfinished } from '../unfinished-request.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
 const KEY = { apiKey: 'APIkey', secret: 'a-secret-of-at-least-thirty-two-characters' };
@@ -39,7 +40,27 @@ test('a webhook is answered once it is stored, and refused with a wrong signatur
 
 test('a body that is too large is refused', async () => {
   const api = await startApi([]);
-  expect((await fetch(`${api}/webhook`, { method: 'POST', body: 'x'.repeat(1024 * 1024 + 1) })).status).toBe(413);
+  const authorization = signWebhook(Buffer.from(''), { ...KEY, nowMs: Date.now() });
+  expect((await fetch(`${api}/webhook`, { method: 'POST', body: 'x'.repeat(1024 * 1024 + 1), headers: { authorization } })).status).toBe(413);
+});
+
+const head = (authorization: string): string => `POST /webhook HTTP/1.1\r\nhost: agent\r\nauthorization: ${authorization}\r\ncontent-length: 1000000\r\n\r\n{`;
+
+test('who cannot sign is refused before the body comes, and the connection is closed', async () => {
+  const api = await startApi([]);
+  const { text, ms } = await sendUnfinished(Number(new URL(api).port), head('a.b.c'));
+  expect(text).toMatch(/^HTTP\/1.1 401 /);
+  expect(ms).toBeLessThan(2_000);
+});
+
+test.each([
+  ['body', () => head(signWebhook(Buffer.from('{}'), { ...KEY, nowMs: Date.now() }))],
+  ['header', () => 'POST /webhook HTTP/1.1\r\nhost: agent\r\n'],
+])('a %s that does not come is waited for 10 s at most', async (_name, start) => {
+  const api = await startApi([]);
+  const { text, ms } = await sendUnfinished(Number(new URL(api).port), start());
+  expect(text).toMatch(/^HTTP\/1.1 408 /);
+  expect(ms).toBeLessThan(13_000);
 });
 
 test('without Redis the agent says so and stays up', async () => {

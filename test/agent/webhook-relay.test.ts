@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { WebhookReceiver } from 'livekit-server-sdk';
 import { expect, onTestFinished, test } from 'vitest';
 import { defaultBackoffMs } from '../../src/agent/webhook-relay/dispatcher.ts';
@@ -13,7 +14,7 @@ const KEY = { apiKey: 'APIkey', secret: 'a-secret-of-at-least-thirty-two-charact
 interface Setup {
   readonly urls: string[];
   readonly path?: string;
-  readonly change?: Partial<Pick<RelayOptions, 'nowMs' | 'backoffMs' | 'attemptTimeoutMs'>>;
+  readonly change?: Partial<Pick<RelayOptions, 'log' | 'nowMs' | 'backoffMs' | 'attemptTimeoutMs'>>;
 }
 
 async function startRelay({ urls, path, change }: Setup): Promise<{ relay: WebhookRelay; stop: () => Promise<void> }> {
@@ -157,6 +158,26 @@ test('after 24 hours a delivery is given up and the next one goes on', async () 
   nowMs += 24 * 3600 * 1000;
   send(relay, 'EV_next', 'room', nowMs);
   await until(() => expect(received.map(idOf)).toContain('EV_next'));
+});
+
+test.each([400, 413, 422])('what the receiver refuses with %i is dropped with one error, and the next one goes on', async (status) => {
+  const lines: string[] = [];
+  const log = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) });
+  const { url, received } = await startReceiver((request) => (idOf(request) === 'EV_poison' ? status : 200));
+  const { relay } = await startRelay({ urls: [url], change: { log } });
+  send(relay, 'EV_poison', 'room');
+  send(relay, 'EV_next', 'room');
+  await until(() => expect(received.map(idOf)).toEqual(['EV_poison', 'EV_next']));
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([{ eventId: 'EV_poison', problem: `status ${status}` }]);
+});
+
+test.each([301, 401, 403, 404, 408, 429, 500, 501, 502, 503, 504])('what the receiver answers with %i is sent again', async (status) => {
+  let attempts = 0;
+  const { url, received } = await startReceiver(() => (attempts++ < 2 ? status : 200));
+  const { relay } = await startRelay({ urls: [url] });
+  send(relay, 'EV_1', 'room');
+  send(relay, 'EV_2', 'room');
+  await until(() => expect(received.map(idOf)).toEqual(['EV_1', 'EV_1', 'EV_1', 'EV_2']));
 });
 
 test('the same event twice is one delivery to each URL', async () => {

@@ -1,8 +1,9 @@
 import { execa } from 'execa';
-import { globSync, readFileSync } from 'node:fs';
+import { globSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { desireFrom } from './render.ts';
+import { desireCase } from './render.ts';
 
 /** What a real program said about the configuration of one case; `refusal` is null where it took it. */
 export interface Verdict {
@@ -33,13 +34,14 @@ export async function askPrograms(store: string): Promise<Verdict[]> {
     // The first one makes the certificate authority that stands in for the operator's files later.
     const cases = globSync('*/.env', { cwd: import.meta.dirname }).toSorted((a, b) => Number(b.startsWith('localhost')) - Number(a.startsWith('localhost')));
     for (const name of cases) {
-      const { desired, topology } = desireFrom(readFileSync(`${import.meta.dirname}/${name}`, 'utf8'));
+      const { desired, topology } = desireCase(dirname(name));
       const text = (path: string): string => desired.files.find((file) => file.path === `${topology.layout.config}/${path}`)?.content ?? '';
       const json = text('caddy.json')
         .replaceAll(topology.layout.root, folder)
         .replace(/\/\S+\/config\/\S+\.pem/g, (path) => `${ca}.${path.endsWith('-key.pem') ? 'key' : 'crt'}`);
-      verdicts.push({ name, program: 'caddy', refusal: await ask(caddy, { name: 'caddy.json', text: json }) });
-      verdicts.push({ name, program: 'livekit-server', refusal: await ask(livekit, { name: 'livekit.yaml', text: text('livekit.yaml') }) });
+      if (topology.role !== 'media') verdicts.push({ name, program: 'caddy', refusal: await ask(caddy, { name: 'caddy.json', text: json }) });
+      if (topology.hasMedia)
+        verdicts.push({ name, program: 'livekit-server', refusal: await ask(livekit, { name: 'livekit.yaml', text: text('livekit.yaml') }) });
     }
     // That they refuse anything at all.
     verdicts.push({ name: 'broken', program: 'caddy', refusal: await ask(caddy, { name: 'caddy.json', text: '{"apps":{"http":{"no_such_field":1}}}' }) });

@@ -2,15 +2,15 @@ import { globSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { desireFrom } from './render.ts';
+import { desireCase } from './render.ts';
 
 const cases = globSync('*/.env', { cwd: import.meta.dirname })
   .map((path) => dirname(path))
   .toSorted();
 
 /** Path → text of everything below `expected`; `tree.txt` holds mode, owner and path of each file. */
-function renderTree(envText: string): Map<string, string> {
-  const { desired } = desireFrom(envText);
+function renderTree(name: string): Map<string, string> {
+  const { desired } = desireCase(name);
   const files = desired.files.filter((file) => !file.path.endsWith('.mjs'));
   const rows = files.map((file) => `${file.mode.toString(8).padStart(4, '0')} ${file.owner.padEnd(7)} ${file.ownership.kind.padEnd(6)} ${file.path}\n`);
   return new Map([['tree.txt', rows.toSorted().join('')], ...files.map((file) => [file.path.slice(1), file.content] as const)]);
@@ -37,7 +37,7 @@ describe('the files that a .env asks for', () => {
 
   it.each(cases)('%s', async (name) => {
     const folder = `${import.meta.dirname}/${name}/expected`;
-    const tree = renderTree(readFileSync(`${import.meta.dirname}/${name}/.env`, 'utf8'));
+    const tree = renderTree(name);
     if (process.env['GOLDEN'] === 'update') await writeTree(folder, tree);
     const expected = readTree(folder);
     expect([...tree.keys()].toSorted()).toEqual([...expected.keys()].toSorted());

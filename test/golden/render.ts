@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { desire } from '../../src/apply/desired.ts';
 import type { Desired } from '../../src/plan/plan.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
@@ -20,14 +21,26 @@ const privateKey = 'golden-private-key';
 /** The values that nobody but root and the service user may read. */
 export const hidden = [secrets.LIVEKIT_API_SECRET, secrets.REDIS_PASSWORD, secrets.SERVICE_API_TOKEN, privateKey];
 
+/** The desired state of a golden case; its `.env` begins with `# role: media` or the like, where it is not a whole stack. */
+export function desireCase(name: string): ReturnType<typeof desireFrom> {
+  const text = readFileSync(`${import.meta.dirname}/${name}/.env`, 'utf8');
+  const [, role = 'all', isWaiting] = /^# role: (gateway|media)(, waiting)?$/m.exec(text) ?? [];
+  const host = /^REDIS_HOST=(\d\S*)$/m.exec(text)?.[1];
+  return desireFrom(text, {
+    role: role as Role,
+    ...(host === undefined ? {} : { seed: { primary: host, quorum: 2 } }),
+    ...(isWaiting === undefined ? {} : { without: ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] }),
+  });
+}
+
 /** The desired state of a machine at 192.168.1.2 with fixed programs. */
 export function desireFrom(
   envText: string,
-  { role = 'all', seed }: { role?: Role; seed?: FleetSeed } = {},
+  { role = 'all', seed, without = [] }: { role?: Role; seed?: FleetSeed; without?: readonly string[] } = {},
 ): { settings: Settings; topology: Topology; desired: Desired } {
   const { settings: read, problems } = parseSettings(envText, {});
   if (read === null) throw new Error(JSON.stringify(problems));
-  const settings = { ...read, ...secrets };
+  const settings = { ...read, ...secrets, ...Object.fromEntries(without.map((name) => [name, ''])) };
   const topology = planTopology(settings, role, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false });
   const store = `${topology.layout.root}/components`;
   const desired = desire({

@@ -103,11 +103,18 @@ export interface TestService {
   post(text: string, authorization: string): Promise<Answer>;
   /** Posts a webhook signed by the first key. */
   webhook(event: unknown): Promise<Answer>;
+  /** Opens a real port; gives it. */
+  listen(): Promise<number>;
 }
 
 /** The real application over a real database, without a socket. */
-export async function startService(livekitApiUrl: string, change: Partial<ServiceConfig> = {}): Promise<TestService> {
+export async function startService(
+  livekitApiUrl: string,
+  change: Partial<ServiceConfig> = {},
+  prepare: (directory: string) => void = () => undefined,
+): Promise<TestService> {
   const directory = await temporaryDirectory();
+  prepare(directory);
   const config = { ...serviceConfig(directory, livekitApiUrl), ...change };
   const store = openStore(config.database);
   const logs: string[] = [];
@@ -134,6 +141,7 @@ export async function startService(livekitApiUrl: string, change: Partial<Servic
         ...headers,
       }),
     post,
+    listen: async () => Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port),
     webhook: async (event) => post(JSON.stringify(event), await sign(JSON.stringify(event))),
   };
 }

@@ -164,3 +164,15 @@ describe('health', () => {
     expect(await service.call('GET', '/readyz')).toMatchObject({ status: 503, body: { reasons: ['livekit: unreachable'] } });
   });
 });
+
+describe('the log', () => {
+  it('says what was asked, without the query and the headers, where a token may stand', async () => {
+    const service = await startService(nowhere);
+    const token = 'secret-of-the-test';
+    for (const path of ['/api/healthz', '/api/nothing', '/api/v1/rooms', '/api/%'])
+      await service.call('GET', `${path}?access_token=${token}`, undefined, { authorization: `Bearer ${token}` });
+    const log = service.logs.join('');
+    expect(log).toContain('"req":{"method":"GET","path":"/api/v1/rooms","remoteAddress":"127.0.0.1"}');
+    expect(log).not.toContain(token);
+  });
+});

@@ -1,11 +1,14 @@
 import type { Logger } from 'pino';
 import { errorCode, sendRequest } from '../../clients/http-request.ts';
 import type { Delivery, Lane, WebhookStore } from './store.ts';
+import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { signWebhook, tokenExpiryMs } from '../../clients/livekit-token.ts';
 
 /** A receiver has this long to answer. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const GIVE_UP_AFTER_MS = 24 * 3600 * 1000;
+/** The receiver read this event and will never take it. All else may pass: 401 and 403 when keys have been changed everywhere, 404 when the service is back. */
+const FINAL_STATUSES: ReadonlySet<number> = new Set([400, 413, 422]);
 /** Rooms that one URL may be busy with at a time: so many hung rooms it takes to delay the others of that URL. */
 const LANES_PER_URL = 32;
 /** A token is renewed when it would end while the receiver looks at it. */
@@ -33,6 +36,12 @@ export interface Dispatcher {
 
 interface LaneState extends Lane {
   failures: number;
+}
+
+interface Failure {
+  readonly problem: string;
+  /** True where to try again is no use. */
+  readonly isFinal: boolean;
 }
 
 interface UrlState {
@@ -93,17 +102,20 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       lanes.delete(keyOf(lane));
       return;
     }
-    const problem = await attemptDelivery(lane.url, delivery);
-    if (abort.signal.aborted && problem !== null) return;
+    const failure = await attemptDelivery(lane.url, delivery);
+    if (abort.signal.aborted && failure !== null) return;
     const isTooOld = nowMs() - delivery.receivedAtMs >= GIVE_UP_AFTER_MS;
-    if (problem === null || isTooOld) {
+    if (failure === null || failure.isFinal || isTooOld) {
       store.remove(delivery.id);
       lane.failures = 0;
-      if (problem !== null) log.error({ origin: new URL(lane.url).origin, problem }, 'webhook given up after 24 h');
+      if (failure !== null) {
+        const about = { origin: new URL(lane.url).origin, eventId: parseWebhookEvent(delivery.body)?.id, problem: failure.problem };
+        log.error(about, failure.isFinal ? 'webhook dropped: its receiver refuses it for good' : 'webhook given up after 24 h');
+      }
       urls.get(lane.url)?.ready.push(lane);
       return;
     }
-    retryLater(lane, problem);
+    retryLater(lane, failure.problem);
   };
   const retryLater = (lane: LaneState, problem: string): void => {
     if (abort.signal.aborted) return;
@@ -115,17 +127,18 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     }, backoffMs(lane.failures));
     timers.add(timer);
   };
-  const attemptDelivery = async (url: string, delivery: Delivery): Promise<string | null> => {
+  const attemptDelivery = async (url: string, delivery: Delivery): Promise<Failure | null> => {
     const isExpiring = tokenExpiryMs(delivery.authorization) - EXPIRY_MARGIN_MS <= nowMs();
     const authorization = isExpiring ? signWebhook(delivery.body, { ...options.signing, nowMs: nowMs() }) : delivery.authorization;
     try {
       const headers = { 'content-type': 'application/webhook+json', authorization };
       const timeoutMs = options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS;
       const answer = await sendRequest({ url, method: 'POST', headers, body: delivery.body, timeoutMs, maxBodyBytes: 1024, signal: abort.signal });
-      return answer.status >= 200 && answer.status < 300 ? null : `status ${answer.status}`;
+      if (answer.status >= 200 && answer.status < 300) return null;
+      return { problem: `status ${answer.status}`, isFinal: FINAL_STATUSES.has(answer.status) };
     } catch (error) {
-      // Every way to fail is retried alike.
-      return errorCode(error);
+      // Every way not to answer is retried alike.
+      return { problem: errorCode(error), isFinal: false };
     }
   };
 

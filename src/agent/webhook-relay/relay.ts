@@ -1,22 +1,14 @@
-import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import * as z from 'zod';
 import type { WebhookConfig } from '../config.ts';
 import { startDispatcher } from './dispatcher.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { WebhookStore } from './store.ts';
-import { isWebhookTokenValid } from '../../clients/livekit-token.ts';
+import { parseWebhookEvent } from '../../contract/webhook-event.ts';
+import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
 
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;
 const FORGET_PERIOD_MS = 3600 * 1000;
-
-const eventSchema = z.object({
-  id: z.string().optional(),
-  room: z.object({ name: z.string().optional() }).nullish(),
-  egressInfo: z.object({ roomName: z.string().optional() }).nullish(),
-  ingressInfo: z.object({ roomName: z.string().optional() }).nullish(),
-});
 
 export interface RelayOptions {
   readonly config: WebhookConfig;
@@ -29,6 +21,8 @@ export interface RelayOptions {
 
 /** Takes LiveKit's webhooks and passes them on. */
 export interface WebhookRelay {
+  /** True where one of the keys signed this Authorization, whatever the body: what else comes is not worth reading. */
+  isSigned(authorization: string): boolean;
   /** Gives the status to answer with: 200 once the event is on disk (or was before), 401 for a wrong signature, 400 for what is no event. */
   receive(body: Uint8Array, authorization: string): 200 | 400 | 401;
   stop(): Promise<void>;
@@ -45,12 +39,14 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
   forget();
   const timer = setInterval(forget, FORGET_PERIOD_MS);
   return {
+    isSigned: (authorization) => signedBodyHash(authorization, { keys: config.keys, nowMs: nowMs() }) !== null,
     receive(body, authorization) {
       if (!isWebhookTokenValid(authorization, body, { keys: config.keys, nowMs: nowMs() })) return 401;
-      const event = parseEvent(body);
+      const event = parseWebhookEvent(body);
       if (event === null) return 400;
-      const isNew = store.accept({ ...event, body, authorization, receivedAtMs: nowMs() }, config.urls);
-      if (isNew) dispatcher.wake(config.urls.map((url) => ({ url, room: event.room })));
+      const room = event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '';
+      const isNew = store.accept({ eventId: event.id, room, body, authorization, receivedAtMs: nowMs() }, config.urls);
+      if (isNew) dispatcher.wake(config.urls.map((url) => ({ url, room })));
       return 200;
     },
     async stop() {
@@ -59,18 +55,4 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
       store.close();
     },
   };
-}
-
-function parseEvent(body: Uint8Array): { eventId: string; room: string } | null {
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(body).toString('utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
-  const event = eventSchema.safeParse(json).data;
-  if (event === undefined) return null;
-  const eventId = event.id ?? `sha256:${createHash('sha256').update(body).digest('hex')}`;
-  return { eventId, room: event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '' };
 }

@@ -14,6 +14,8 @@ const MIGRATIONS = [
    ALTER TABLE participants ADD COLUMN room_created_at INTEGER NOT NULL DEFAULT 0;
    UPDATE participants SET room_created_at = coalesce((SELECT max(livekit_created_at) FROM rooms WHERE rooms.id = participants.room), 0);
    CREATE INDEX events_by_kind ON events (room, event, room_created_at);`,
+  // One row that the readiness check writes.
+  `CREATE TABLE write_checks (id INTEGER PRIMARY KEY CHECK (id = 1), checks INTEGER NOT NULL) STRICT;`,
 ];
 
 /**

@@ -24,7 +24,7 @@ export interface Store {
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
   addEvent(event: StoredEvent): boolean;
   eventsOf(room: string): EventView[];
-  /** Throws when the database cannot be locked for writing. */
+  /** Commits a change to the disk, as an event would be; throws where that fails (full, read-only, locked). */
   checkWritable(): void;
   close(): void;
 }
@@ -59,6 +59,7 @@ export function openStore(path: string): Store {
   const endParticipant = db.prepare(
     'INSERT INTO participants (room, identity, sid, room_created_at, left) VALUES (?, ?, ?, ?, 1) ON CONFLICT (room, sid) DO UPDATE SET left = 1',
   );
+  const writeCheck = db.prepare('INSERT INTO write_checks (id, checks) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET checks = checks + 1');
 
   function settle(id: string, nowMs: number): void {
     settleRoom.run(id);
@@ -92,7 +93,7 @@ export function openStore(path: string): Store {
         return changes > 0;
       }),
     eventsOf: (id) => selectEvents.all(id).map(eventView),
-    checkWritable: () => db.exec('BEGIN IMMEDIATE; ROLLBACK'),
+    checkWritable: () => void writeCheck.run(),
     close: () => db.close(),
   };
 }

@@ -1,5 +1,5 @@
-import * as z from 'zod';
-import { isWebhookTokenValid } from '../../clients/livekit-token.ts';
+import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
+import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { HttpProblem } from '../problem.ts';
 
 /** A verified webhook event, ready to be stored; `body` is without `turnPassword`. */
@@ -14,13 +14,6 @@ export interface StoredEvent {
   readonly body: string;
 }
 
-const payloadSchema = z.looseObject({
-  id: z.string().min(1),
-  event: z.string(),
-  room: z.looseObject({ name: z.string(), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).optional(),
-  participant: z.looseObject({ identity: z.string().default(''), sid: z.string() }).optional(),
-});
-
 /** The room's TURN secret, in both spellings of protobuf's JSON. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['turnPassword', 'turn_password']);
 
@@ -34,27 +27,29 @@ export function verifyEvent(
   authorization: string | undefined,
   options: { keys: Readonly<Record<string, string>>; nowMs: number },
 ): StoredEvent {
-  if (!isWebhookTokenValid(authorization ?? '', rawBody, options)) {
-    throw new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Not signed by a key of this fleet, too old, or not for this body');
-  }
-  const parsed = payloadSchema.safeParse(parseJson(rawBody.toString('utf8')));
-  if (!parsed.success) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
-  const { id, event, room, participant } = parsed.data;
+  if (!isWebhookTokenValid(authorization ?? '', rawBody, options)) throw notSigned();
+  const parsed = parseWebhookEvent(rawBody);
+  if (parsed === null) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
+  const { id, event, room, participant } = parsed;
   return {
     id,
     event,
     room: room?.name ?? '',
-    participant: participant === undefined ? null : { identity: participant.identity, sid: participant.sid },
+    participant: participant == null || participant.sid === '' ? null : { identity: participant.identity, sid: participant.sid },
     roomCreatedAtMs: room?.creationTimeMs ?? (room?.creationTime ?? 0) * 1000,
     receivedAtMs: options.nowMs,
-    body: JSON.stringify(parsed.data, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
+    body: JSON.stringify(parsed, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
   };
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
+/**
+ * Refuses who cannot sign at all, from the header alone.
+ * @throws HttpProblem 401 WEBHOOK_SIGNATURE
+ */
+export function checkSigner(authorization: string | undefined, options: { keys: Readonly<Record<string, string>>; nowMs: number }): void {
+  if (signedBodyHash(authorization ?? '', options) === null) throw notSigned();
+}
+
+function notSigned(): HttpProblem {
+  return new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Not signed by a key of this fleet, too old, or not for this body');
 }

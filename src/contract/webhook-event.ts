@@ -1,0 +1,29 @@
+import * as z from 'zod';
+
+/**
+ * What of LiveKit's webhook (livekit/protocol, `WebhookEvent` as protobuf's JSON, which leaves out what is empty) the agent and
+ * the service rely on. Both take the same, so that the service never refuses what the agent took.
+ */
+const eventSchema = z.looseObject({
+  id: z.string().min(1),
+  event: z.string().default(''),
+  room: z.looseObject({ name: z.string().default(''), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).nullish(),
+  participant: z.looseObject({ identity: z.string().default(''), sid: z.string().default('') }).nullish(),
+  egressInfo: z.looseObject({ roomName: z.string().optional() }).nullish(),
+  ingressInfo: z.looseObject({ roomName: z.string().optional() }).nullish(),
+});
+
+/** Largest body that is taken: an event carries one room or participant, some kilobytes. */
+export const MAX_WEBHOOK_BYTES = 1024 * 1024;
+
+export type WebhookEvent = z.infer<typeof eventSchema>;
+
+/** The event in a webhook's raw body; null where it is none. */
+export function parseWebhookEvent(body: Uint8Array): WebhookEvent | null {
+  try {
+    return eventSchema.safeParse(JSON.parse(Buffer.from(body).toString('utf8'))).data ?? null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}

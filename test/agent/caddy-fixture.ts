@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, inject, onTestFinished } from 'vitest';
+import { renderCaddy } from '../../src/render/caddy.ts';
+import { freePorts } from '../e2e/installation.ts';
+import { desireFrom } from '../golden/render.ts';
+import { temporaryDirectory, until } from './fixtures.ts';
+
+/** A server on a free port of 127.0.0.1 until the test ends; gives the port. */
+export async function serve(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** A server that reads each request, however long its header, and answers 200 with its path. */
+export function echoPath(): Server {
+  return createServer({ maxHeaderSize: 1024 * 1024 }, (request, response) => {
+    request.on('error', () => response.destroy());
+    request.on('end', () => response.end(request.url)).resume();
+  });
+}
+
+export interface Gateway {
+  /** Where plain http is served, the same routes as with TLS. */
+  readonly port: number;
+  /** What Caddy has written so far. */
+  output(): string;
+}
+
+/** The real Caddy with the configuration that a `.env` with these variables asks for, `edit`ed; ends with the test. */
+export async function startGateway(variables: Readonly<Record<string, string | number>>, edit: (json: string) => string = (json) => json): Promise<Gateway> {
+  const program = globSync(`${inject('componentStore')}/caddy/*/bin/caddy`)[0] ?? '';
+  const folder = await temporaryDirectory();
+  const [HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0] = await freePorts(3);
+  const all = { DATA_DIR: folder, DOMAIN: 'localhost', HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, ...variables };
+  const lines = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
+  const { settings, topology } = desireFrom(lines.join(''));
+  await mkdir(`${folder}/state/caddy`, { recursive: true });
+  await writeFile(`${folder}/caddy.json`, edit(renderCaddy(settings, topology).content));
+  const env = { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
+  const child = spawn(program, ['run', '--config', `${folder}/caddy.json`], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  });
+  await until(async () => expect((await fetch(`http://127.0.0.1:${HTTP_PORT}/nothing`)).status, output).toBe(404), 20_000);
+  return { port: HTTP_PORT, output: () => output };
+}
