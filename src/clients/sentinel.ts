@@ -36,8 +36,12 @@ export async function askFleet(options: { host: string; sentinelPort: number; ma
     const word = { kind: 'member', primary: primary.host, quorum: Number(field('quorum')), keyFingerprints: new Map<string, string>(), timeMs: null } as const;
     return withConnection({ ...primary, password }, async (redis) => {
       const records = parseNodeRecords(await redis.hgetall(NODES_KEY));
-      const [seconds] = await redis.time();
-      return { ...word, keyFingerprints: new Map(records.map((one) => [one.machine, one.keyFingerprint])), timeMs: Number(seconds) * 1000 };
+      const [seconds, microseconds] = await redis.time();
+      return {
+        ...word,
+        keyFingerprints: new Map(records.map((one) => [one.machine, one.keyFingerprint])),
+        timeMs: Number(seconds) * 1000 + Number(microseconds) / 1000,
+      };
     }).then((answer) => (answer.kind === 'unreachable' ? word : answer));
   });
 }
