@@ -1,3 +1,7 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from '../e2e/installation.ts';
 import type { Ran } from '../e2e/installation.ts';
@@ -21,10 +25,12 @@ LIVEKIT_API_SECRET=your_secret
 /** One story; the order matters. */
 describe('the guide', () => {
   let lab: Lab;
+  let folder: string;
   const fleet = (number: number, words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> =>
     lab.machine(number).exec(['/opt/livekit-fleet/部署.sh', ...words, '--env', '/etc/fleet.env'], env);
 
   beforeAll(async () => {
+    folder = await mkdtemp(`${tmpdir()}/livekit-fleet-`);
     lab = await createLab({ machines: [1, 2, 3, 4], componentStore: inject('componentStore') });
     await lab.machine(1).write('/etc/fleet.env', `${ground}${machine1}`);
     await lab.machine(2).write('/etc/fleet.env', `${ground}${machine2}`);
@@ -33,6 +39,7 @@ describe('the guide', () => {
 
   afterAll(async () => {
     await lab.remove();
+    await rm(folder, { recursive: true });
   });
 
   it('deploys machine 1, which waits for media machines', async () => {
@@ -56,6 +63,85 @@ describe('the guide', () => {
     expect(joined.err).toBe('');
     expect(joined.code).toBe(0);
     expect((await fleet(1, ['join', word])).out).toContain('Nothing to change');
-    await until(async () => (await fleet(1, ['verify'])).code === 0, 30_000);
   });
+
+  it('grows to four machines while a meeting goes on, and nothing is done on machine 1', async () => {
+    const livekit = async (): Promise<string> => (await lab.machine(2).exec(['pgrep', '-x', 'livekit-server'])).out;
+    const files = async (): Promise<string> =>
+      (await lab.machine(1).exec(['sh', '-c', 'sha256sum /etc/fleet.env; find /etc/systemd /var/lib/livekit-fleet/config -type f -newer /tmp/before'])).out;
+    await until(async () => (await ask('/readyz')).ok, 20_000);
+    const meeting = await startMeeting();
+    await lab.machine(1).exec(['touch', '/tmp/before']);
+    const [pidBefore, filesBefore] = [await livekit(), await files()];
+
+    const env2 = (await lab.machine(2).exec(['cat', '/etc/fleet.env'])).out;
+    const nodes = 'NODES=192.168.1.2,192.168.1.3,192.168.1.4';
+    await lab.machine(2).write('/etc/fleet.env', env2.replace(/^NODES=.*$/m, nodes));
+    for (const number of [3, 4]) {
+      await lab.machine(number).write('/etc/fleet.env', env2.replace(/^NODES=.*$/m, nodes).replace(/^REDIS_HOST=.*$/m, 'REDIS_HOST=192.168.1.2'));
+    }
+    for (const number of [2, 3, 4]) {
+      const done = await fleet(number, ['deploy-livekit-only']);
+      expect(done.err).toBe('');
+      expect(done.code).toBe(0);
+    }
+    const used = new Set<string>();
+    for (const deadline = Date.now() + 20_000; used.size < 3 && Date.now() < deadline;) used.add(await nodeOfNewRoom());
+    expect([...used].toSorted()).toEqual(['m192-168-1-2', 'm192-168-1-3', 'm192-168-1-4']);
+
+    const counts = await meeting.end();
+    expect(counts).toMatchObject({ reconnections: 0, received: counts.sent });
+    expect(counts.silent / counts.frames).toBeLessThan(0.001);
+    expect(await livekit()).toBe(pidBefore);
+    expect(await files()).toBe(filesBefore);
+  });
+
+  /** The room API as the user's computer reaches it. */
+  async function ask(path: string, init: { method?: string; body?: unknown } = {}): Promise<{ ok: boolean; text: string }> {
+    const words = ['-sS', '-w', '\n%{http_code}', '--cacert', await ca(), '-H', `Authorization: Bearer ${await token()}`, '-X', init.method ?? 'GET'];
+    const body = init.body === undefined ? [] : ['-H', 'Content-Type: application/json', '-d', JSON.stringify(init.body)];
+    const child = lab.client(['curl', ...words, ...body, `https://livekit.example.com/api${path}`]);
+    const out = await text(child.stdout);
+    const [, answer = '', status = ''] = /^([\s\S]*)\n(\d+)$/.exec(out) ?? [];
+    return { ok: status.startsWith('2'), text: answer };
+  }
+
+  async function nodeOfNewRoom(): Promise<string> {
+    const { id } = JSON.parse((await ask('/v1/rooms', { method: 'POST', body: {} })).text) as { id: string };
+    const { url } = JSON.parse((await ask(`/v1/rooms/${id}/join`, { method: 'POST', body: { identity: 'x' } })).text) as { url: string };
+    return url.split('/').at(-1) ?? '';
+  }
+
+  async function startMeeting(): Promise<{ end: () => Promise<{ sent: number; received: number; reconnections: number; frames: number; silent: number }> }> {
+    const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
+    const child = lab.client([process.execPath, `${import.meta.dirname}/watched-meeting.ts`, 'https://livekit.example.com'], env);
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    const errors = text(child.stderr);
+    const next = async (): Promise<string> => {
+      for (;;) {
+        const line = await lines.next();
+        if (line.done === true) throw new Error(await errors);
+        // The client's native part logs to standard output.
+        if (!line.value.startsWith('{"level"')) return line.value;
+      }
+    };
+    expect(JSON.parse(await next())).toHaveProperty('started');
+    return {
+      async end() {
+        child.kill('SIGTERM');
+        return JSON.parse(await next()) as Awaited<ReturnType<Awaited<ReturnType<typeof startMeeting>>['end']>>;
+      },
+    };
+  }
+
+  async function token(): Promise<string> {
+    return /^SERVICE_API_TOKEN=(.+)$/m.exec((await lab.machine(1).exec(['cat', '/etc/fleet.env'])).out)?.[1] ?? '';
+  }
+
+  /** Machine 1's own certificate authority, as a user's computer would trust it. */
+  async function ca(): Promise<string> {
+    const path = `${folder}/root.crt`;
+    await writeFile(path, (await lab.machine(1).exec(['cat', '/var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt'])).out);
+    return path;
+  }
 });

@@ -1,5 +1,7 @@
 import { execa } from 'execa';
 import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
+import type { Readable } from 'node:stream';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
@@ -29,6 +31,8 @@ export interface Machine {
 /** Machines 192.168.1.N on a private switch of their own. */
 export interface Lab {
   machine(number: number): Machine;
+  /** A computer of a user on the same switch, at 192.168.1.200: argv runs in its network, and DOMAIN leads to machine 1. */
+  client(argv: readonly string[], env?: Readonly<Record<string, string>>): ChildProcessByStdio<null, Readable, Readable>;
   /** Stops all machines and removes their disks and networks. */
   remove(): Promise<void>;
 }
@@ -42,6 +46,7 @@ export async function createLab(options: { machines: readonly number[]; componen
   const id = randomBytes(3).toString('hex');
   const folder = await mkdtemp(`${tmpdir()}/fleet-lab-`);
   const switchName = `lf${id}s`;
+  const clientName = `lf${id}u`;
   await run('ip', 'netns', 'add', switchName);
   await run('ip', '-n', switchName, 'link', 'add', 'br0', 'type', 'bridge');
   await run('ip', '-n', switchName, 'link', 'set', 'br0', 'up');
@@ -52,13 +57,21 @@ export async function createLab(options: { machines: readonly number[]; componen
       if (found === undefined) throw new Error(`no machine ${number} in this lab`);
       return found;
     },
+    client: (argv, env = {}) =>
+      spawn('ip', ['netns', 'exec', clientName, ...argv], { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] }),
     async remove() {
       for (const machine of machines.values()) await machine.destroy();
+      await rm(`/etc/netns/${clientName}`, { recursive: true, force: true });
+      await run('ip', 'netns', 'del', clientName).catch(() => {});
       await run('ip', 'netns', 'del', switchName);
       await rm(folder, { recursive: true, force: true });
     },
   };
   try {
+    await plug({ name: clientName, id, port: 'u', switchName, address: '192.168.1.200' });
+    // `ip netns exec` puts these files over those of /etc.
+    await mkdir(`/etc/netns/${clientName}`, { recursive: true });
+    await writeFile(`/etc/netns/${clientName}/hosts`, '127.0.0.1 localhost\n192.168.1.1 livekit.example.com\n');
     for (const number of options.machines) {
       machines.set(number, await plugIn({ number, id, folder: `${folder}/${number}`, switchName, componentStore: options.componentStore }));
     }
@@ -92,20 +105,13 @@ async function plugIn(options: {
 }): Promise<Machine & { destroy: () => Promise<void> }> {
   const { number, id, folder, switchName, componentStore } = options;
   const name = `lf${id}m${number}`;
-  const [inside, outside] = [`lf${id}a${number}`, `lf${id}b${number}`];
   const disk = `${folder}/root`;
   let pid: number | null = null;
 
   for (const part of ['disk', 'work', 'root']) await mkdir(`${folder}/${part}`, { recursive: true });
   await run('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${image},upperdir=${folder}/disk,workdir=${folder}/work`, disk);
   await writeFile(`${disk}/etc/hostname`, `m${number}\n`);
-  await run('ip', 'netns', 'add', name);
-  await run('ip', 'link', 'add', inside, 'netns', name, 'type', 'veth', 'peer', 'name', outside, 'netns', switchName);
-  await run('ip', '-n', switchName, 'link', 'set', outside, 'master', 'br0', 'up');
-  await run('ip', '-n', name, 'link', 'set', inside, 'name', 'eth0');
-  await run('ip', '-n', name, 'addr', 'add', `192.168.1.${number}/24`, 'dev', 'eth0');
-  await run('ip', '-n', name, 'link', 'set', 'eth0', 'up');
-  await run('ip', '-n', name, 'link', 'set', 'lo', 'up');
+  await plug({ name, id, port: String(number), switchName, address: `192.168.1.${number}` });
 
   /** The machine's own PID 1, as this computer counts. */
   async function inner(): Promise<string> {
@@ -152,6 +158,18 @@ async function plugIn(options: {
     },
   };
   return machine;
+}
+
+/** A network of its own with one address, plugged into the switch. @param options.port short and unique in the lab */
+async function plug({ name, id, port, switchName, address }: Readonly<Record<'name' | 'id' | 'port' | 'switchName' | 'address', string>>): Promise<void> {
+  const [inside, outside] = [`lf${id}a${port}`, `lf${id}b${port}`];
+  await run('ip', 'netns', 'add', name);
+  await run('ip', 'link', 'add', inside, 'netns', name, 'type', 'veth', 'peer', 'name', outside, 'netns', switchName);
+  await run('ip', '-n', switchName, 'link', 'set', outside, 'master', 'br0', 'up');
+  await run('ip', '-n', name, 'link', 'set', inside, 'name', 'eth0');
+  await run('ip', '-n', name, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+  await run('ip', '-n', name, 'link', 'set', 'eth0', 'up');
+  await run('ip', '-n', name, 'link', 'set', 'lo', 'up');
 }
 
 async function run(program: string, ...words: string[]): Promise<void> {

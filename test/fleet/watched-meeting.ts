@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AudioStream, Room, RoomEvent, TrackKind } from '@livekit/rtc-node';
+import type { RemoteTrack } from '@livekit/rtc-node';
+import { roomApi } from '../../src/meeting/api.ts';
+import { publishTone } from '../../src/meeting/media.ts';
+
+/**
+ * Two clients in a meeting that goes on until SIGTERM: `node watched-meeting.ts API_URL API_TOKEN_FILE`.
+ * Writes a line of JSON when audio flows, and one with what was counted at the end.
+ */
+
+/** A message each; what is on its way at the end gets this long. */
+const MESSAGE_MS = 50;
+const TAIL_MS = 1_000;
+const RATE = 48_000;
+/** Of 16-bit samples: the tone reaches 8000, what stands in for lost audio fades below this. */
+const LOUD = 1_000;
+
+const [apiUrl = '', apiToken = ''] = [process.argv[2], process.env['API_TOKEN']];
+const api = roomApi({ apiUrl, apiToken });
+const stop = new AbortController();
+process.once('SIGTERM', () => stop.abort());
+
+const room = await api.createRoom(stop.signal);
+const [alice, bob] = [new Room(), new Room()];
+const counts = { room, reconnections: 0, sent: 0, received: 0, frames: 0, silent: 0, longestSilenceMs: 0 };
+for (const client of [alice, bob]) {
+  client.on(RoomEvent.Reconnecting, () => (counts.reconnections += 1));
+  client.on(RoomEvent.Disconnected, () => {
+    if (!stop.signal.aborted) counts.reconnections += 1;
+  });
+}
+bob.on(RoomEvent.DataReceived, () => (counts.received += 1));
+const heard = new Promise<RemoteTrack>((resolve) => {
+  bob.on(RoomEvent.TrackSubscribed, (track) => {
+    if (track.kind === TrackKind.KIND_AUDIO) resolve(track);
+  });
+});
+for (const [identity, client] of [['alice', alice] as const, ['bob', bob] as const]) {
+  const { url, token } = await api.join(room, identity, stop.signal);
+  await client.connect(url, token, { autoSubscribe: true, dynacast: false });
+}
+const stopTone = await publishTone(alice);
+const listening = listen(await heard);
+while (counts.frames === 0) await sleep(20);
+process.stdout.write(`${JSON.stringify({ started: room })}\n`);
+while (!stop.signal.aborted) {
+  counts.sent += 1;
+  await alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true });
+  await sleep(MESSAGE_MS);
+}
+await sleep(TAIL_MS);
+process.stdout.write(`${JSON.stringify(counts)}\n`);
+await stopTone();
+await Promise.all([alice.disconnect(), bob.disconnect()]);
+await listening;
+process.exit();
+
+/** Counts from the first sound on. */
+async function listen(track: RemoteTrack): Promise<void> {
+  const stream = new AudioStream(track, RATE, 1).getReader();
+  let quiet = 0;
+  for (let next = await stream.read(); !next.done && !stop.signal.aborted; next = await stream.read()) {
+    const isLoud = next.value.data.some((sample) => Math.abs(sample) > LOUD);
+    if (!isLoud && counts.frames === 0) continue;
+    counts.frames += 1;
+    quiet = isLoud ? 0 : quiet + (next.value.samplesPerChannel / RATE) * 1000;
+    if (!isLoud) counts.silent += 1;
+    counts.longestSilenceMs = Math.max(counts.longestSilenceMs, quiet);
+  }
+}
