@@ -5,6 +5,8 @@ import type { Change, Desired } from '../plan/plan.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
+import type { FleetView } from '../clients/sentinel.ts';
+import { markDraining, stopLivekit } from './drain.ts';
 import { appliedFile, readApplied } from './observe.ts';
 
 /** What applying needs. */
@@ -17,6 +19,8 @@ export interface ApplyContext {
   readonly emit: Emit;
   readonly now: () => number;
   readonly signal: AbortSignal;
+  /** How a LiveKit that is restarted or retired ends; see stopLivekit. */
+  readonly way: { readonly deadlineMs: number | null; readonly fleet: FleetView | null };
 }
 
 type FileChange = Extract<Change, { kind: 'create' | 'update' }>;
@@ -85,9 +89,14 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
   await writeApplied(context, applied);
 }
 
-async function move({ manager, emit, now }: ApplyContext, change: PartChange): Promise<void> {
+async function move(context: ApplyContext, change: PartChange): Promise<void> {
+  const { manager, emit, now, way } = context;
   const began = now();
-  await manager[change.kind](change.part);
+  if (change.part === 'livekit' && change.kind !== 'start' && way.deadlineMs !== null) {
+    await stopLivekit(context, { deadlineMs: way.deadlineMs, fleet: way.fleet });
+    await (change.kind === 'retire' ? manager.retire(change.part) : manager.start(change.part));
+    await markDraining(context, way.fleet, false);
+  } else await manager[change.kind](change.part);
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
 }
 

@@ -42,7 +42,7 @@ export function desire(input: {
     ourFile(roleFile(topology.layout), json({ role: topology.role })),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];
-  const specs = renderParts(topology, programs);
+  const specs = renderParts(topology, programs, settings);
   const user = settings.SERVICE_USER;
   const units = specs.map((spec, index) => ({
     spec,

@@ -1,5 +1,5 @@
 import { askFleet } from '../clients/sentinel.ts';
-import type { FleetWord } from '../clients/sentinel.ts';
+import type { FleetView, FleetWord } from '../clients/sentinel.ts';
 import type { Emit } from '../kernel/events.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { keyFingerprint } from '../render/app.ts';
@@ -32,7 +32,7 @@ export async function findFleet(
   for (;;) {
     const words = await askAll(settings, others);
     const word = judge(words, settings, { topology, wallClock: context.wallClock });
-    if (word !== null) return { primary: word.primary, quorum: word.quorum };
+    if (word !== null) return { primary: word.primary.host, quorum: word.quorum };
     // The first media machine may be the only one yet; a gateway is also set up while the others are off.
     if (isFirst || !hasMedia) return alone;
     context.signal.throwIfAborted();
@@ -53,24 +53,31 @@ function judge(
   words: ReadonlyMap<string, FleetWord>,
   settings: Settings,
   { topology, wallClock }: { topology: Topology; wallClock: () => number },
-): Extract<FleetWord, { kind: 'member' }> | null {
-  let found: Extract<FleetWord, { kind: 'member' }> | null = null;
+): FleetView | null {
+  let found: FleetView | null = null;
   for (const [host, word] of words) {
     if (word.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host });
     if (word.kind === 'foreign') throw new FleetError('FLEET_FOREIGN', { host, port: settings.SENTINEL_PORT, reason: word.reason });
-    if (word.kind === 'member') found ??= word;
+    // The word of one that reaches the primary is worth more.
+    if (word.kind === 'member' && (found?.registry ?? null) === null) found = word;
   }
   if (found === null) return null;
   const own = keyFingerprint(settings);
-  const other = [...found.keyFingerprints].find(([machine, fingerprint]) => machine !== topology.machine && fingerprint !== own);
-  if (other !== undefined) throw new FleetError('FLEET_KEYS_DIFFER', { machine: other[0] });
-  const apartMs = found.timeMs === null ? 0 : wallClock() - found.timeMs;
+  const other = found.registry?.records.find((record) => record.machine !== topology.machine && record.keyFingerprint !== own);
+  if (other !== undefined) throw new FleetError('FLEET_KEYS_DIFFER', { machine: other.machine });
+  const apartMs = found.registry === null ? 0 : wallClock() - found.registry.nowMs;
   if (Math.abs(apartMs) > CLOCK_LIMIT_MS)
-    throw new FleetError('CLOCKS_APART', { seconds: (apartMs / 1000).toFixed(1), host: found.primary, limit: CLOCK_LIMIT_MS / 1000 });
+    throw new FleetError('CLOCKS_APART', { seconds: (apartMs / 1000).toFixed(1), host: found.primary.host, limit: CLOCK_LIMIT_MS / 1000 });
   return found;
 }
 
 function unreachable(words: ReadonlyMap<string, FleetWord>, settings: Settings): FleetError {
   const reasons = [...words].map(([host, word]) => `${host} (${word.kind === 'unreachable' ? word.reason : word.kind})`);
   return new FleetError('FLEET_UNREACHABLE', { hosts: reasons.join(', '), port: settings.SENTINEL_PORT });
+}
+
+/** The fleet as this machine sees it now: by its own Sentinel, on a gateway by the first that answers; null where none does. */
+export async function viewFleet(settings: Settings, { hasMedia, redisHosts }: Topology): Promise<FleetView | null> {
+  const words = [...(await askAll(settings, hasMedia ? ['127.0.0.1'] : redisHosts)).values()].filter((word) => word.kind === 'member');
+  return words.find((word) => word.registry !== null) ?? words[0] ?? null;
 }

@@ -2,9 +2,13 @@ import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appliedFile } from '../apply/observe.ts';
+import { markDraining, stopLivekit } from '../apply/drain.ts';
+import { viewFleet } from '../apply/fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitHealth, checkParts } from '../health/await-health.ts';
 import type { HealthContext } from '../health/await-health.ts';
+import type { FleetView } from '../clients/sentinel.ts';
+import { isReachable } from '../contract/node-record.ts';
 import { awaitCertificate } from '../health/certificate.ts';
 import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
@@ -15,6 +19,8 @@ import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
+import { makeWay } from './make-way.ts';
+import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 
 function deployed(context: CliContext): { settings: Settings; topology: Topology } {
@@ -50,9 +56,11 @@ export async function start(context: CliContext, name: string | undefined): Prom
 }
 
 /** Stops one part until it is started again; without a name every part and its supervision, and no process is left. */
-export async function stop(context: CliContext, name: string | undefined): Promise<void> {
-  await change(context, 'stop', async ({ topology, manager }) => {
+export async function stop(context: CliContext, name: string | undefined, options: WayOptions): Promise<void> {
+  await change(context, 'stop', async (deployment) => {
+    const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
+    await endLivekit(context, deployment, { parts, options });
     await (name === undefined ? manager.stopAll() : manager.stop(partNamed(topology, name)));
     context.reporter.say('STOPPED', { parts: parts.join(', ') });
     context.reporter.result({ stopped: parts });
@@ -60,21 +68,37 @@ export async function stop(context: CliContext, name: string | undefined): Promi
 }
 
 /** Restarts one part, or all in start order, and waits until they are well. */
-export async function restart(context: CliContext, name: string | undefined): Promise<void> {
+export async function restart(context: CliContext, name: string | undefined, options: WayOptions): Promise<void> {
   await change(context, 'restart', async (deployment) => {
     const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
     const waiting = await partsToAwait(deployment, parts);
     await checkStopped(context, deployment);
     await manager.activate({ isChanged: false });
+    const fleet = await endLivekit(context, deployment, { parts, options });
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }
     await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
+    await markDraining(deployment, fleet, false);
     context.reporter.say('RESTARTED', { parts: parts.join(', ') });
     context.reporter.result({ restarted: parts });
   });
+}
+
+/** Ends a LiveKit that people are in, with the care that they are owed. Gives the fleet that was told. */
+export async function endLivekit(
+  context: CliContext,
+  deployment: HealthContext,
+  { parts, options }: { parts: readonly Part[]; options: WayOptions },
+): Promise<FleetView | null> {
+  const { settings, topology } = deployment;
+  if (!parts.includes('livekit')) return null;
+  const { deadlineMs, fleet } = await makeWay(context, settings, topology, options);
+  if (deadlineMs === null) return null;
+  await stopLivekit({ ...deployment, emit: context.reporter.emit, now: context.now, signal: context.signal }, { deadlineMs, fleet });
+  return fleet;
 }
 
 /**
@@ -97,7 +121,7 @@ async function partsToAwait(deployment: HealthContext, named: readonly Part[]): 
 }
 
 /** Runs a command that changes what runs: as root, on a deployed machine, under the lock. */
-async function change(context: CliContext, command: string, work: (deployment: HealthContext) => Promise<void>): Promise<void> {
+export async function change(context: CliContext, command: string, work: (deployment: HealthContext) => Promise<void>): Promise<void> {
   requireRoot(command);
   const { settings, topology } = deployed(context);
   await withLock(topology.layout.lock, command, async () => {
@@ -123,12 +147,34 @@ export async function status(context: CliContext): Promise<number> {
       `${mark} ${part.padEnd(9)} ${state.padEnd(8)} pid ${String(pid ?? '-').padEnd(7)} ${String(uptimeSeconds ?? '-').padStart(7)} s  ${health.detail}${ended}`,
     );
   }
+  const arePartsWell = rows.every((row) => row.health.ok);
+  const fleet = topology.redisHosts.length === 0 ? null : await viewFleet(settings, topology);
+  sayFleet(context, topology, fleet);
   const { manager } = deployment;
+  if (topology.role === 'media') {
+    context.reporter.result({ ok: arePartsWell, machine: topology.machine, role: topology.role, parts: rows, fleet });
+    return arePartsWell ? 0 : 1;
+  }
   const certificate = await awaitCertificate({ settings, manager, patienceMs: 0, since: 0, now: context.now, signal: context.signal });
   context.reporter.line(describeCertificate(context, certificate, { settings, topology }));
-  const isWell = isInForce(certificate) && rows.every((row) => row.health.ok);
-  context.reporter.result({ ok: isWell, machine: topology.machine, parts: rows, certificate });
+  const isWell = isInForce(certificate) && arePartsWell;
+  context.reporter.result({ ok: isWell, machine: topology.machine, role: topology.role, parts: rows, certificate, fleet });
   return isWell ? 0 : 1;
+}
+
+/** A line about Redis and one per media machine. */
+function sayFleet({ reporter }: CliContext, topology: Topology, fleet: FleetView | null): void {
+  if (fleet === null) return reporter.say(topology.redisHosts.length === 0 ? 'WAITING_FOR_MEDIA' : 'FLEET_SILENT');
+  const { primary, replicas, sentinels, quorum, registry } = fleet;
+  reporter.say('FLEET', { primary: primary.host, replicas, sentinels, quorum });
+  for (const record of registry?.records ?? []) {
+    const isUp = isReachable(record, registry?.nowMs ?? 0);
+    const age = Math.max(0, Math.round(((registry?.nowMs ?? 0) - record.updatedAtMs) / 1000));
+    const self = record.machine === topology.machine ? '  ←' : '';
+    reporter.line(
+      `${isUp ? '✓' : '✗'} ${record.machine.padEnd(18)} ${record.state.padEnd(8)} ${record.signalling.padEnd(22)} ${record.version.padEnd(9)} ${String(age).padStart(5)} s${self}`,
+    );
+  }
 }
 
 /** Prints a part's log (all parts one after the other without a name); follows it with `isFollowing`. */

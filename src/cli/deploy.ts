@@ -23,6 +23,8 @@ import type { Role, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { loadSettings, requireRoot } from './context.ts';
 import type { CliContext } from './context.ts';
+import { makeWay } from './make-way.ts';
+import type { WayOptions } from './make-way.ts';
 import { prepare } from './prepare.ts';
 
 /** A public authority needs 2 to 10 s. After a failure, which ends the waiting, Caddy tries again a minute later at the earliest. */
@@ -34,7 +36,7 @@ export const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
 const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
 
 /** Brings this machine up in its role; with `isDryRun` only says what would change. */
-export async function deploy(context: CliContext, { role, isDryRun }: { role: Role; isDryRun: boolean }): Promise<void> {
+export async function deploy(context: CliContext, { role, isDryRun, ...sure }: { role: Role; isDryRun: boolean } & WayOptions): Promise<void> {
   requireRoot(COMMANDS[role]);
   const { reporter, host } = context;
   const first = loadSettings(context, role);
@@ -51,9 +53,11 @@ export async function deploy(context: CliContext, { role, isDryRun }: { role: Ro
     ]);
     const changes = makePlan(desired, observed);
     await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))), listeners });
+    const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
+    const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
     const began = Date.now();
     const user = known ?? (await makeUser(host, settings.SERVICE_USER));
-    await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal });
+    await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal, way });
     for (const path of strayPems(topology)) await host.remove(path);
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');

@@ -39,7 +39,7 @@ export async function join(context: CliContext, word: string | undefined, { isFo
     reporter.say('JOINED', { path: envPath, names: changed.map(([name]) => name).join(', ') });
   });
   if ((await host.read(roleFile(layoutOf(before)))) === null) reporter.say('JOIN_NEXT');
-  else await deploy(context, { role: 'gateway', isDryRun: false });
+  else await deploy(context, { role: 'gateway', isDryRun: false, isNow: false, isSure: false });
 }
 
 async function readInput(): Promise<string> {

@@ -6,6 +6,9 @@ import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
 import { join } from './join.ts';
+import { leave } from './leave.ts';
+import type { WayOptions } from './make-way.ts';
+import { uninstall } from './uninstall.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
@@ -53,19 +56,21 @@ const deployCommand: Command = program
   .description(say('在本机启动全部部件（缺什么装什么），再次执行不做改动', 'bring everything up on this machine; a second run changes nothing'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('./部署.sh deploy', './部署.sh deploy --dry-run', 'DOMAIN=meet.example.com ./部署.sh deploy'))
-  .action(action((context) => deploy(context, { role: 'all', isDryRun: isDryRun(deployCommand) })));
+  .action(action((context) => deploy(context, { role: 'all', isDryRun: isDryRun(deployCommand), ...wayOptions(deployCommand) })));
+withWay(deployCommand);
 const gatewayCommand: Command = program
   .command('deploy-caddy-service-only')
   .description(say('机器 1：只部署 Caddy 与业务服务', 'machine 1: Caddy and the business service only'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('./部署.sh deploy-caddy-service-only', 'DOMAIN=meet.example.com ./部署.sh deploy-caddy-service-only --dry-run'))
-  .action(action((context) => deploy(context, { role: 'gateway', isDryRun: isDryRun(gatewayCommand) })));
+  .action(action((context) => deploy(context, { role: 'gateway', isDryRun: isDryRun(gatewayCommand), ...wayOptions(gatewayCommand) })));
 const mediaCommand: Command = program
   .command('deploy-livekit-only')
   .description(say('机器 2 及以后：只部署 LiveKit 与 Redis', 'machines 2 and up: LiveKit and Redis only'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('NODES=localhost ./部署.sh deploy-livekit-only', 'NODES=192.168.1.2,192.168.1.3,192.168.1.4 ./部署.sh deploy-livekit-only'))
-  .action(action((context) => deploy(context, { role: 'media', isDryRun: isDryRun(mediaCommand) })));
+  .action(action((context) => deploy(context, { role: 'media', isDryRun: isDryRun(mediaCommand), ...wayOptions(mediaCommand) })));
+withWay(mediaCommand);
 const joinCommand: Command = program
   .command('join [line]')
   .description(say('机器 1：写入媒体机输出的 join 行', 'machine 1: take the join line that a media machine printed'))
@@ -88,16 +93,31 @@ program
   .description(say('启动一个或全部部件', 'start one part or all'))
   .addHelpText('after', examples('./部署.sh start', './部署.sh start livekit'))
   .action(action(start));
-program
+const stopCommand: Command = program
   .command('stop [part]')
   .description(say('停止一个或全部部件', 'stop one part or all'))
   .addHelpText('after', examples('./部署.sh stop', './部署.sh stop livekit'))
-  .action(action(stop));
-program
+  .action(action((context, part) => stop(context, part, wayOptions(stopCommand))));
+withWay(stopCommand);
+const restartCommand: Command = program
   .command('restart [part]')
   .description(say('重启一个或全部部件', 'restart one part or all'))
   .addHelpText('after', examples('./部署.sh restart', './部署.sh restart livekit'))
-  .action(action(restart));
+  .action(action((context, part) => restart(context, part, wayOptions(restartCommand))));
+withWay(restartCommand);
+const leaveCommand: Command = program
+  .command('leave')
+  .description(say('本媒体机退出集群（先等参会者离开）', 'take this media machine out of the fleet, its participants first'))
+  .addHelpText('after', examples('./部署.sh leave', './部署.sh leave --now'))
+  .action(action((context) => leave(context, wayOptions(leaveCommand))));
+withWay(leaveCommand);
+const uninstallCommand: Command = program
+  .command('uninstall')
+  .description(say('从本机卸载，保留数据', 'remove livekit-fleet from this machine, keeping its data'))
+  .option('--purge', say('同时删除数据、日志、组件与系统用户', 'also remove data, logs, components and the system user'))
+  .addHelpText('after', examples('./部署.sh uninstall', './部署.sh uninstall --purge --yes'))
+  .action(action((context) => uninstall(context, { ...wayOptions(uninstallCommand), isPurge: options<{ purge?: boolean }>(uninstallCommand).purge === true })));
+withWay(uninstallCommand);
 const verifyCommand: Command = program
   .command('verify')
   .description(say('经由 Caddy 开一次真实会议', 'hold a real meeting through Caddy'))
@@ -157,6 +177,15 @@ function addMonitor(parent: Command, script: string): void {
         return logs(context, { part, lines: given.lines ?? 50, isFollowing: given.follow === true });
       }),
     );
+}
+
+function withWay(command: Command): void {
+  command.option('--now', say('不等待参会者离开', 'do not wait for participants to leave')).option('-y, --yes', say('不询问', 'do not ask'));
+}
+
+function wayOptions(command: Command): WayOptions {
+  const { now, yes } = options<{ now?: boolean; yes?: boolean }>(command);
+  return { isNow: now === true, isSure: yes === true };
 }
 
 function isDryRun(command: Command): boolean {

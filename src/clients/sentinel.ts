@@ -1,18 +1,32 @@
 import type { Redis } from 'ioredis';
-import { NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import { DRAINING_KEY, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
+import { FleetError } from '../kernel/errors.ts';
+
+/** Where a fleet's Sentinel is asked. */
+export interface FleetAddress {
+  readonly host: string;
+  readonly sentinelPort: number;
+  readonly masterName: string;
+  readonly password: string;
+}
+
+/** The fleet as one machine sees it. */
+export interface FleetView {
+  readonly kind: 'member';
+  readonly primary: { readonly host: string; readonly port: number };
+  /** As this Sentinel has it. */
+  readonly quorum: number;
+  /** Sentinels, this one included, and replicas, whether up or not. */
+  readonly sentinels: number;
+  readonly replicas: number;
+  /** The primary's word; null where it does not answer. */
+  readonly registry: { readonly records: readonly NodeRecord[]; readonly draining: readonly string[]; /** Redis TIME. */ readonly nowMs: number } | null;
+}
 
 /** What one machine says of the fleet that it belongs to. */
 export type FleetWord =
-  | {
-      readonly kind: 'member';
-      readonly primary: string;
-      /** As this Sentinel has it. */
-      readonly quorum: number;
-      /** By machine, from the registry; empty where the primary does not answer. */
-      readonly keyFingerprints: ReadonlyMap<string, string>;
-      /** Redis TIME of the primary; null where it does not answer. */
-      readonly timeMs: number | null;
-    }
+  | FleetView
   /** It answers, but the password is another one. */
   | { readonly kind: 'refused' }
   /** What answers is no Sentinel of a fleet of this product. */
@@ -26,27 +40,44 @@ const TIMEOUT_MS = 2_000;
 const REPLIES = new Set(['ReplyError', 'ParserError']);
 
 /** Asks the Sentinel at an address, and the Redis primary that it names. Throws nothing. */
-export async function askFleet(options: { host: string; sentinelPort: number; masterName: string; password: string }): Promise<FleetWord> {
-  const { host, sentinelPort, masterName, password } = options;
-  return withConnection({ host, port: sentinelPort, password }, async (sentinel) => {
+export function askFleet({ host, sentinelPort, masterName, password }: FleetAddress): Promise<FleetWord> {
+  return withConnection<FleetView>({ host, port: sentinelPort, password }, async (sentinel) => {
     const found = await sentinel.call('SENTINEL', 'MASTER', masterName);
     const fields = Array.isArray(found) ? found.map(String) : [];
     const field = (name: string): string => fields[fields.indexOf(name) + 1] ?? '';
     const primary = { host: field('ip'), port: Number(field('port')) };
-    const word = { kind: 'member', primary: primary.host, quorum: Number(field('quorum')), keyFingerprints: new Map<string, string>(), timeMs: null } as const;
-    return withConnection({ ...primary, password }, async (redis) => {
-      const records = parseNodeRecords(await redis.hgetall(NODES_KEY));
-      const [seconds, microseconds] = await redis.time();
-      return {
-        ...word,
-        keyFingerprints: new Map(records.map((one) => [one.machine, one.keyFingerprint])),
-        timeMs: Number(seconds) * 1000 + Number(microseconds) / 1000,
-      };
-    }).then((answer) => (answer.kind === 'unreachable' ? word : answer));
+    const counts = { quorum: Number(field('quorum')), sentinels: Number(field('num-other-sentinels')) + 1, replicas: Number(field('num-slaves')) };
+    const read = await withConnection({ ...primary, password }, readRegistry);
+    return { kind: 'member', primary, ...counts, registry: 'kind' in read ? null : read };
   });
 }
 
-async function withConnection(address: { host: string; port: number; password: string }, work: (redis: Redis) => Promise<FleetWord>): Promise<FleetWord> {
+async function readRegistry(redis: Redis): Promise<NonNullable<FleetView['registry']>> {
+  const [fields, draining, [seconds, microseconds]] = await Promise.all([redis.hgetall(NODES_KEY), redis.smembers(DRAINING_KEY), redis.time()]);
+  return { records: parseNodeRecords(fields), draining, nowMs: Number(seconds) * 1000 + Number(microseconds) / 1000 };
+}
+
+/**
+ * Sends commands one after the other to one Redis or Sentinel.
+ * @throws FleetError REDIS_REFUSED where it does not answer or refuses one
+ */
+export async function sendCommands(
+  address: { host: string; port: number; password: string },
+  commands: ReadonlyArray<readonly [string, ...string[]]>,
+): Promise<void> {
+  const done = await withConnection(address, async (redis) => {
+    for (const [name, ...words] of commands) await redis.call(name, ...words);
+    return { kind: 'done' } as const;
+  });
+  if (done.kind === 'done') return;
+  const reason = 'reason' in done ? done.reason : 'WRONGPASS';
+  throw new FleetError('REDIS_REFUSED', { address: `${address.host}:${address.port}`, reason });
+}
+
+async function withConnection<T>(
+  address: { host: string; port: number; password: string },
+  work: (redis: Redis) => Promise<T>,
+): Promise<T | Exclude<FleetWord, FleetView>> {
   const { host, port, password } = address;
   // Most commands need no Redis client, which takes its time to load.
   const { Redis: Client } = await import('ioredis');

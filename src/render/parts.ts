@@ -1,4 +1,7 @@
+import type { Settings } from '../settings/schema.ts';
+import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { PartSpec } from '../topology/part-spec.ts';
+import { redisFile, sentinelFile } from './redis.ts';
 import { pemCopies } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
@@ -11,7 +14,7 @@ export interface Programs {
 }
 
 /** The command lines of this machine's parts, in start order. */
-export function renderParts(topology: Topology, programs: Programs): PartSpec[] {
+export function renderParts(topology: Topology, programs: Programs, { DRAIN_TIMEOUT }: Pick<Settings, 'DRAIN_TIMEOUT'>): PartSpec[] {
   const { layout } = topology;
   const node = (program: string): string[] => [
     programs.node,
@@ -23,9 +26,12 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
     `${layout.config}/${program}.json`,
   ];
   const all: Record<Part, PartSpec> = {
-    redis: spec('redis', [programs.redisServer, `${layout.state}/redis/redis.conf`], [`${layout.state}/redis/redis.conf`]),
-    sentinel: spec('sentinel', [programs.redisServer, `${layout.state}/sentinel/sentinel.conf`, '--sentinel'], [`${layout.state}/sentinel/sentinel.conf`]),
-    livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`]),
+    redis: spec('redis', [programs.redisServer, redisFile(topology)], [redisFile(topology)]),
+    sentinel: spec('sentinel', [programs.redisServer, sentinelFile(topology), '--sentinel'], [sentinelFile(topology)]),
+    livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`], {
+      // A little more, so that it is the command that waits which ends it.
+      stopSeconds: DRAIN_TIMEOUT + 30,
+    }),
     service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], {
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
@@ -48,5 +54,5 @@ export function renderParts(topology: Topology, programs: Programs): PartSpec[] 
 }
 
 function spec(part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec {
-  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, ...more };
+  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, stopSeconds: stopTimeoutSeconds, ...more };
 }

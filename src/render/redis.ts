@@ -14,11 +14,21 @@ export interface FleetSeed {
   readonly quorum: number;
 }
 
+/** Where redis.conf stands: in a folder that Redis may write, since it changes it. */
+export function redisFile({ layout }: Topology): string {
+  return `${layout.state}/redis/redis.conf`;
+}
+
+/** Where sentinel.conf stands; Sentinel changes it. */
+export function sentinelFile({ layout }: Topology): string {
+  return `${layout.state}/sentinel/sentinel.conf`;
+}
+
 /** redis.conf: password on every door, no eviction, append-only file. Redis and Sentinel may rewrite `replicaof`. */
 export function renderRedis(settings: Settings, topology: Topology, { primary }: FleetSeed): RenderedFile {
   const { layout, address, bindAddresses } = topology;
   return shared(
-    `${layout.state}/redis/redis.conf`,
+    redisFile(topology),
     [
       `bind ${bindAddresses.join(' ')}`,
       'protected-mode yes',
@@ -46,7 +56,7 @@ export function renderSentinel(settings: Settings, topology: Topology, { primary
   const { layout, address, bindAddresses } = topology;
   const learnt = ['monitor', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'].map((name) => `sentinel ${name} ${masterName}`);
   return shared(
-    `${layout.state}/sentinel/sentinel.conf`,
+    sentinelFile(topology),
     [
       `bind ${bindAddresses.join(' ')}`,
       `port ${settings.SENTINEL_PORT}`,

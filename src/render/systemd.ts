@@ -1,4 +1,3 @@
-import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { PartSpec } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { ourFile } from './rendered-file.ts';
@@ -42,7 +41,9 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     `ExecStart=${spec.argv.map(quote).join(' ')}`,
     'Restart=always',
     'RestartSec=500ms',
-    `TimeoutStopSec=${stopTimeoutSeconds}`,
+    `TimeoutStopSec=${spec.stopSeconds}`,
+    // A LiveKit whose participants did not leave in time is killed so that they go elsewhere: that is no failure.
+    ...(spec.part === 'livekit' ? ['SuccessExitStatus=SIGKILL'] : []),
     'LimitNOFILE=65536',
     // A core would hold the keys.
     'LimitCORE=0',

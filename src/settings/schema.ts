@@ -202,6 +202,13 @@ export const schema = {
     zh: '等待健康的秒数，超过则回滚',
     en: 'Seconds to wait for health before rolling back',
   }),
+  DRAIN_TIMEOUT: variable({
+    type: is.count,
+    fallback: '300',
+    group: 'operation',
+    zh: '停止或重启 LiveKit 前等待参会者离开的最长秒数',
+    en: 'Longest wait in seconds for participants to leave before LiveKit is stopped or restarted',
+  }),
   LOG_LEVEL: variable({ type: z.enum(['debug', 'info', 'warn', 'error']), fallback: 'info', group: 'operation', zh: '日志级别', en: 'Log level' }),
 } as const;
 

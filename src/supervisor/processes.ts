@@ -89,7 +89,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     const pid = found?.state === 'run' ? found.pid : null;
     return {
       part,
-      state: pid !== null ? 'running' : found?.isWanted === true ? 'failing' : 'stopped',
+      state: pid !== null ? (found?.isWanted === true ? 'running' : 'stopping') : found?.isWanted === true ? 'failing' : 'stopped',
       pid,
       uptimeSeconds: pid === null ? null : Math.max(0, Math.floor(now() / 1000 - (found?.since ?? 0))),
       exits: exitLines.length,
@@ -119,6 +119,12 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     },
     async stop(part) {
       await act(part, '-w', wait, 'force-stop');
+    },
+    async beginStop(part) {
+      await write('d', `${home(part)}/supervise/control`);
+    },
+    async kill(part) {
+      await write('k', `${home(part)}/supervise/control`);
     },
     async stopAll() {
       // A part that no supervisor watches is not running: sv's complaint about it means nothing here.

@@ -3,8 +3,8 @@ import type { Part } from '../topology/topology.ts';
 /** What a part is doing. */
 export interface PartStatus {
   readonly part: Part;
-  /** `failing`: it ended by itself and is being started again. */
-  readonly state: 'running' | 'stopped' | 'failing';
+  /** `failing`: it ended by itself and is being started again. `stopping`: it was told to end and still runs. */
+  readonly state: 'running' | 'stopped' | 'failing' | 'stopping';
   readonly pid: number | null;
   readonly uptimeSeconds: number | null;
   /** How often it ended by itself (under systemd: since it was last started on command), and how it last ended. */
@@ -21,6 +21,10 @@ export interface ServiceManager {
   /** Stops and starts a part with the files that stand now. */
   restart(part: Part): Promise<void>;
   stop(part: Part): Promise<void>;
+  /** Tells a part to end and not to come back, without waiting for it. */
+  beginStop(part: Part): Promise<void>;
+  /** Ends a part at once; it is started again unless it was told to stop. */
+  kill(part: Part): Promise<void>;
   /** Stops every part and the supervisor itself where it is ours; returns when no process is left. */
   stopAll(): Promise<void>;
   /** Stops a part that this machine no longer has, and removes its files. */

@@ -39,13 +39,14 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
 
   async function toStatus(part: Part, shown: Properties): Promise<PartStatus> {
     const isRunning = shown['ActiveState'] === 'active' && shown['SubState'] === 'running';
+    const isStopping = shown['ActiveState'] === 'deactivating';
     const isFailing = shown['ActiveState'] === 'failed' || shown['SubState'] === 'auto-restart';
     const exits = Number(shown['NRestarts'] ?? 0) + (isFailing ? 1 : 0);
     const startedMicroseconds = Number(shown['ExecMainStartTimestampMonotonic'] ?? 0);
     return {
       part,
-      state: isRunning ? 'running' : isFailing ? 'failing' : 'stopped',
-      pid: isRunning ? Number(shown['MainPID']) : null,
+      state: isRunning ? 'running' : isStopping ? 'stopping' : isFailing ? 'failing' : 'stopped',
+      pid: isRunning || isStopping ? Number(shown['MainPID']) : null,
       uptimeSeconds: isRunning ? Math.max(0, Math.floor(Number(process.hrtime.bigint() / 1000n - BigInt(startedMicroseconds)) / 1e6)) : null,
       exits,
       lastExit: exits > 0 ? await lastExit(part) : null,
@@ -65,6 +66,9 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     start: (part) => must(part, 'start', unitName(part)),
     restart: (part) => must(part, 'restart', unitName(part)),
     stop: (part) => must(part, 'stop', unitName(part)),
+    beginStop: (part) => must(part, 'stop', '--no-block', unitName(part)),
+    // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.
+    kill: async (part) => void (await systemctl('kill', '--kill-whom=main', '--signal=KILL', unitName(part))),
     async stopAll() {
       const { code, stderr } = await systemctl('stop', ...parts.map(unitName));
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl stop', detail: stderr.trim() });

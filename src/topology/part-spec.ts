@@ -1,6 +1,6 @@
 import type { Part } from './topology.ts';
 
-/** A stop may take this long before it becomes a kill: LiveKit waits for its participants, and Redis saves. */
+/** A stop may take this long before it becomes a kill; Redis saves. */
 export const stopTimeoutSeconds = 20;
 
 /** How one part is run: data only, argv never holds a secret. */
@@ -12,6 +12,8 @@ export interface PartSpec {
   readonly bindsLowPorts: boolean;
   /** True where the program compiles code while it runs (V8), so that its memory may not be write-xor-execute. */
   readonly compilesCode: boolean;
+  /** How long its end may take before it is killed: LiveKit waits for its participants. */
+  readonly stopSeconds: number;
   /** Files whose change needs a restart of this part. */
   readonly configFiles: readonly string[];
 }

@@ -21,7 +21,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   host: ['kernel'],
   supervisor: ['kernel', 'settings', 'topology', 'render', 'host'],
   health: ['kernel', 'settings', 'topology', 'host', 'supervisor', 'clients'],
-  apply: ['kernel', 'settings', 'topology', 'render', 'plan', 'host', 'supervisor', 'health', 'clients'],
+  apply: ['kernel', 'contract', 'settings', 'topology', 'render', 'plan', 'host', 'supervisor', 'health', 'clients'],
   agent: ['kernel', 'contract', 'clients'],
   service: ['kernel', 'contract', 'clients'],
   meeting: ['kernel', 'contract', 'clients'],

@@ -14,6 +14,8 @@ const COMMANDS = [
   'start',
   'stop',
   'restart',
+  'leave',
+  'uninstall',
   'verify',
   'status',
   'logs',

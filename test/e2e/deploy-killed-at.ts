@@ -35,4 +35,4 @@ const mortal: Host = {
     return { commit: act('commit', staged.commit), revert: act('revert', staged.revert) };
   },
 };
-await deploy({ ...context, projectRoot: resolve(import.meta.dirname, '../..'), host: mortal }, { role: 'all', isDryRun: false });
+await deploy({ ...context, projectRoot: resolve(import.meta.dirname, '../..'), host: mortal }, { role: 'all', isDryRun: false, isNow: false, isSure: false });

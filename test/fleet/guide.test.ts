@@ -22,6 +22,14 @@ LIVEKIT_API_KEY=your_key
 LIVEKIT_API_SECRET=your_secret
 `;
 
+interface Counts {
+  readonly sent: number;
+  readonly received: number;
+  readonly reconnections: number;
+  readonly frames: number;
+  readonly silent: number;
+}
+
 /** One story; the order matters. */
 describe('the guide', () => {
   let lab: Lab;
@@ -96,6 +104,58 @@ describe('the guide', () => {
     expect(await files()).toBe(filesBefore);
   });
 
+  it('shows the fleet on every machine', async () => {
+    for (const number of [1, 2, 4]) {
+      const shown = JSON.parse((await fleet(number, ['status', '--json'])).out) as { ok: boolean; fleet: { primary: { host: string }; replicas: number } };
+      expect(shown.ok).toBe(true);
+      expect(shown.fleet).toMatchObject({ primary: { host: '192.168.1.2' }, replicas: 2, sentinels: 3 });
+    }
+  });
+
+  it('restarts LiveKit only when its participants have left, or at the deadline, when they come back elsewhere', async () => {
+    const meeting = await startMeeting();
+    const number = Number((await roomNode(meeting.room)).split('-').at(-1));
+    const restarted = await fleet(number, ['restart', 'livekit'], { DRAIN_TIMEOUT: '3' });
+    expect(restarted.err).toBe('');
+    expect(restarted.out).toContain('LiveKit waits for 2 participant(s) to leave');
+    const counts = await meeting.end();
+    expect(counts.received).toBeGreaterThan(counts.sent * 0.8);
+    expect((await fleet(number, ['restart', 'livekit'])).out).not.toContain('waits for');
+  });
+
+  it('shrinks: the primary hands over, leaves, and the others go on', async () => {
+    const left = await fleet(2, ['leave']);
+    expect(left.err).toBe('');
+    expect(left.code).toBe(0);
+    expect(left.out).toMatch(/Redis primary is now 192\.168\.1\.[34]/);
+    expect((await lab.machine(2).exec(['sh', '-c', 'pgrep -u livekit-fleet; systemctl list-unit-files | grep livekit-fleet'])).out).toBe('');
+    const shown = JSON.parse((await fleet(3, ['status', '--json'])).out) as { fleet: { registry: { records: Array<{ machine: string }> } } };
+    expect(shown.fleet.registry.records.map((one) => one.machine)).toEqual(['m192-168-1-3', 'm192-168-1-4']);
+    await until(async () => (await ask('/readyz')).ok, 20_000);
+    const meeting = await startMeeting();
+    expect(await meeting.end()).toMatchObject({ reconnections: 0 });
+  });
+
+  it('takes the machine back, as a replica', async () => {
+    const back = await fleet(2, ['deploy-livekit-only']);
+    expect(back.err).toBe('');
+    expect(back.code).toBe(0);
+    const role = await lab.machine(2).exec(['sh', '-c', 'grep -c ^replicaof /var/lib/livekit-fleet/state/redis/redis.conf']);
+    expect(role.out).toBe('1');
+  });
+
+  it('is removed without a trace but data and settings, or wholly', async () => {
+    expect((await fleet(4, ['uninstall'])).code).toBe(2);
+    const kept = await fleet(4, ['uninstall', '--yes']);
+    expect(kept.err).toBe('');
+    expect(kept.code).toBe(0);
+    expect((await lab.machine(4).exec(['ls', '/var/lib/livekit-fleet'])).out.split('\n')).toEqual(['logs', 'state']);
+    const purged = await fleet(1, ['uninstall', '--purge', '--yes']);
+    expect(purged.err).toBe('');
+    const traces = 'ls -d /var/lib/livekit-fleet /etc/systemd/system/livekit-fleet* 2>/dev/null; getent passwd livekit-fleet; pgrep -a caddy';
+    expect((await lab.machine(1).exec(['sh', '-c', traces])).out).toBe('');
+  });
+
   /** The room API as the user's computer reaches it. */
   async function ask(path: string, init: { method?: string; body?: unknown } = {}): Promise<{ ok: boolean; text: string }> {
     const words = ['-sS', '-w', '\n%{http_code}', '--cacert', await ca(), '-H', `Authorization: Bearer ${await token()}`, '-X', init.method ?? 'GET'];
@@ -108,11 +168,15 @@ describe('the guide', () => {
 
   async function nodeOfNewRoom(): Promise<string> {
     const { id } = JSON.parse((await ask('/v1/rooms', { method: 'POST', body: {} })).text) as { id: string };
+    return roomNode(id);
+  }
+
+  async function roomNode(id: string): Promise<string> {
     const { url } = JSON.parse((await ask(`/v1/rooms/${id}/join`, { method: 'POST', body: { identity: 'x' } })).text) as { url: string };
     return url.split('/').at(-1) ?? '';
   }
 
-  async function startMeeting(): Promise<{ end: () => Promise<{ sent: number; received: number; reconnections: number; frames: number; silent: number }> }> {
+  async function startMeeting(): Promise<{ room: string; end: () => Promise<Counts> }> {
     const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
     const child = lab.client([process.execPath, `${import.meta.dirname}/watched-meeting.ts`, 'https://livekit.example.com'], env);
     const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
@@ -125,11 +189,12 @@ describe('the guide', () => {
         if (!line.value.startsWith('{"level"')) return line.value;
       }
     };
-    expect(JSON.parse(await next())).toHaveProperty('started');
+    const { started: room } = JSON.parse(await next()) as { started: string };
     return {
+      room,
       async end() {
         child.kill('SIGTERM');
-        return JSON.parse(await next()) as Awaited<ReturnType<Awaited<ReturnType<typeof startMeeting>>['end']>>;
+        return JSON.parse(await next()) as Counts;
       },
     };
   }

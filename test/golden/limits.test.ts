@@ -16,6 +16,7 @@ it('a part that runit starts leaves no core, whatever the shell of the deploy al
     env: {},
     bindsLowPorts: false,
     compilesCode: true,
+    stopSeconds: 20,
     configFiles: [],
   } as const;
   const here = { ...topology, layout: { ...topology.layout, state: folder } };

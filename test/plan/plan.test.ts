@@ -34,7 +34,7 @@ function valueOf(name: VariableName): fc.Arbitrary<string> {
   if (name === 'WEBHOOK_ENABLED') return fc.constantFrom('true', 'false');
   if (name === 'WEBHOOK_URLS') return fc.array(url, { maxLength: 3 }).map((all) => all.join(','));
   if (name === 'BUSINESS_UPSTREAM') return fc.tuple(fc.oneof(fc.constant('127.0.0.1'), address), port).map((parts) => parts.join(':'));
-  if (name === 'TOKEN_TTL' || name === 'HEALTH_TIMEOUT') return fc.integer({ min: 1, max: 9999 }).map(String);
+  if (name === 'TOKEN_TTL' || name === 'HEALTH_TIMEOUT' || name === 'DRAIN_TIMEOUT') return fc.integer({ min: 1, max: 9999 }).map(String);
   if (name === 'SERVICE_USER') return fc.stringMatching(/^[a-z_][a-z0-9_-]{0,8}$/);
   if (name === 'ACME_EMAIL') return fc.constant('ops@example.com');
   if (['ACME_CA', 'COMPONENT_MIRROR', 'NODE_MIRROR', 'NPM_CONFIG_REGISTRY', 'GOPROXY'].includes(name)) return url;
@@ -203,7 +203,7 @@ describe('secrets', () => {
         const { desired, topology } = desireFrom(text, { role: as });
         const programs = { node: '/node', redisServer: '/redis-server', livekitServer: '/livekit-server', caddy: '/caddy' };
         const open = [
-          ...renderParts(topology, programs).flatMap((spec) => [...spec.argv, ...Object.values(spec.env)]),
+          ...renderParts(topology, programs, { DRAIN_TIMEOUT: 300 }).flatMap((spec) => [...spec.argv, ...Object.values(spec.env)]),
           ...kinds(makePlan(desired, nothing)),
           ...desired.files.map((file) => file.path),
           // Scripts and units hold command lines; whoever runs `ps` reads them.

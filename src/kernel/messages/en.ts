@@ -54,6 +54,13 @@ export const errors = {
   JOIN_DAMAGED: 'The word behind join is not a whole join line. Copy the line that deploy-livekit-only printed again, from ./部署.sh to its end.',
   JOIN_OTHER_FLEET: 'This machine belongs to another fleet already: {variable} in .env is not that of the join line. With --force the join line wins.',
   JOIN_UNREACHABLE: '{host}:{port} does not answer ({reason}). Is that machine up, and do firewalls let this machine through? Nothing was changed.',
+  REDIS_REFUSED: 'Redis at {address} did not take a command ({reason}). See: ./部署.sh status, ./部署.sh logs redis',
+  NOT_SURE:
+    '{count} people are in rooms of this node, and there is no other that could take them: they would be cut off. Run the command again with --yes, or when they have left.',
+  NOT_A_MEDIA_MACHINE: 'This machine runs no LiveKit: there is nothing to leave. To remove it: ./部署.sh uninstall',
+  NO_OTHER_PRIMARY:
+    'No other Redis took over from {address} within {seconds} s: nothing was stopped but LiveKit. Is another media machine up (./部署.sh status)? Run ./部署.sh start to go back, or leave --now to go all the same.',
+  NOT_SURE_UNINSTALL: 'There is no terminal to ask whether livekit-fleet is really to be removed. Run the command again with --yes.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -143,6 +150,16 @@ export const texts = {
   WAITING_FOR_MEDIA: 'Waiting for media machines: run ./部署.sh deploy-livekit-only on one, and here the join line that it prints.',
   JOINED: 'Written into {path}: {names}',
   JOIN_NEXT: 'Next          ./部署.sh deploy-caddy-service-only',
+  DRAINING: 'LiveKit waits for {count} participant(s) to leave, {seconds} s at most',
+  REALLY_CUT: '{count} people are in rooms of this node, and there is no other that could take them: they will be cut off. Go on? [y/N] ',
+  LEFT: 'This machine has left the fleet; its units are off. To bring it back: ./部署.sh deploy-livekit-only',
+  HANDED_OVER: 'Redis primary is now {address}',
+  UNINSTALLED: 'Removed. Kept: {kept}',
+  REALLY_UNINSTALL: 'Remove livekit-fleet from this machine, {what}? [y/N] ',
+  UNINSTALL_KEEPING: 'keeping its data in {path}',
+  UNINSTALL_ALL: 'with all its data in {path}',
+  FLEET: 'Fleet: Redis primary {primary}, {replicas} replica(s); {sentinels} Sentinel(s), quorum {quorum}',
+  FLEET_SILENT: 'Fleet: no Sentinel answers.',
   NEXT_VERIFY: 'Next          ./部署.sh verify   (a real meeting through this address)',
   STARTED: 'Started and well: {parts}',
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',

@@ -1,0 +1,100 @@
+import { sendRequest } from '../clients/http-request.ts';
+import { sendCommands } from '../clients/sentinel.ts';
+import type { FleetView } from '../clients/sentinel.ts';
+import { DRAINING_KEY, isReachable } from '../contract/node-record.ts';
+import type { Emit } from '../kernel/events.ts';
+import { metricsUser } from '../render/livekit.ts';
+import type { Settings } from '../settings/schema.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
+import type { Topology } from '../topology/topology.ts';
+import { viewFleet } from './fleet.ts';
+
+/** What LiveKit's end would mean now. */
+export interface Occupancy {
+  /** People in rooms of this node; 0 also where LiveKit does not run. */
+  readonly participants: number;
+  /** Whether another node would take them. */
+  readonly hasOthers: boolean;
+  readonly fleet: FleetView | null;
+}
+
+interface DrainContext {
+  readonly settings: Settings;
+  readonly topology: Topology;
+  readonly manager: ServiceManager;
+  readonly emit: Emit;
+  readonly now: () => number;
+  readonly signal: AbortSignal;
+}
+
+const POLL_MS = 250;
+/** How often the same number is said again. */
+const SAY_MS = 10_000;
+/** Loopback answers within milliseconds. */
+const ANSWER_MS = 1_500;
+
+/** Who is on this machine's LiveKit, and where they could go. */
+export async function readOccupancy(settings: Settings, topology: Topology): Promise<Occupancy> {
+  const participants = topology.hasMedia ? await countParticipants(settings) : 0;
+  if (participants === 0) return { participants, hasOthers: false, fleet: null };
+  const fleet = await viewFleet(settings, topology);
+  const registry = fleet?.registry ?? null;
+  const hasOthers = registry?.records.some((one) => one.machine !== topology.machine && one.state === 'serving' && isReachable(one, registry.nowMs)) === true;
+  return { participants, hasOthers, fleet };
+}
+
+/**
+ * Tells LiveKit to end, so that new rooms go to other nodes, and waits until its last participant has left; after
+ * `deadlineMs` it is killed: its clients come back on another node by themselves within a second, which they would not
+ * after an orderly end. Ctrl-C leaves it draining; it starts again by itself then.
+ * @throws the signal's reason
+ */
+export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: { deadlineMs: number; fleet: FleetView | null }): Promise<void> {
+  const { settings, manager, emit, now, signal } = context;
+  await markDraining(context, fleet, true);
+  await manager.beginStop('livekit');
+  const deadline = now() + deadlineMs;
+  let [said, saidAt] = [-1, 0];
+  while (await isAlive(manager)) {
+    if (signal.aborted) {
+      await Promise.all([manager.start('livekit'), markDraining(context, fleet, false)]);
+      signal.throwIfAborted();
+    }
+    if (now() >= deadline) {
+      await manager.kill('livekit');
+    } else {
+      const count = await countParticipants(settings);
+      if (count !== said || now() - saidAt > SAY_MS) {
+        emit({ kind: 'note', code: 'DRAINING', params: { count, seconds: Math.ceil((deadline - now()) / 1000) } });
+        [said, saidAt] = [count, now()];
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Takes this machine out of the ways of new connections, or back in. Without a fleet there is nobody to tell. */
+export async function markDraining(
+  { settings, topology }: Pick<DrainContext, 'settings' | 'topology'>,
+  fleet: FleetView | null,
+  isDraining: boolean,
+): Promise<void> {
+  if (fleet === null) return;
+  await sendCommands({ ...fleet.primary, password: settings.REDIS_PASSWORD }, [[isDraining ? 'SADD' : 'SREM', DRAINING_KEY, topology.machine]]);
+}
+
+async function isAlive(manager: ServiceManager): Promise<boolean> {
+  const [livekit] = await manager.status(['livekit']);
+  return livekit?.state === 'running' || livekit?.state === 'stopping';
+}
+
+/** The sum of LiveKit's own count over its series; 0 where it does not answer. */
+async function countParticipants(settings: Settings): Promise<number> {
+  const authorization = `Basic ${Buffer.from(`${metricsUser}:${settings.REDIS_PASSWORD}`).toString('base64')}`;
+  try {
+    const answer = await sendRequest({ url: `http://127.0.0.1:${settings.METRICS_PORT}/metrics`, headers: { authorization }, timeoutMs: ANSWER_MS });
+    return [...answer.text.matchAll(/^livekit_participant_total(?:\{[^}]*\})? (\S+)$/gm)].reduce((sum, [, value]) => sum + Number(value), 0);
+  } catch {
+    return 0;
+  }
+}

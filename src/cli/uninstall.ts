@@ -1,0 +1,30 @@
+import { FleetError } from '../kernel/errors.ts';
+import { translate } from '../kernel/messages/translate.ts';
+import type { CliContext } from './context.ts';
+import { change } from './control.ts';
+import { leaveFleet, removeParts } from './leave.ts';
+import { ask } from './make-way.ts';
+import type { WayOptions } from './make-way.ts';
+
+/**
+ * Removes what deploy made: parts, units, configuration and secrets below DATA_DIR. Data, logs and components stay unless
+ * `isPurge`; the settings file is a person's and always stays.
+ */
+export async function uninstall(context: CliContext, { isPurge, ...options }: WayOptions & { isPurge: boolean }): Promise<void> {
+  await change(context, 'uninstall', async (deployment) => {
+    const { topology, settings } = deployment;
+    const { layout } = topology;
+    if (!options.isSure) {
+      if (!process.stdin.isTTY) throw new FleetError('NOT_SURE_UNINSTALL', {}, { exitCode: 2 });
+      const what = translate(context.language, isPurge ? 'UNINSTALL_ALL' : 'UNINSTALL_KEEPING', { path: layout.root });
+      await ask(context, 'REALLY_UNINSTALL', { what });
+    }
+    if (topology.hasMedia) await leaveFleet(context, deployment, options);
+    else await removeParts(context, deployment);
+    for (const folder of isPurge ? [layout.root] : [layout.config, layout.app, layout.run]) await context.host.remove(folder);
+    if (isPurge) await context.host.run(['userdel', settings.SERVICE_USER]);
+    const kept = [context.envPath, ...(isPurge ? [] : [layout.state, layout.logs])];
+    context.reporter.say('UNINSTALLED', { kept: kept.join(', ') });
+    context.reporter.result({ uninstalled: true, kept });
+  });
+}
