@@ -42,8 +42,6 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     'Restart=always',
     'RestartSec=500ms',
     `TimeoutStopSec=${spec.stopSeconds}`,
-    // A LiveKit whose participants did not leave in time is killed so that they go elsewhere: that is no failure.
-    ...(spec.part === 'livekit' ? ['SuccessExitStatus=SIGKILL'] : []),
     'LimitNOFILE=65536',
     // A core would hold the keys.
     'LimitCORE=0',

@@ -40,7 +40,8 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
   async function toStatus(part: Part, shown: Properties): Promise<PartStatus> {
     const isRunning = shown['ActiveState'] === 'active' && shown['SubState'] === 'running';
     const isStopping = shown['ActiveState'] === 'deactivating';
-    const isFailing = shown['ActiveState'] === 'failed' || shown['SubState'] === 'auto-restart';
+    // `failed` is one that was stopped and had to be killed: one that ends by itself is started again without end.
+    const isFailing = shown['SubState'] === 'auto-restart';
     const exits = Number(shown['NRestarts'] ?? 0) + (isFailing ? 1 : 0);
     const startedMicroseconds = Number(shown['ExecMainStartTimestampMonotonic'] ?? 0);
     return {
