@@ -43,8 +43,12 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
   if (isDryRun) return showPlan(context, first.settings, first.topology);
   await checkDataDir(host, first.topology);
   await withLock(first.topology.layout.lock, COMMANDS[role], async () => {
-    const { settings, topology } = await completeEnv(context, role);
+    await createEnv(context);
+    const { settings: given, topology, envText } = loadSettings(context, role);
+    const made = missingSecrets(given, secretsWanted(given, topology));
+    const settings = { ...given, ...made };
     const seed = await seedOf(context, settings, topology);
+    await writeSecrets(context, envText, made);
     const { desired, manager } = await prepare(context, settings, { topology, seed, isDryRun: false });
     const [observed, listeners, known] = await Promise.all([
       observe(host, desired, { topology, manager }),
@@ -115,16 +119,11 @@ export async function createEnv({ reporter, host, envPath, projectRoot }: CliCon
   reporter.say('ENV_CREATED', { path: envPath });
 }
 
-/** Makes `.env` where it is missing and writes generated secrets into it; every other byte stays. */
-async function completeEnv(context: CliContext, role: Role): Promise<{ settings: Settings; topology: Topology }> {
-  const { reporter, host, envPath } = context;
-  await createEnv(context);
-  const { settings, topology, envText } = loadSettings(context, role);
-  const made = missingSecrets(settings, secretsWanted(settings, topology));
-  if (Object.keys(made).length === 0) return { settings, topology };
+/** Writes generated secrets into `.env`; every other byte stays. */
+async function writeSecrets({ reporter, host, envPath }: CliContext, envText: string, made: Readonly<Record<string, string>>): Promise<void> {
+  if (Object.keys(made).length === 0) return;
   await host.write(envPath, editEnv(envText, made), PRIVATE);
   reporter.say('SECRETS_WRITTEN', { names: Object.keys(made).join(', ') });
-  return { settings: { ...settings, ...made }, topology };
 }
 
 /**

@@ -1,12 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from '../e2e/installation.ts';
 import type { Ran } from '../e2e/installation.ts';
 import { createLab } from './machines.ts';
 import type { Lab } from './machines.ts';
+import { userOf } from './user.ts';
+import type { User } from './user.ts';
 
 /** The deployment guide's machines, with its own `.env` files as they stand; what the lab needs on top comes first. */
 const ground = 'COMPONENT_DIR=/opt/components\nTLS_MODE=internal\n';
@@ -22,32 +20,24 @@ LIVEKIT_API_KEY=your_key
 LIVEKIT_API_SECRET=your_secret
 `;
 
-interface Counts {
-  readonly sent: number;
-  readonly received: number;
-  readonly reconnections: number;
-  readonly frames: number;
-  readonly silent: number;
-}
-
 /** One story; the order matters. */
 describe('the guide', () => {
   let lab: Lab;
-  let folder: string;
+  let user: User;
   const fleet = (number: number, words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> =>
     lab.machine(number).exec(['/opt/livekit-fleet/部署.sh', ...words, '--env', '/etc/fleet.env'], env);
 
   beforeAll(async () => {
-    folder = await mkdtemp(`${tmpdir()}/livekit-fleet-`);
     lab = await createLab({ machines: [1, 2, 3, 4], componentStore: inject('componentStore') });
     await lab.machine(1).write('/etc/fleet.env', `${ground}${machine1}`);
     await lab.machine(2).write('/etc/fleet.env', `${ground}${machine2}`);
     await lab.machine(1).write('/etc/hosts', '127.0.0.1 localhost\n192.168.1.1 livekit.example.com\n');
+    user = await userOf(lab);
   });
 
   afterAll(async () => {
+    await user.remove();
     await lab.remove();
-    await rm(folder, { recursive: true });
   });
 
   it('deploys machine 1, which waits for media machines', async () => {
@@ -77,8 +67,8 @@ describe('the guide', () => {
     const livekit = async (): Promise<string> => (await lab.machine(2).exec(['pgrep', '-x', 'livekit-server'])).out;
     const files = async (): Promise<string> =>
       (await lab.machine(1).exec(['sh', '-c', 'sha256sum /etc/fleet.env; find /etc/systemd /var/lib/livekit-fleet/config -type f -newer /tmp/before'])).out;
-    await until(async () => (await ask('/readyz')).ok, 20_000);
-    const meeting = await startMeeting();
+    await until(async () => (await user.ask('/readyz')).ok, 20_000);
+    const meeting = await user.startMeeting();
     await lab.machine(1).exec(['touch', '/tmp/before']);
     const [pidBefore, filesBefore] = [await livekit(), await files()];
 
@@ -94,7 +84,7 @@ describe('the guide', () => {
       expect(done.code).toBe(0);
     }
     const used = new Set<string>();
-    for (const deadline = Date.now() + 20_000; used.size < 3 && Date.now() < deadline;) used.add(await nodeOfNewRoom());
+    for (const deadline = Date.now() + 20_000; used.size < 3 && Date.now() < deadline;) used.add(await user.nodeOfNewRoom());
     expect([...used].toSorted()).toEqual(['m192-168-1-2', 'm192-168-1-3', 'm192-168-1-4']);
 
     const counts = await meeting.end();
@@ -113,8 +103,8 @@ describe('the guide', () => {
   });
 
   it('restarts LiveKit only when its participants have left, or at the deadline, when they come back elsewhere', async () => {
-    const meeting = await startMeeting();
-    const number = Number((await roomNode(meeting.room)).split('-').at(-1));
+    const meeting = await user.startMeeting();
+    const number = Number((await user.roomNode(meeting.room)).split('-').at(-1));
     const restarted = await fleet(number, ['restart', 'livekit'], { DRAIN_TIMEOUT: '3' });
     expect(restarted.err).toBe('');
     expect(restarted.out).toContain('LiveKit waits for 2 participant(s) to leave');
@@ -131,8 +121,8 @@ describe('the guide', () => {
     expect((await lab.machine(2).exec(['sh', '-c', 'pgrep -u livekit-fleet; systemctl list-unit-files | grep livekit-fleet'])).out).toBe('');
     const shown = JSON.parse((await fleet(3, ['status', '--json'])).out) as { fleet: { registry: { records: Array<{ machine: string }> } } };
     expect(shown.fleet.registry.records.map((one) => one.machine)).toEqual(['m192-168-1-3', 'm192-168-1-4']);
-    await until(async () => (await ask('/readyz')).ok, 20_000);
-    const meeting = await startMeeting();
+    await until(async () => (await user.ask('/readyz')).ok, 20_000);
+    const meeting = await user.startMeeting();
     expect(await meeting.end()).toMatchObject({ reconnections: 0 });
   });
 
@@ -155,58 +145,4 @@ describe('the guide', () => {
     const traces = 'ls -d /var/lib/livekit-fleet /etc/systemd/system/livekit-fleet* 2>/dev/null; getent passwd livekit-fleet; pgrep -a caddy';
     expect((await lab.machine(1).exec(['sh', '-c', traces])).out).toBe('');
   });
-
-  /** The room API as the user's computer reaches it. */
-  async function ask(path: string, init: { method?: string; body?: unknown } = {}): Promise<{ ok: boolean; text: string }> {
-    const words = ['-sS', '-w', '\n%{http_code}', '--cacert', await ca(), '-H', `Authorization: Bearer ${await token()}`, '-X', init.method ?? 'GET'];
-    const body = init.body === undefined ? [] : ['-H', 'Content-Type: application/json', '-d', JSON.stringify(init.body)];
-    const child = lab.client(['curl', ...words, ...body, `https://livekit.example.com/api${path}`]);
-    const out = await text(child.stdout);
-    const [, answer = '', status = ''] = /^([\s\S]*)\n(\d+)$/.exec(out) ?? [];
-    return { ok: status.startsWith('2'), text: answer };
-  }
-
-  async function nodeOfNewRoom(): Promise<string> {
-    const { id } = JSON.parse((await ask('/v1/rooms', { method: 'POST', body: {} })).text) as { id: string };
-    return roomNode(id);
-  }
-
-  async function roomNode(id: string): Promise<string> {
-    const { url } = JSON.parse((await ask(`/v1/rooms/${id}/join`, { method: 'POST', body: { identity: 'x' } })).text) as { url: string };
-    return url.split('/').at(-1) ?? '';
-  }
-
-  async function startMeeting(): Promise<{ room: string; end: () => Promise<Counts> }> {
-    const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
-    const child = lab.client([process.execPath, `${import.meta.dirname}/watched-meeting.ts`, 'https://livekit.example.com'], env);
-    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-    const errors = text(child.stderr);
-    const next = async (): Promise<string> => {
-      for (;;) {
-        const line = await lines.next();
-        if (line.done === true) throw new Error(await errors);
-        // The client's native part logs to standard output.
-        if (!line.value.startsWith('{"level"')) return line.value;
-      }
-    };
-    const { started: room } = JSON.parse(await next()) as { started: string };
-    return {
-      room,
-      async end() {
-        child.kill('SIGTERM');
-        return JSON.parse(await next()) as Counts;
-      },
-    };
-  }
-
-  async function token(): Promise<string> {
-    return /^SERVICE_API_TOKEN=(.+)$/m.exec((await lab.machine(1).exec(['cat', '/etc/fleet.env'])).out)?.[1] ?? '';
-  }
-
-  /** Machine 1's own certificate authority, as a user's computer would trust it. */
-  async function ca(): Promise<string> {
-    const path = `${folder}/root.crt`;
-    await writeFile(path, (await lab.machine(1).exec(['cat', '/var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt'])).out);
-    return path;
-  }
 });

@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { until } from '../e2e/installation.ts';
+import type { Ran } from '../e2e/installation.ts';
+import { createLab } from './machines.ts';
+import type { Lab } from './machines.ts';
+import { userOf } from './user.ts';
+import type { User } from './user.ts';
+
+const ground = 'COMPONENT_DIR=/opt/components\nTLS_MODE=internal\n';
+const machine1 = 'DOMAIN=livekit.example.com\nWEBHOOK_ENABLED=true\nWEBHOOK_URLS=https://livekit.example.com/api/webhook\nWEBHOOK_API_KEY=your_key\n';
+const nodes = '192.168.1.2,192.168.1.3,192.168.1.4';
+const media = (redisHost: string): string =>
+  `NODES=${nodes}\nREDIS_HOST=${redisHost}\nREDIS_PORT=6379\nLIVEKIT_API_KEY=your_key\nLIVEKIT_API_SECRET=your_secret\n`;
+
+/** The guide's four machines from nothing, and what may be wrong with their settings. One story; the order matters. */
+describe('four machines', () => {
+  let lab: Lab;
+  let user: User;
+  let secrets = '';
+  const fleet = (number: number, words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> =>
+    lab.machine(number).exec(['/opt/livekit-fleet/部署.sh', ...words, '--env', '/etc/fleet.env'], env);
+  const deployed = async (number: number): Promise<string> =>
+    (await lab.machine(number).exec(['sh', '-c', 'ls -A /var/lib/livekit-fleet/config 2>/dev/null'])).out;
+  const isWell = async (number: number): Promise<boolean> => (await fleet(number, ['status'])).code === 0;
+
+  beforeAll(async () => {
+    lab = await createLab({ machines: [1, 2, 3, 4], componentStore: inject('componentStore') });
+    await lab.machine(1).write('/etc/fleet.env', `${ground}${machine1}`);
+    await lab.machine(2).write('/etc/fleet.env', `${ground}${media('localhost')}`);
+    for (const number of [3, 4]) await lab.machine(number).write('/etc/fleet.env', `${ground}${media('192.168.1.2')}`);
+    user = await userOf(lab);
+  });
+
+  afterAll(async () => {
+    await user.remove();
+    await lab.remove();
+  });
+
+  it.each([
+    [
+      'own address not in NODES',
+      { NODES: '192.168.1.8,192.168.1.9' },
+      2,
+      /NODES=192\.168\.1\.8,192\.168\.1\.9 has none of this machine’s addresses \(192\.168\.1\.3\)/,
+    ],
+    ['an address twice', { NODES: '192.168.1.3,192.168.1.3' }, 2, /NODES \(192\.168\.1\.3,192\.168\.1\.3\) – an address stands twice/],
+    ['a malformed address', { NODES: '192.168.1.3,192.168.1.300' }, 2, /NODES .* – use localhost or IPv4 addresses/],
+    ['no secrets of the fleet', {}, 2, /joins the fleet of 192\.168\.1\.2: they must be the same/],
+  ])('refuses %s and changes nothing', async (_what, env, code, words) => {
+    const refused = await fleet(3, ['deploy-livekit-only'], env);
+    expect(refused.err).toMatch(words);
+    expect(refused.code).toBe(code);
+    expect(await deployed(3)).toBe('');
+  });
+
+  it('deploys the first media machine, and its values go to the others', async () => {
+    const done = await fleet(2, ['deploy-livekit-only']);
+    expect(done.err).toBe('');
+    expect(done.code).toBe(0);
+    secrets = (await lab.machine(2).exec(['grep', '-E', '^LIVEKIT_API_(KEY|SECRET)=', '/etc/fleet.env'])).out;
+    for (const number of [3, 4]) {
+      await lab.machine(number).write('/etc/fleet.env', `${ground}${media('192.168.1.2').replace(/LIVEKIT_API[\s\S]*/, '')}${secrets}\n`);
+    }
+    const word = /部署\.sh join (\S+)/.exec(done.out)?.[1] ?? '';
+    const joined = await fleet(1, ['join', word]);
+    expect(joined.err).toBe('');
+    expect(joined.out).toContain('Next          ./部署.sh deploy-caddy-service-only');
+    const gateway = await fleet(1, ['deploy-caddy-service-only']);
+    expect(gateway.err).toBe('');
+    expect(gateway.code).toBe(0);
+  });
+
+  it.each([
+    ['another secret', { LIVEKIT_API_SECRET: 'x'.repeat(40) }, /192\.168\.1\.2 refuses this machine’s password/],
+    [
+      'the same password, but another secret',
+      { LIVEKIT_API_SECRET: 'x'.repeat(40), REDIS_PASSWORD: 'of machine 2' },
+      /Machine m192-168-1-2 of the fleet has another/,
+    ],
+    [
+      'a Redis that is not of the fleet',
+      { NODES: 'localhost', REDIS_HOST: '192.168.1.4', SENTINEL_PORT: '6399' },
+      /192\.168\.1\.4:6399 is no Sentinel of livekit-fleet/,
+    ],
+  ])('refuses %s and changes nothing', async (_what, env: Readonly<Record<string, string>>, words) => {
+    const password = (await lab.machine(2).exec(['sed', '-n', 's/^REDIS_PASSWORD=//p', '/etc/fleet.env'])).out;
+    await lab.machine(4).exec(['systemd-run', '-q', '--unit=foreign', 'redis-server', '--port', '6399', '--bind', '192.168.1.4', '--protected-mode', 'no']);
+    const given = env['REDIS_PASSWORD'] === undefined ? env : { ...env, REDIS_PASSWORD: password };
+    const refused = await fleet(3, ['deploy-livekit-only'], given);
+    expect(refused.err).toMatch(words);
+    expect(refused.code).toBe(1);
+    expect(await deployed(3)).toBe('');
+    await lab.machine(4).exec(['systemctl', 'stop', 'foreign']);
+  });
+
+  it('names the program that holds a port', async () => {
+    await lab.machine(3).exec(['systemd-run', '-q', '--unit=holder', 'redis-server', '--port', '7880']);
+    const refused = await fleet(3, ['deploy-livekit-only']);
+    expect(refused.err).toMatch(/Port 7880\/tcp \(livekit\) is used by redis-server \(pid \d+\)/);
+    await lab.machine(3).exec(['systemctl', 'stop', 'holder']);
+  });
+
+  it('deploys the other two at once', async () => {
+    const done = await Promise.all([3, 4].map((number) => fleet(number, ['deploy-livekit-only'])));
+    for (const one of done) {
+      expect(one.err).toBe('');
+      expect(one.code).toBe(0);
+    }
+    // Sentinels learn of each other and of replicas from the primary, which they ask every ten seconds.
+    await until(async () => {
+      const { fleet: seen } = JSON.parse((await fleet(1, ['status', '--json'])).out) as { fleet: { replicas: number; sentinels: number } };
+      return seen.replicas === 2 && seen.sentinels === 3;
+    }, 30_000);
+    const again = await Promise.all([2, 3, 4].map((number) => fleet(number, ['deploy-livekit-only', '--json'])));
+    for (const one of again) expect(JSON.parse(one.out)).toMatchObject({ changes: [] });
+    const used = new Set<string>();
+    await until(async () => used.add(await user.nodeOfNewRoom()).size === 3, 20_000);
+  });
+
+  it('refuses a changed secret of one machine later, too', async () => {
+    const refused = await fleet(4, ['deploy-livekit-only'], { LIVEKIT_API_SECRET: 'x'.repeat(40) });
+    expect(refused.err).toContain('of the fleet has another LIVEKIT_API_KEY or LIVEKIT_API_SECRET');
+    expect(await isWell(4)).toBe(true);
+  });
+
+  it('comes back by itself after a power cut, in any order, machine 1 also alone', async () => {
+    await Promise.all([1, 2, 3, 4].map((number) => lab.machine(number).kill()));
+    await lab.machine(1).boot();
+    await until(() => isWell(1), 30_000);
+    for (const number of [4, 2, 3]) await lab.machine(number).boot();
+    for (const number of [1, 2, 3, 4]) await until(() => isWell(number), 40_000);
+    await until(async () => (await user.ask('/readyz')).ok, 40_000);
+    const meeting = await user.startMeeting();
+    expect(await meeting.end()).toMatchObject({ reconnections: 0 });
+  });
+});
