@@ -106,11 +106,6 @@ function readEnvFile({ envPath: path, isEnvNamed }: CliContext): string {
   }
 }
 
-/** @throws FleetError NOT_ROOT */
-export function requireRoot(command: string): void {
-  if (process.getuid?.() !== 0) throw new FleetError('NOT_ROOT', { command: `./部署.sh ${command}` });
-}
-
 /** What this machine was deployed as. */
 function readRole(settings: Settings): Role {
   const path = roleFile(layoutOf(settings));

@@ -5,7 +5,8 @@ import { editEnv } from '../settings/env-file.ts';
 import { readJoin } from '../settings/join-line.ts';
 import { isPlaceholder } from '../settings/parse.ts';
 import { layoutOf, roleFile } from '../topology/topology.ts';
-import { loadSettings, requireRoot } from './context.ts';
+import { requireRoot } from './become-root.ts';
+import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
 import { PRIVATE, createEnv, deploy } from './deploy.ts';
 

@@ -1,7 +1,8 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { FleetError } from '../kernel/errors.ts';
-import { SettingsProblems, createContext, loadSettings, requireRoot } from './context.ts';
+import { adoptEnvironment, requireRoot } from './become-root.ts';
+import { SettingsProblems, createContext, loadSettings } from './context.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
@@ -13,6 +14,7 @@ import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
 
+adoptEnvironment();
 const language = sniffLanguage(process.argv, process.env);
 const say = (zh: string, en: string): string => (language === 'zh' ? zh : en);
 

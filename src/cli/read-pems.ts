@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { checkCertificate, day, readCertificate } from '../settings/certificate.ts';
@@ -45,6 +46,6 @@ async function read(host: Host, pem: PemCopy): Promise<Pem> {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     throw ['EACCES', 'EPERM', 'EISDIR', 'ELOOP'].includes(code) ? unreadable(code, error) : error;
   });
-  if (found === null) throw unreadable('ENOENT');
+  if (found === null) throw unreadable(existsSync(pem.source) ? 'EISDIR' : 'ENOENT');
   return { ...pem, text: found.content };
 }

@@ -6,6 +6,8 @@ import type { Health, ProbeContext } from './probe.ts';
 
 /** Loopback answers within milliseconds; asking more often would only take the CPU from the parts that are starting. */
 const POLL_MS = 50;
+/** Those of the supervisor itself stand between the part's own. */
+const LOG_LINES = 20;
 
 /** What is asked of a machine's parts, and by what. */
 export interface HealthContext extends ProbeContext {
@@ -47,7 +49,7 @@ export async function awaitHealth(options: HealthContext & { parts?: readonly Pa
     if (first === undefined) continue;
     signal.throwIfAborted();
     if (now() > deadline) {
-      const log = await manager.tailLog(first.part, 8);
+      const log = await manager.tailLog(first.part, LOG_LINES);
       throw new FleetError('NOT_HEALTHY', { seconds, parts: sick.map((one) => `${one.part} (${one.detail})`).join(', '), log });
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -2,7 +2,7 @@ import { execa } from 'execa';
 import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,9 +12,10 @@ import type { Ran } from '../e2e/installation.ts';
 import { until } from '../e2e/installation.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const image = `${root}/.cache/debian-bookworm`;
 /** What a bare server has; the machines have no way to the outside, so Redis's own libraries come with the image. */
-const imagePackages = 'systemd,systemd-sysv,dbus,iproute2,nftables,ca-certificates,procps,curl,redis-server';
+const imagePackages = 'systemd,systemd-sysv,dbus,iproute2,nftables,ca-certificates,procps,curl,redis-server,sudo';
+/** Built anew when the list changes. */
+const image = `${root}/.cache/debian-bookworm-${createHash('sha256').update(imagePackages).digest('hex').slice(0, 8)}`;
 
 /** A Debian machine with its own systemd, address, network and disk (systemd-nspawn). */
 export interface Machine {

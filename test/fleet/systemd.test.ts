@@ -59,6 +59,24 @@ describe('one machine with systemd', () => {
     await until(async () => (await status()).ok, 20_000);
   });
 
+  it('goes on as root for a user with sudo, whose values it keeps out of the command line', async () => {
+    await machine.exec(['useradd', '-m', 'ops']);
+    await machine.write('/etc/sudoers.d/ops', 'ops ALL=(ALL) NOPASSWD: ALL\n');
+    await machine.exec(['sh', '-c', 'chmod 440 /etc/sudoers.d/ops; chown ops /etc/fleet.env']);
+    const asUser = (words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> =>
+      machine.exec(['runuser', '-u', 'ops', '--', '/opt/livekit-fleet/部署.sh', ...words, '--env', '/etc/fleet.env'], env);
+    expect(await asUser(['status'])).toMatchObject({ code: 0 });
+    const planned = await asUser(['plan'], { SERVICE_API_TOKEN: 'token-of-the-command-line' });
+    expect(planned.out).toContain('service.json');
+    const { out: said } = await machine.exec(['journalctl', '-q', '_COMM=sudo', '--no-pager']);
+    expect(said).toContain('部署.sh plan');
+    expect(said).not.toContain('token-of-the-command-line');
+    await machine.exec(['rm', '/etc/sudoers.d/ops']);
+    const refused = await asUser(['status']);
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain('must run as root');
+  });
+
   it('shows the logs of one part', async () => {
     const log = await fleet(['logs', 'livekit', '-n', '20']);
     expect(log.out).toContain('starting LiveKit server');
