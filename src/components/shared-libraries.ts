@@ -44,27 +44,24 @@ export async function findOutsideLibraries(folder: string, { ask }: Runner): Pro
  * Copies these libraries into `folder`, with the copyright files of their Debian packages, so that the programs run where
  * the libraries are not installed, or no longer are.
  */
-export async function carryLibraries(folder: string, outside: ReadonlyMap<string, string>, { ask }: Runner): Promise<void> {
+export async function carryLibraries(folder: string, outside: ReadonlyMap<string, string>, runner: Runner): Promise<void> {
   if (outside.size === 0) return;
   await mkdir(join(folder, carriedFolder), { recursive: true });
-  for (const [name, place] of outside) {
-    await copyFile(place, join(folder, carriedFolder, name));
-    const copyright = await findCopyright(place, { ask });
-    if (copyright === null) continue;
+  for (const [name, place] of outside) await copyFile(place, join(folder, carriedFolder, name));
+  for (const copyright of await findCopyrights([...outside.values()], runner)) {
     await mkdir(join(folder, dirname(copyright)), { recursive: true });
     await copyFile(copyright, join(folder, copyright));
   }
 }
 
-/** `/usr/share/doc/<package>/copyright` of the package that a file belongs to; null where it is of none. */
-async function findCopyright(place: string, { ask }: Pick<Runner, 'ask'>): Promise<string | null> {
-  // dpkg knows files below /usr by the name they had before /lib became a link.
-  for (const known of [place, place.replace(/^\/usr\//, '/'), `/usr${place}`]) {
-    const { code, stdout } = await ask(['dpkg-query', '-S', known], { timeoutMs });
-    const path = `/usr/share/doc/${stdout.split(':')[0] ?? ''}/copyright`;
-    if (code === 0 && (await access(path).then(() => true, nullIfMissing)) === true) return path;
-  }
-  return null;
+/** `/usr/share/doc/<package>/copyright` of the Debian packages that these files belong to. */
+async function findCopyrights(places: readonly string[], { ask }: Runner): Promise<string[]> {
+  // dpkg knows a file by one of its names only, with or without /usr, and goes on after one that it does not know.
+  const known = places.flatMap((place) => [place, place.startsWith('/usr/') ? place.slice('/usr'.length) : `/usr${place}`]);
+  const { stdout } = await ask(['dpkg-query', '-S', ...known], { timeoutMs });
+  const packages = new Set([...stdout.matchAll(/^([^:\s]+)(?::\w+)?: \//gm)].map(([, name]) => `/usr/share/doc/${name}/copyright`));
+  const found = await Promise.all([...packages].map(async (path) => ((await access(path).then(() => true, nullIfMissing)) === true ? [path] : [])));
+  return found.flat();
 }
 
 async function findElfFiles(folder: string): Promise<string[]> {
