@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream, existsSync } from 'node:fs';
-import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -42,6 +42,7 @@ export async function writeArchive(path: string, chunks: AsyncIterable<Buffer>, 
 export async function checkTarget(path: string, isForced: boolean): Promise<void> {
   const folder = await stat(dirname(path)).catch((error: unknown) => Promise.reject(explainWriting(error, path)));
   if (!folder.isDirectory()) throw new FleetError('OUTPUT_UNWRITABLE', { path, reason: 'ENOTDIR' });
+  await access(dirname(path), constants.W_OK).catch((error: unknown) => Promise.reject(explainWriting(error, path)));
   const former = await stat(path).catch(() => null);
   if (former?.isDirectory() === true) throw new FleetError('OUTPUT_UNWRITABLE', { path, reason: 'EISDIR' });
   if (former !== null && !isForced) throw new FleetError('OUTPUT_EXISTS', { path }, { exitCode: 2 });

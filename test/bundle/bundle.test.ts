@@ -271,7 +271,9 @@ describe('the place of a bundle', () => {
   it('that cannot be written to is told with the reason', async () => {
     await onDisk('ro', async (locked) => {
       const target = join(locked, 'a.tar.gz');
-      expect(await failure(make({ target }))).toMatchObject({ code: 'OUTPUT_UNWRITABLE', params: { path: target, reason: 'EROFS' } });
+      const refused = { code: 'OUTPUT_UNWRITABLE', params: { path: target, reason: 'EROFS' } };
+      expect(await failure(checkTarget(target, false))).toMatchObject(refused);
+      expect(await failure(make({ target }))).toMatchObject(refused);
     });
   });
 
