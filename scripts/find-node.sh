@@ -54,6 +54,13 @@ fleet_find_node() {
   for candidate in "$FLEET_ROOT/node_modules/node/bin/node" "$FLEET_ROOT/runtime/node/bin/node"; do
     [ -x "$candidate" ] && FLEET_NODE=$candidate && return 0
   done
+  # An unpacked bundle has its own, for the processor that the bundle is for.
+  candidate=$FLEET_ROOT/bundle/components/node/bin/node
+  if [ -e "$candidate" ]; then
+    fleet_is_new_enough "$candidate" || fleet_die "离线包中的 Node 不能在本机运行（$("$candidate" --version 2>&1)）。请为本机（$(uname -m)）另行制作离线包。" "The Node of this bundle does not run on this machine ($("$candidate" --version 2>&1)). Make a bundle for this machine ($(uname -m))."
+    FLEET_NODE=$candidate
+    return 0
+  fi
   candidate=$(command -v node 2>/dev/null) && fleet_is_new_enough "$candidate" && FLEET_NODE=$candidate
 }
 

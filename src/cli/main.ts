@@ -1,6 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { FleetError } from '../kernel/errors.ts';
+import { bundle } from './bundle.ts';
 import { adoptEnvironment, requireRoot } from './become-root.ts';
 import { SettingsProblems, createContext, loadSettings } from './context.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
@@ -126,6 +127,18 @@ const verifyCommand: Command = program
   .option('--timeout <seconds>', say('每一步的最长秒数（默认 15）', 'longest time for one step in seconds (default: 15)'), parseCount)
   .addHelpText('after', examples('./部署.sh verify', './部署.sh verify --json', './部署.sh verify --timeout 60'))
   .action(action((context) => verify(context, { timeoutSeconds: options<{ timeout?: number }>(verifyCommand).timeout ?? 15 })));
+const bundleCommand: Command = program
+  .command('bundle [out]')
+  .description(say('制作离线包：一个文件，在没有网络的机器上部署', 'make one archive that deploys on machines without network'))
+  .option('--force', say('覆盖已有的文件', 'overwrite a file that is there'))
+  .option('--dry-run', say('只显示内容与位置', 'only show what would be packed, and where to'))
+  .addHelpText('after', examples('./部署.sh bundle', './部署.sh bundle /media/usb/', './部署.sh bundle livekit-fleet.tar.gz --force --json'))
+  .action(
+    action((context, out) => {
+      const given = options<{ force?: boolean; dryRun?: boolean }>(bundleCommand);
+      return bundle(context, { out, isForced: given.force === true, isDryRun: given.dryRun === true });
+    }),
+  );
 addMonitor(program, './部署.sh');
 addMonitor(program.command('monitor', { hidden: true }), './监控.sh');
 program

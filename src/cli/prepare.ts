@@ -71,7 +71,8 @@ function managerWith({ host }: CliContext, topology: Topology, tools: string | n
   return tools === null ? systemdManager(host, topology.parts) : processManager(host, topology, { tools, now: Date.now });
 }
 
-function bring(
+/** Brings components into the store that the settings name; see bringComponents. */
+export function bring(
   context: CliContext,
   settings: Settings,
   wanted: { topology: Topology; names: readonly ComponentName[]; isDryRun?: boolean },
@@ -81,7 +82,7 @@ function bring(
     names: wanted.names,
     storeDir: storeFolder(settings, wanted.topology),
     overrides: { ...(livekit === '' ? {} : { livekit }), ...(caddy === '' ? {} : { caddy }), ...(redis === '' ? {} : { redis }) },
-    bundleDir: null,
+    bundleDir: `${context.projectRoot}/bundle/components`,
     mirror: settings.COMPONENT_MIRROR === '' ? null : settings.COMPONENT_MIRROR,
     goProxy: settings.GOPROXY === '' ? null : settings.GOPROXY,
     emit: context.reporter.emit,
@@ -90,7 +91,8 @@ function bring(
   });
 }
 
-function storeFolder(settings: Settings, topology: Topology): string {
+/** Where components are kept. */
+export function storeFolder(settings: Settings, topology: Topology): string {
   return settings.COMPONENT_DIR === '' ? `${topology.layout.root}/components` : settings.COMPONENT_DIR;
 }
 

@@ -100,10 +100,10 @@ class Bringer {
       if (found === null) throw new FleetError('COMPONENT_PATH_WRONG', { component: this.#name, reason: this.#tried.join('; ') }, { exitCode: 2 });
       return { source: 'given path', ...found };
     }
-    const stored = await this.#findStored();
-    if (stored !== null) return stored;
-    if (this.#options.isDryRun === true) return this.#whereItWouldBe();
     const bundle = bundleDir === null ? null : await readStored(join(bundleDir, this.#name));
+    const stored = await this.#findStored(bundle?.manifest.version);
+    if (stored !== null) return stored;
+    if (this.#options.isDryRun === true) return this.#whereItWouldBe(bundle?.manifest.version);
     if (bundle !== null) {
       const found = await this.#attempt('bundle', () => this.#staged(bundle.manifest.source, (context) => fromBundle(bundle, context)));
       if (found !== null) return found;
@@ -116,20 +116,21 @@ class Bringer {
     throw this.#unavailable();
   }
 
-  #whereItWouldBe(): BroughtComponent {
-    const version = this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []))[0] ?? 'system';
+  #whereItWouldBe(bundled: string | undefined): BroughtComponent {
+    const version = bundled ?? this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []))[0] ?? 'system';
     const path = (binary: string): string => join(this.#options.storeDir, this.#name, version, 'bin', binary);
     return { version, source: missing, binaries: Object.fromEntries(this.#component.binaries.map((binary) => [binary, path(binary)])) };
   }
 
   /**
-   * The best version in the store that the catalogue still names (any, for components whose version the system decides).
+   * The best version in the store that the catalogue or the bundle names (any, for components whose version the system decides).
    * It ran when it was put there: starting four programs for each deploy would cost more than all the rest of it.
    */
-  async #findStored(): Promise<BroughtComponent | null> {
+  async #findStored(bundled: string | undefined): Promise<BroughtComponent | null> {
     const pinned = this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []));
     for (const stored of await listStored(this.#options.storeDir, this.#name)) {
-      if (pinned.length > 0 && !pinned.includes(stored.manifest.version)) continue;
+      const { version } = stored.manifest;
+      if (pinned.length > 0 && !pinned.includes(version) && version !== bundled) continue;
       const startedAt = performance.now();
       const damage = await findDamage(stored);
       if (damage === null) return toBrought(stored);

@@ -1,5 +1,7 @@
 /** The programs that the product brings along. */
-export type ComponentName = 'livekit' | 'caddy' | 'redis' | 'runit';
+export const componentNames = ['livekit', 'caddy', 'redis', 'runit'] as const;
+/** One of them. */
+export type ComponentName = (typeof componentNames)[number];
 
 /** Processor architecture as release archives call it. */
 export type Architecture = 'amd64' | 'arm64';

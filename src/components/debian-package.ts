@@ -1,6 +1,8 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DebianSource } from './catalogue.ts';
+import { writeLaunchers } from './launcher.ts';
+import { carryLibraries, findOutsideLibraries } from './shared-libraries.ts';
 import type { SourceContext, SourceResult } from './source-context.ts';
 import { SourceError } from './source-error.ts';
 
@@ -8,8 +10,9 @@ import { SourceError } from './source-error.ts';
 const systemLibraries = /^(libc6|libc-bin|libcrypt1|libgcc-s1|libstdc\+\+6|gcc-\d+-base)_/;
 
 /**
- * Downloads Debian packages (with the libraries that the system lacks) and unpacks them into the stage. Nothing is
- * installed, so no maintainer script runs and no system service starts. `bin/` gets a launcher for each binary.
+ * Downloads Debian packages (with the libraries that the system lacks) and unpacks them into the stage, together with the
+ * libraries that the system has: nobody takes those away from it then. Nothing is installed, so no maintainer script runs
+ * and no system service starts.
  */
 export async function bringDebian(source: DebianSource, context: SourceContext): Promise<SourceResult> {
   const archives = join(context.scratch, 'archives');
@@ -25,7 +28,8 @@ export async function bringDebian(source: DebianSource, context: SourceContext):
   const main = packages.find((file) => file.startsWith(`${source.packages[0] ?? ''}_`));
   if (main === undefined) throw new SourceError('apt-get downloaded nothing');
   const { stdout } = await context.run(['dpkg-deb', '-f', join(archives, main), 'Version'], { timeoutMs: 60_000 });
-  const binaries = await writeLaunchers(context);
+  await carryLibraries(context.stage, await findOutsideLibraries(context.stage, context), context);
+  const binaries = await writeLaunchers(context.stage, context.component);
   // `5:7.0.15-1~deb12u10` → `7.0.15-1~deb12u10`: a colon has no place in a path that ends up in PATH.
   return { version: stdout.trim().replace(/^\d+:/, ''), binaries };
 }
@@ -45,36 +49,4 @@ export async function runApt(args: readonly string[], context: SourceContext, is
     await context.ask([...apt, 'update'], { ...options, doing: () => 'apt-get update' });
   });
   await context.run([...apt, ...args], options);
-}
-
-/** A launcher finds its own folder without starting another process, so the component may be moved; the unpacked libraries go before the system's. */
-async function writeLaunchers(context: SourceContext): Promise<Record<string, string>> {
-  const files = await readdir(context.stage, { recursive: true });
-  const libraries = [...new Set(files.filter((file) => /\.so(\.\d+)*$/.test(file)).map((file) => file.slice(0, file.lastIndexOf('/'))))].toSorted();
-  await mkdir(join(context.stage, 'bin'), { recursive: true });
-  const binaries: Record<string, string> = {};
-  for (const name of context.component.binaries) {
-    const program = ['usr/bin', 'usr/sbin', 'sbin'].map((folder) => `${folder}/${name}`).find((path) => files.includes(path));
-    if (program === undefined) throw new SourceError(`the packages have no ${name}`);
-    if (libraries.length === 0) {
-      binaries[name] = program;
-      continue;
-    }
-    binaries[name] = `bin/${name}`;
-    await writeFile(join(context.stage, 'bin', name), launcher(program, libraries), { mode: 0o755 });
-  }
-  return binaries;
-}
-
-/** The path given to exec ends in the program's name: redis-server is a link to redis-check-rdb, which looks at argv[0]. */
-function launcher(program: string, libraries: readonly string[]): string {
-  const paths = libraries.map((folder) => `$root/${folder}`).join(':');
-  return `#!/bin/sh
-self=$0
-[ -L "$self" ] && self=$(readlink -f "$self")
-root="\${self%/*}/.."
-LD_LIBRARY_PATH="${paths}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export LD_LIBRARY_PATH
-exec "$root/${program}" "$@"
-`;
 }

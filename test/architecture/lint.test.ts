@@ -17,6 +17,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   render: ['kernel', 'contract', 'settings', 'topology'],
   plan: ['kernel', 'settings', 'topology', 'render'],
   components: ['kernel'],
+  bundle: ['kernel', 'components'],
   clients: ['kernel', 'contract'],
   host: ['kernel'],
   supervisor: ['kernel', 'settings', 'topology', 'render', 'host'],
@@ -26,7 +27,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   service: ['kernel', 'contract', 'clients'],
   meeting: ['kernel', 'contract', 'clients'],
   report: ['kernel', 'settings'],
-  cli: ['kernel', 'contract', 'settings', 'topology', 'render', 'plan', 'components', 'clients', 'host', 'supervisor', 'health', 'apply', 'report'],
+  cli: ['kernel', 'contract', 'settings', 'topology', 'render', 'plan', 'components', 'bundle', 'clients', 'host', 'supervisor', 'health', 'apply', 'report'],
 };
 const folders = Object.keys(DIRECTIONS);
 /** Folders that do no input or output. */

@@ -17,6 +17,7 @@ const COMMANDS = [
   'leave',
   'uninstall',
   'verify',
+  'bundle',
   'status',
   'logs',
   'version',

@@ -206,8 +206,9 @@ describe('the store', () => {
 });
 
 describe('a Debian package', () => {
+  const programs = ['runsvdir', 'runsv', 'sv', 'svlogd', 'chpst'];
+
   it('comes with fresh lists, and its programs find its libraries under the pid that was started', async () => {
-    const programs = ['runsvdir', 'runsv', 'sv', 'svlogd', 'chpst'];
     aptStandIn(buildPackage(folder, { name: 'runit', version: '1:2.1.2-54', programs }));
     const { runit } = await bring({ names: ['runit'] });
     expect(runit).toMatchObject({ version: '2.1.2-54', source: 'Debian runit' });
@@ -216,6 +217,31 @@ describe('a Debian package', () => {
     const [told, libraries] = stdout.trim().split(' ');
     expect(told).toBe(String(pid));
     expect(existsSync(join(libraries ?? '', 'libown.so.1'))).toBe(true);
+  });
+
+  it('keeps the libraries that this machine has beside the program, which no longer needs the installed ones', async () => {
+    tool('ldd', 'exec /usr/bin/ldd "$@"');
+    writeFileSync(join(folder, 'lists'), '');
+    aptStandIn(buildPackage(folder, { name: 'runit', version: '2', programs, program: '/bin/ls' }));
+    const { runit } = await bring({ names: ['runit'] });
+    const launched = spawnSync(runit?.binaries['chpst'] ?? '', ['/proc/self/'], { encoding: 'utf8', env: { ...process.env, LD_DEBUG: 'libs' } });
+    const loaded = [...launched.stderr.matchAll(/calling init: (\S+)/g)].map((match) => match[1] ?? '');
+    expect(launched.status).toBe(0);
+    expect(loaded).toContain(`${store}/runit/2/bin/../usr/lib/carried/libselinux.so.1`);
+    // The launcher's shell and the program itself.
+    const foreign = loaded.filter((path) => !path.startsWith(store)).map((path) => path.replace(/.*\//, ''));
+    expect(foreign.filter((name) => !name.startsWith('ld-linux'))).toEqual(['libc.so.6', 'libc.so.6']);
+  });
+
+  it('that needs a library which is nowhere is not used', async () => {
+    tool('ldd', 'echo "	libfar.so.1 => not found"');
+    writeFileSync(join(folder, 'lists'), '');
+    aptStandIn(buildPackage(folder, { name: 'runit', version: '2', programs, program: '/bin/ls' }));
+    const { runit } = await bring({ names: ['runit'] }).catch(() => ({ runit: null }));
+    expect(runit?.source).not.toBe('Debian runit');
+    expect(events).toContainEqual(
+      expect.objectContaining({ kind: 'step-failed', detail: expect.stringContaining('needs libfar.so.1, which this machine does not have') }),
+    );
   });
 });
 

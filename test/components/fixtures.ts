@@ -59,13 +59,14 @@ export async function startMirror(
   return { url, requests };
 }
 
-/** A Debian package with these programs, each of which prints what LD_LIBRARY_PATH and its pid are, and a library. */
-export function buildPackage(folder: string, options: { name: string; version: string; programs: readonly string[] }): string {
+/** A Debian package with a library and these programs: copies of `program`, or scripts that print what LD_LIBRARY_PATH and their pid are. */
+export function buildPackage(folder: string, options: { name: string; version: string; programs: readonly string[]; program?: string }): string {
   const root = join(folder, 'package');
   mkdirSync(join(root, 'DEBIAN'), { recursive: true });
   writeFileSync(join(root, 'DEBIAN/control'), `Package: ${options.name}\nVersion: ${options.version}\nArchitecture: all\nMaintainer: a\nDescription: b\n`);
   for (const path of ['usr/bin', 'usr/lib/own']) mkdirSync(join(root, path), { recursive: true });
-  for (const name of options.programs) writeFileSync(join(root, 'usr/bin', name), '#!/bin/sh\necho "$$ $LD_LIBRARY_PATH"\n', { mode: 0o755 });
+  const content = options.program === undefined ? '#!/bin/sh\necho "$$ $LD_LIBRARY_PATH"\n' : readFileSync(options.program);
+  for (const name of options.programs) writeFileSync(join(root, 'usr/bin', name), content, { mode: 0o755 });
   writeFileSync(join(root, 'usr/lib/own/libown.so.1'), '');
   const path = join(folder, `${options.name}_${options.version.replace(':', '%3a')}_all.deb`);
   execFileSync('dpkg-deb', ['--build', '--root-owner-group', root, path], { stdio: 'pipe' });

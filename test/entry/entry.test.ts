@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import { appendFile, chmod, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readFile, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../e2e/installation.ts';
@@ -205,6 +205,32 @@ describe('entry scripts', () => {
       await project.haveNode();
       await execa('chown', ['-R', '65534:65534', project.folder]);
       expect(await project.run(['deploy', '--help'], {}, nobody)).toMatchObject({ code: 7, out: '["deploy","--help"]' });
+    });
+  });
+
+  describe('an unpacked bundle', () => {
+    const cli = 'console.log(JSON.stringify(process.argv.slice(2))); process.exitCode = 7;';
+    beforeEach(async () => {
+      for (const path of ['src', 'package-lock.json', 'scripts/build.ts']) await rm(`${project.path}/${path}`, { recursive: true });
+      for (const path of ['dist', 'bundle/components/node/bin']) await mkdir(`${project.path}/${path}`, { recursive: true });
+      await writeFile(`${project.path}/dist/cli.mjs`, cli);
+      await writeFile(`${project.path}/dist/stamp`, '');
+    });
+
+    it('runs with its own Node, asks no registry and writes nothing', async () => {
+      await symlink(process.execPath, `${project.path}/bundle/components/node/bin/node`);
+      expect(await project.run(['status'])).toEqual({ code: 7, out: '["status"]', err: '' });
+      expect(project.registry.asked).toEqual([]);
+      expect((await readdir(project.path)).includes('runtime')).toBe(false);
+    });
+
+    it('for another processor says so, and brings no other Node', async () => {
+      await project.haveNode();
+      await writeFile(`${project.path}/bundle/components/node/bin/node`, Buffer.concat([Buffer.from('\x7fELF'), Buffer.alloc(60)]), { mode: 0o755 });
+      const refused = await project.run();
+      expect(refused).toMatchObject({ code: 1, out: '' });
+      expect(refused.err).toContain('The Node of this bundle does not run on this machine');
+      expect(refused.err).toContain('Exec format error');
     });
   });
 
