@@ -6,8 +6,9 @@ import { redisTimeMs } from '../clients/redis.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
-import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import { NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
+import { listenForChanges } from './announcements.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;
@@ -72,16 +73,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'gateway not in step'));
 
   redis.on('ready', () => ticker.poke());
-  subscriber.on('message', () => ticker.poke());
-  const subscribe = (): void => {
-    subscriber.subscribe(CHANGED_CHANNEL).then(
-      // What was announced before this moment is read now.
-      () => ticker.poke(),
-      (error: unknown) => log.debug({ err: error }, 'not subscribed; each second is read anyway'),
-    );
-  };
-  subscriber.on('ready', subscribe);
-  if (subscriber.status === 'ready') subscribe();
+  listenForChanges(subscriber, () => ticker.poke(), log);
 
   return { isCaddyReady: () => isCaddyReady, stop: () => ticker.stop() };
 }

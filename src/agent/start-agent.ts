@@ -11,6 +11,8 @@ import { startGatewaySync } from './gateway-sync.ts';
 import { createHttpApi } from './http-api.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
+import { startWebhookAnnouncer } from './webhook-announcer.ts';
+import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
 import { openWebhookStore } from './webhook-relay/store.ts';
 
@@ -58,9 +60,9 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
-  const subscriber = config.gateway === null ? null : connectFleetRedis(fleetRedis, { isSubscriber: true });
+  const subscriber = connectFleetRedis(fleetRedis, { isSubscriber: true });
   const gateway =
-    config.gateway === null || subscriber === null
+    config.gateway === null
       ? null
       : startGatewaySync({
           redis,
@@ -69,6 +71,19 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           memory: openFleetMemory(join(config.stateDir, 'fleet.json')),
           log: log.child({ part: 'gateway' }),
           monotonicMs,
+        });
+  const announced = config.gateway?.webhooks ?? null;
+  const stopAnnouncing = announced === null ? null : startWebhookAnnouncer({ redis, webhooks: announced, log: log.child({ part: 'gateway' }) });
+  const stopFollowing =
+    relay === null
+      ? null
+      : followTargets({
+          redis,
+          subscriber,
+          relay,
+          ownUrls: config.webhook.urls,
+          path: join(config.stateDir, 'webhook-targets.json'),
+          log: log.child({ part: 'webhook' }),
         });
   const server = createHttpApi({
     machine: config.machine,
@@ -84,8 +99,9 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   return async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([relay?.stop(), gateway?.stop(), media?.stop()]);
-    subscriber?.disconnect();
+    await Promise.all([stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop()]);
+    await relay?.stop();
+    subscriber.disconnect();
     redis.disconnect();
   };
 }
