@@ -19,6 +19,8 @@ export interface GatewaySyncOptions {
   readonly subscriber: Redis;
   readonly caddy: CaddyAdmin;
   readonly memory: FleetMemory;
+  /** Hears the fleet that is acted on, each second. */
+  readonly onFleet?: (fleet: readonly NodeRecord[]) => void;
   readonly log: Logger;
   readonly monotonicMs: () => number;
 }
@@ -69,6 +71,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
     caddyProblem = problem;
     await memory.save(seen.fleet);
+    options.onFleet?.(seen.fleet);
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'gateway not in step'));
 

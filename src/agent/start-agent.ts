@@ -8,6 +8,7 @@ import type { FleetRedisConfig } from '../clients/redis.ts';
 import type { AgentConfig } from './config.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
+import { createSentinelBook } from './sentinel-book.ts';
 import { createHttpApi } from './http-api.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
@@ -48,7 +49,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   const store = config.webhook.enabled ? openWebhookStore(join(config.stateDir, 'webhooks.db')) : null;
   const relay = store === null ? null : startWebhookRelay({ config: config.webhook, store, log: log.child({ part: 'webhook' }), nowMs });
   const onChange = (isReady: boolean, reason: string): void => log.info({ isReady, reason }, 'Redis');
-  const redis = connectFleetRedis(fleetRedis, { onChange });
+  const memory = openFleetMemory(join(config.stateDir, 'fleet.json'));
+  // A media machine's own Sentinel is there whenever the machine is.
+  const sentinels = createSentinelBook(config.media === null ? ((await memory.load()) ?? []) : [], fleetRedis.sentinels[0]?.port ?? null);
+  const redis = connectFleetRedis(fleetRedis, { onChange, moreSentinels: sentinels.known });
   const media =
     config.media === null
       ? null
@@ -60,7 +64,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
-  const subscriber = connectFleetRedis(fleetRedis, { isSubscriber: true });
+  const subscriber = connectFleetRedis(fleetRedis, { isSubscriber: true, moreSentinels: sentinels.known });
   const gateway =
     config.gateway === null
       ? null
@@ -68,7 +72,13 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           redis,
           subscriber,
           caddy: openCaddyAdmin(config.gateway.caddyAdminSocket),
-          memory: openFleetMemory(join(config.stateDir, 'fleet.json')),
+          memory,
+          onFleet(fleet) {
+            if (config.media !== null || !sentinels.update(fleet)) return;
+            // Anew, so that it also listens to the Sentinels that came: another one may be gone by the time that it is missed.
+            redis.disconnect(true);
+            subscriber.disconnect(true);
+          },
           log: log.child({ part: 'gateway' }),
           monotonicMs,
         });
