@@ -36,10 +36,17 @@ export const agentConfigSchema = z.object({
       keyFingerprint: z.string(),
     })
     .nullable(),
-  gateway: z.object({ caddyAdminSocket: absolutePath }).nullable(),
+  gateway: z
+    .object({
+      caddyAdminSocket: absolutePath,
+      /** What media machines are told of the webhooks' receivers; null where this machine is alone. */
+      webhooks: z.object({ urls: z.array(httpUrl), domain: z.string().min(1), caFile: absolutePath.nullable() }).nullable(),
+    })
+    .nullable(),
   webhook: z
     .object({
       enabled: z.boolean(),
+      /** None: those that the gateway machine announces. */
       urls: z.array(httpUrl),
       /** API key → secret; LiveKit signs with one of them. */
       keys: z.record(z.string(), z.string().min(1)),
@@ -54,6 +61,7 @@ export const agentConfigSchema = z.object({
 
 export type AgentConfig = z.infer<typeof agentConfigSchema>;
 export type MediaConfig = NonNullable<AgentConfig['media']>;
+export type AnnouncedWebhooks = NonNullable<NonNullable<AgentConfig['gateway']>['webhooks']>;
 export type WebhookConfig = AgentConfig['webhook'];
 
 /** Reads the text of the configuration file; gives the configuration, or one line that says all that is wrong and shows no value. */

@@ -1,8 +1,7 @@
-import { open, readFile, rename } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { errorCode } from '../clients/http-request.ts';
 import { RECORD_MAX_AGE_MS, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
+import { readIfThere, writeAtomically } from './state-file.ts';
 
 /** How long after Redis came back machines get to write their records anew: their reconnection (1 s) and a few heart-beats. */
 export const SETTLE_MS = 5_000;
@@ -76,15 +75,6 @@ function byMachine(records: readonly NodeRecord[]): Record<string, NodeRecord> {
   return Object.fromEntries(records.map((record) => [record.machine, { ...record, updatedAtMs: 0 }]));
 }
 
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return null;
-    throw error;
-  }
-}
-
 function parseFields(text: string): Record<string, string> | null {
   try {
     const json: unknown = JSON.parse(text);
@@ -94,16 +84,4 @@ function parseFields(text: string): Record<string, string> | null {
     if (error instanceof SyntaxError) return null;
     throw error;
   }
-}
-
-async function writeAtomically(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 }

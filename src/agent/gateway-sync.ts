@@ -6,8 +6,9 @@ import { redisTimeMs } from '../clients/redis.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
-import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import { NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
+import { listenForChanges } from './announcements.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;
@@ -18,6 +19,8 @@ export interface GatewaySyncOptions {
   readonly subscriber: Redis;
   readonly caddy: CaddyAdmin;
   readonly memory: FleetMemory;
+  /** Hears the fleet that is acted on, each second. */
+  readonly onFleet?: (fleet: readonly NodeRecord[]) => void;
   readonly log: Logger;
   readonly monotonicMs: () => number;
 }
@@ -68,20 +71,12 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
     caddyProblem = problem;
     await memory.save(seen.fleet);
+    options.onFleet?.(seen.fleet);
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'gateway not in step'));
 
   redis.on('ready', () => ticker.poke());
-  subscriber.on('message', () => ticker.poke());
-  const subscribe = (): void => {
-    subscriber.subscribe(CHANGED_CHANNEL).then(
-      // What was announced before this moment is read now.
-      () => ticker.poke(),
-      (error: unknown) => log.debug({ err: error }, 'not subscribed; each second is read anyway'),
-    );
-  };
-  subscriber.on('ready', subscribe);
-  if (subscriber.status === 'ready') subscribe();
+  listenForChanges(subscriber, () => ticker.poke(), log);
 
   return { isCaddyReady: () => isCaddyReady, stop: () => ticker.stop() };
 }

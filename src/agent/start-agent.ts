@@ -8,9 +8,12 @@ import type { FleetRedisConfig } from '../clients/redis.ts';
 import type { AgentConfig } from './config.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
+import { createSentinelBook } from './sentinel-book.ts';
 import { createHttpApi } from './http-api.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
+import { startWebhookAnnouncer } from './webhook-announcer.ts';
+import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
 import { openWebhookStore } from './webhook-relay/store.ts';
 
@@ -46,7 +49,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   const store = config.webhook.enabled ? openWebhookStore(join(config.stateDir, 'webhooks.db')) : null;
   const relay = store === null ? null : startWebhookRelay({ config: config.webhook, store, log: log.child({ part: 'webhook' }), nowMs });
   const onChange = (isReady: boolean, reason: string): void => log.info({ isReady, reason }, 'Redis');
-  const redis = connectFleetRedis(fleetRedis, { onChange });
+  const memory = openFleetMemory(join(config.stateDir, 'fleet.json'));
+  // A media machine's own Sentinel is there whenever the machine is.
+  const sentinels = createSentinelBook(config.media === null ? ((await memory.load()) ?? []) : [], fleetRedis.sentinels[0]?.port ?? null);
+  const redis = connectFleetRedis(fleetRedis, { onChange, moreSentinels: sentinels.known });
   const media =
     config.media === null
       ? null
@@ -58,17 +64,36 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
-  const subscriber = config.gateway === null ? null : connectFleetRedis(fleetRedis, { isSubscriber: true });
+  const subscriber = connectFleetRedis(fleetRedis, { isSubscriber: true, moreSentinels: sentinels.known });
   const gateway =
-    config.gateway === null || subscriber === null
+    config.gateway === null
       ? null
       : startGatewaySync({
           redis,
           subscriber,
           caddy: openCaddyAdmin(config.gateway.caddyAdminSocket),
-          memory: openFleetMemory(join(config.stateDir, 'fleet.json')),
+          memory,
+          onFleet(fleet) {
+            if (config.media !== null || !sentinels.update(fleet)) return;
+            // Anew, so that it also listens to the Sentinels that came: another one may be gone by the time that it is missed.
+            redis.disconnect(true);
+            subscriber.disconnect(true);
+          },
           log: log.child({ part: 'gateway' }),
           monotonicMs,
+        });
+  const announced = config.gateway?.webhooks ?? null;
+  const stopAnnouncing = announced === null ? null : startWebhookAnnouncer({ redis, webhooks: announced, log: log.child({ part: 'gateway' }) });
+  const stopFollowing =
+    relay === null
+      ? null
+      : followTargets({
+          redis,
+          subscriber,
+          relay,
+          ownUrls: config.webhook.urls,
+          path: join(config.stateDir, 'webhook-targets.json'),
+          log: log.child({ part: 'webhook' }),
         });
   const server = createHttpApi({
     machine: config.machine,
@@ -84,8 +109,9 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   return async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([relay?.stop(), gateway?.stop(), media?.stop()]);
-    subscriber?.disconnect();
+    await Promise.all([stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop()]);
+    await relay?.stop();
+    subscriber.disconnect();
     redis.disconnect();
   };
 }

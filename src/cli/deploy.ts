@@ -11,6 +11,7 @@ import { findUser, makeUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
+import { internalCaFile } from '../render/caddy.ts';
 import type { FleetSeed } from '../render/redis.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { writeJoin } from '../settings/join-line.ts';
@@ -152,12 +153,7 @@ function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topolog
   if (topology.redisHosts.length === 0 || isPlaceholder(settings.LIVEKIT_API_SECRET)) reporter.say('WAITING_FOR_MEDIA');
   reporter.say('ADDRESS', { url: topology.publicUrl });
   if (topology.plainUrl !== null) reporter.say('PLAIN_ADDRESS', { url: topology.plainUrl });
-  if (topology.tls.kind === 'internal') reporter.say('TRUST_CA', { path: caFile(topology) });
+  if (topology.tls.kind === 'internal') reporter.say('TRUST_CA', { path: internalCaFile(topology) });
   reporter.say('API_TOKEN_PLACE', { url: topology.publicUrl, path: envPath });
   reporter.say('NEXT_VERIFY');
-}
-
-/** Root certificate of Caddy's internal CA. */
-export function caFile(topology: Topology): string {
-  return `${topology.layout.state}/caddy/pki/authorities/local/root.crt`;
 }

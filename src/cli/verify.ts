@@ -8,11 +8,11 @@ import { FleetError } from '../kernel/errors.ts';
 import type { CauseCode } from '../kernel/messages/en.ts';
 import { isCauseCode, translate } from '../kernel/messages/translate.ts';
 import { redact } from '../kernel/secret.ts';
+import { internalCaFile } from '../render/caddy.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
-import { caFile } from './deploy.ts';
 
 const stepLine = z.object({ step: z.string(), ok: z.boolean(), ms: z.number(), detail: z.string(), cause: z.string().optional() });
 type StepLine = z.infer<typeof stepLine>;
@@ -41,7 +41,7 @@ export async function verify(context: CliContext, options: { timeoutSeconds: num
   if (settings.SERVICE_API_TOKEN === '') throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
   const steps: StepLine[] = [];
   const { code, errors } = await runMeeting(context, meetingConfig(settings, topology, options.timeoutSeconds), {
-    trust: topology.tls.kind === 'internal' && existsSync(caFile(topology)) ? caFile(topology) : null,
+    trust: topology.tls.kind === 'internal' && existsSync(internalCaFile(topology)) ? internalCaFile(topology) : null,
     onStep(line) {
       steps.push(line);
       reporter.line(`${line.ok ? '✓' : '✗'} ${line.step.padEnd(14)} ${String(line.ms).padStart(6)} ms  ${line.ok ? line.detail : (line.cause ?? '')}`);

@@ -1,6 +1,10 @@
 import { request as requestHttp } from 'node:http';
-import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import type { RequestOptions as TlsRequestOptions } from 'node:https';
+import { isIP } from 'node:net';
+import type { LookupFunction } from 'node:net';
+import type { SecureContext } from 'node:tls';
 
 /** One HTTP request; `timeoutMs` bounds the whole exchange, from connecting to the last byte of the answer. */
 export interface HttpRequest {
@@ -11,6 +15,10 @@ export interface HttpRequest {
   readonly timeoutMs: number;
   /** Unix socket to use in place of the URL's host. */
   readonly socketPath?: string;
+  /** IP address to connect to without asking for that of the URL's host; name checks and headers stay those of the URL. */
+  readonly address?: string;
+  /** What vouches for the other side; Node's own roots by default. */
+  readonly secureContext?: SecureContext;
   /** The answer's bytes that are kept; what comes after is read and dropped. */
   readonly maxBodyBytes?: number;
   readonly signal?: AbortSignal;
@@ -29,12 +37,14 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
  */
 export function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
   const deadline = AbortSignal.timeout(request.timeoutMs);
-  const options: RequestOptions = {
+  const options: TlsRequestOptions = {
     method: request.method ?? 'GET',
     headers: { ...request.headers, ...(request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }) },
     agent: false,
     signal: request.signal === undefined ? deadline : AbortSignal.any([deadline, request.signal]),
     ...(request.socketPath === undefined ? {} : { socketPath: request.socketPath }),
+    ...(request.address === undefined ? {} : { lookup: alwaysTo(request.address) }),
+    ...(request.secureContext === undefined ? {} : { secureContext: request.secureContext }),
   };
   return new Promise((resolve, reject) => {
     const onAnswer = (answer: IncomingMessage): void => {
@@ -45,6 +55,12 @@ export function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
     sent.on('error', reject);
     sent.end(request.body);
   });
+}
+
+/** A look-up that knows one address only. */
+function alwaysTo(address: string): LookupFunction {
+  const family = isIP(address);
+  return (_host, { all }, done) => (all === true ? done(null, [{ address, family }]) : done(null, address, family));
 }
 
 async function collect(answer: IncomingMessage, maxBodyBytes: number): Promise<HttpAnswer> {

@@ -1,20 +1,28 @@
-import { Redis } from 'ioredis';
-import type { RedisOptions } from 'ioredis';
+import { Redis, SentinelConnector } from 'ioredis';
+import type { RedisOptions, SentinelConnectionOptions } from 'ioredis';
+
+/** Where a program listens. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** Where the fleet's Redis is: through Sentinel, or directly where there is none. */
 export interface FleetRedisConfig {
-  readonly sentinels: readonly { readonly host: string; readonly port: number }[];
+  readonly sentinels: readonly Endpoint[];
   readonly masterName: string;
   /** Of Redis and of the Sentinels. */
   readonly password: string;
-  readonly direct: { readonly host: string; readonly port: number } | null;
+  readonly direct: Endpoint | null;
 }
 
 /** What a caller wants to hear of the connection; `onChange` reports each change of its usability once. */
 export interface FleetRedisOptions {
   readonly onChange?: (isReady: boolean, reason: string) => void;
-  /** For a connection that only listens: being silent for long is then no fault. */
+  /** For a connection that only listens: it is asked for signs of life, without which nobody would notice that the other side is gone. */
   readonly isSubscriber?: boolean;
+  /** Sentinels beyond the configured ones, as known when it connects. */
+  readonly moreSentinels?: () => readonly Endpoint[];
 }
 
 type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
@@ -32,12 +40,12 @@ const SOCKET_TIMEOUT_MS = 3_000;
  */
 export function connectFleetRedis(config: FleetRedisConfig, options: FleetRedisOptions = {}): Redis {
   const settings: ConnectionOptions = {
-    ...addressOf(config),
+    ...addressOf(config, options.moreSentinels ?? (() => [])),
     ...(config.password === '' ? {} : { password: config.password }),
     retryStrategy: retryMs,
     connectTimeout: COMMAND_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
-    ...(options.isSubscriber === true ? {} : { socketTimeout: SOCKET_TIMEOUT_MS }),
+    socketTimeout: SOCKET_TIMEOUT_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
@@ -46,23 +54,50 @@ export function connectFleetRedis(config: FleetRedisConfig, options: FleetRedisO
   };
   const redis = new Redis(settings);
   reportChanges(redis, options.onChange ?? (() => undefined));
+  if (options.isSubscriber === true) keepAsking(redis);
   return redis;
+}
+
+/** A command every few seconds, whose answer fails to come where the other side is gone: `socketTimeout` ends the connection then. */
+function keepAsking(redis: Redis): void {
+  const ask = (): void => {
+    if (redis.status === 'ready') redis.ping().catch(() => undefined);
+  };
+  const timer = setInterval(ask, SOCKET_TIMEOUT_MS);
+  redis.on('end', () => clearInterval(timer));
 }
 
 function retryMs(attempt: number): number {
   return Math.min(attempt * 100, MAX_RETRY_MS);
 }
 
-function addressOf(config: FleetRedisConfig): ConnectionOptions {
+function addressOf(config: FleetRedisConfig, moreSentinels: () => readonly Endpoint[]): ConnectionOptions {
   if (config.sentinels.length === 0) return config.direct === null ? {} : { host: config.direct.host, port: config.direct.port };
   return {
     sentinels: config.sentinels.map(({ host, port }) => ({ host, port })),
     name: config.masterName,
     ...(config.password === '' ? {} : { sentinelPassword: config.password }),
     sentinelRetryStrategy: retryMs,
+    // Goes on listening to a Sentinel that was started anew.
+    sentinelReconnectStrategy: retryMs,
     sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
     // Listens to the Sentinels and leaves a replaced primary, also where it vanished without a word.
     failoverDetector: true,
+    Connector: connectorWith(moreSentinels),
+  };
+}
+
+/** ioredis's own, which learns of other Sentinels only from one that answers: those that are named here may be asked as well. */
+function connectorWith(moreSentinels: () => readonly Endpoint[]): NonNullable<RedisOptions['Connector']> {
+  return class extends SentinelConnector {
+    constructor(options: unknown) {
+      // ioredis hands its own options over, and declares them as unknown.
+      super(options as SentinelConnectionOptions);
+    }
+    override connect(...words: Parameters<SentinelConnector['connect']>): ReturnType<SentinelConnector['connect']> {
+      for (const { host, port } of moreSentinels()) this.sentinelIterator.add({ host, port });
+      return super.connect(...words);
+    }
   };
 }
 

@@ -6,6 +6,11 @@ export const machineName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
 /** `host:port`, with an IPv6 host in brackets. */
 export const hostAndPort = z.string().regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/);
 
+/** The host of `host:port`, without brackets. */
+export function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replaceAll(/[[\]]/g, '');
+}
+
 /** Redis hash: machine name → the machine's record as JSON. */
 export const NODES_KEY = 'fleet:nodes';
 /** Redis set of the machines that an operator drains. */

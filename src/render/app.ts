@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
-import { caddyAdminSocket } from './caddy.ts';
+import { caddyAdminSocket, internalCaFile } from './caddy.ts';
 import { metricsUser } from './livekit.ts';
 import { masterName } from './redis.ts';
 import { json, ourFile } from './rendered-file.ts';
@@ -48,7 +48,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
           ? null
           : { sentinels: hosts.map((host) => ({ host, port: settings.SENTINEL_PORT })), masterName, password: settings.REDIS_PASSWORD, direct: null },
       media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
-      gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology) },
+      gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology), webhooks: renderReceivers(settings, topology) },
       webhook: {
         enabled: settings.WEBHOOK_ENABLED && hasMedia,
         urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : role === 'media' ? [] : [`http://${topology.serviceUpstream}/api/webhook`],
@@ -57,6 +57,17 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       },
     }),
   );
+}
+
+/** What other machines' agents are told of the receivers; where there are no others, nothing. */
+function renderReceivers(settings: Settings, topology: Topology): unknown {
+  if (topology.isLoopbackOnly) return null;
+  const urls = settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : [`${topology.publicUrl}/api/webhook`];
+  return {
+    urls: settings.WEBHOOK_ENABLED ? urls : [],
+    domain: settings.DOMAIN,
+    caFile: topology.tls.kind === 'internal' ? internalCaFile(topology) : null,
+  };
 }
 
 function renderMedia(settings: Settings, topology: Topology, version: string): unknown {

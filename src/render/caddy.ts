@@ -38,6 +38,11 @@ export function caddyAdminSocket(topology: Topology): string {
   return `${topology.layout.state}/caddy/admin.sock`;
 }
 
+/** Root certificate of Caddy's internal CA. */
+export function internalCaFile(topology: Topology): string {
+  return `${topology.layout.state}/caddy/pki/authorities/local/root.crt`;
+}
+
 /**
  * Caddy's JSON. The arrays below `@id` media, media-internal and node-paths are the agent's, which keeps them equal to the
  * registry through the admin API; here they hold this machine's own LiveKit, so that a Caddy that (re)starts serves at once. `stream_close_delay` keeps WebSockets open across such changes.

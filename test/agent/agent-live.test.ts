@@ -45,7 +45,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
         version: '1',
         keyFingerprint: 'ab',
       },
-      gateway: { caddyAdminSocket: socket },
+      gateway: { caddyAdminSocket: socket, webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },
     { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },

@@ -134,16 +134,15 @@ test('an attempt without an answer ends and is made again', async () => {
 
 test('an expired token is replaced by one that the SDK accepts', async () => {
   let nowMs = Date.now() - 600_000;
-  let isUp = false;
-  const { url, received } = await startReceiver(() => (isUp ? 200 : 503));
+  let original = '';
+  const { url, received } = await startReceiver(({ headers }) => (original === '' || headers.authorization === original ? 503 : 200));
   const { relay } = await startRelay({ urls: [url], change: { nowMs: () => nowMs } });
   send(relay, 'EV_1', 'room', nowMs);
   await until(() => expect(received.length).toBeGreaterThan(0));
-  const original = received[0]?.headers.authorization ?? '';
+  original = received[0]?.headers.authorization ?? '';
   const sdk = new WebhookReceiver(KEY.apiKey, KEY.secret);
   await expect(sdk.receive(received[0]?.body ?? '', original)).rejects.toThrow();
   nowMs = Date.now();
-  isUp = true;
   await until(() => expect(received.at(-1)?.headers.authorization).not.toBe(original));
   const last = received.at(-1);
   expect((await sdk.receive(last?.body ?? '', last?.headers.authorization ?? '')).id).toBe('EV_1');
@@ -195,4 +194,70 @@ test('the same event twice is one delivery to each URL', async () => {
 
 test('pauses double from half a second to a minute', () => {
   expect([1, 2, 3, 7, 8, 5_000].map(defaultBackoffMs)).toEqual([500, 1_000, 2_000, 32_000, 60_000, 60_000]);
+});
+
+test('events that come before any receiver is known wait on disk, across a restart, and go to all that are named', async () => {
+  const path = join(await temporaryDirectory(), 'webhooks.db');
+  const one = await startReceiver(() => 200);
+  const two = await startReceiver(() => 200);
+  const first = await startRelay({ urls: [], path });
+  expect([send(first.relay, 'EV_1', 'room'), send(first.relay, 'EV_2', 'room')]).toEqual([200, 200]);
+  await first.stop();
+  const { relay } = await startRelay({ urls: [], path });
+  send(relay, 'EV_3', 'room');
+  relay.redirect({ urls: [one.url, two.url], gateway: null });
+  send(relay, 'EV_4', 'room');
+  const all = ['EV_1', 'EV_2', 'EV_3', 'EV_4'];
+  await until(() => expect([one.received.map(idOf), two.received.map(idOf)]).toEqual([all, all]));
+});
+
+test('what a receiver has not got goes to the one that takes its place, and others get nothing twice', async () => {
+  const path = join(await temporaryDirectory(), 'webhooks.db');
+  const [kept, wrong, right] = [await startReceiver(() => 200), await startReceiver(() => 404), await startReceiver(() => 200)];
+  const first = await startRelay({ urls: [kept.url, wrong.url], path });
+  send(first.relay, 'EV_1', 'room');
+  await until(() => expect([kept.received.length, wrong.received.length > 1]).toEqual([1, true]));
+  first.relay.redirect({ urls: [kept.url, right.url], gateway: null });
+  send(first.relay, 'EV_2', 'room');
+  await until(() => expect(right.received.map(idOf)).toEqual(['EV_1', 'EV_2']));
+  const attempts = wrong.received.length;
+  await first.stop();
+  // The same over a restart: back to the wrong one, which waits in vain, and on.
+  const second = await startRelay({ urls: [wrong.url], path });
+  send(second.relay, 'EV_3', 'room');
+  await until(() => expect(wrong.received.length).toBeGreaterThan(attempts + 1));
+  await second.stop();
+  await startRelay({ urls: [right.url], path });
+  await until(() => expect(right.received.map(idOf)).toEqual(['EV_1', 'EV_2', 'EV_3']));
+  expect(kept.received.map(idOf)).toEqual(['EV_1', 'EV_2']);
+});
+
+test('a named receiver is tried at once, however long the pause, and a name that returns is served again', async () => {
+  const { url, received } = await startReceiver(() => 200);
+  const gone = await startReceiver(() => 503);
+  const { relay } = await startRelay({ urls: [gone.url], change: { backoffMs: () => 3_600_000 } });
+  send(relay, 'EV_1', 'room');
+  await until(() => expect(gone.received).toHaveLength(1));
+  relay.redirect({ urls: [gone.url], gateway: null });
+  await until(() => expect(gone.received).toHaveLength(2));
+  relay.redirect({ urls: [url], gateway: null });
+  relay.redirect({ urls: [gone.url], gateway: null });
+  relay.redirect({ urls: [url], gateway: null });
+  send(relay, 'EV_2', 'room');
+  // What was under way when its name went comes once more.
+  await until(() => expect([...new Set(received.map(idOf))]).toEqual(['EV_1', 'EV_2']));
+});
+
+test('with no receivers wanted nothing is kept; with none ever named events are given up after 24 hours', async () => {
+  const path = join(await temporaryDirectory(), 'webhooks.db');
+  const { url, received } = await startReceiver(() => 200);
+  const first = await startRelay({ urls: [], path });
+  send(first.relay, 'EV_old', 'room');
+  await first.stop();
+  const second = await startRelay({ urls: [], path, change: { nowMs: () => Date.now() + 24 * 3600 * 1000 + 1 } });
+  second.relay.redirect({ urls: [], gateway: null });
+  send(second.relay, 'EV_unwanted', 'room', Date.now() + 24 * 3600 * 1000 + 1);
+  second.relay.redirect({ urls: [url], gateway: null });
+  send(second.relay, 'EV_wanted', 'room', Date.now() + 24 * 3600 * 1000 + 1);
+  await until(() => expect(received.map(idOf)).toEqual(['EV_wanted']));
 });

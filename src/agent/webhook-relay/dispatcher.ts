@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
 import { errorCode, sendRequest } from '../../clients/http-request.ts';
 import type { Delivery, Lane, WebhookStore } from './store.ts';
+import { createWays } from './ways.ts';
+import type { Gateway } from './ways.ts';
 import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { signWebhook, tokenExpiryMs } from '../../clients/livekit-token.ts';
 
 /** A receiver has this long to answer. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
-const GIVE_UP_AFTER_MS = 24 * 3600 * 1000;
+export const GIVE_UP_AFTER_MS = 24 * 3600 * 1000;
 /** The receiver read this event and will never take it. All else may pass: 401 and 403 when keys have been changed everywhere, 404 when the service is back. */
 const FINAL_STATUSES: ReadonlySet<number> = new Set([400, 413, 422]);
 /** Rooms that one URL may be busy with at a time: so many hung rooms it takes to delay the others of that URL. */
@@ -14,9 +16,15 @@ const LANES_PER_URL = 32;
 /** A token is renewed when it would end while the receiver looks at it. */
 const EXPIRY_MARGIN_MS = 15_000;
 
+/** Where events go. */
+export interface Targets {
+  readonly urls: readonly string[];
+  /** The gateway machine, which URLs of its domain lead to; null where nothing is known of it. */
+  readonly gateway: Gateway | null;
+}
+
 export interface DispatcherOptions {
   readonly store: WebhookStore;
-  readonly urls: readonly string[];
   readonly signing: { readonly apiKey: string; readonly secret: string };
   readonly log: Logger;
   /** Milliseconds since 1970. */
@@ -30,6 +38,8 @@ export interface DispatcherOptions {
 export interface Dispatcher {
   /** Says that the store holds something new for these lanes. */
   wake(lanes: readonly Lane[]): void;
+  /** Sends to these URLs from now on, what waits at once. The store has been redirected before. */
+  redirect(targets: Targets): void;
   /** Breaks off the attempts under way, whose rows stay. */
   stop(): Promise<void>;
 }
@@ -54,27 +64,30 @@ export function defaultBackoffMs(failures: number): number {
   return Math.min(500 * 2 ** Math.min(failures - 1, 10), 60_000);
 }
 
-/** Starts with what a former process left in the store. One lane's deliveries are made strictly in their order; lanes wait for no other lane. */
+/** Sends nothing before the first `redirect`. One lane's deliveries are made strictly in their order; lanes wait for no other lane. */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { store, log, nowMs } = options;
   const backoffMs = options.backoffMs ?? defaultBackoffMs;
   const abort = new AbortController();
-  const urls = new Map<string, UrlState>(options.urls.map((url) => [url, { active: 0, ready: [] }]));
+  const urls = new Map<string, UrlState>();
+  let wayOf = createWays(null);
   /** Lanes that are ready, busy or waiting for their next attempt. */
   const lanes = new Map<string, LaneState>();
-  const timers = new Set<NodeJS.Timeout>();
+  const waiting = new Map<LaneState, NodeJS.Timeout>();
   const attempts = new Set<Promise<void>>();
 
   const wake = (woken: readonly Lane[]): void => {
     for (const { url, room } of woken) {
       const key = keyOf({ url, room });
-      if (lanes.has(key)) continue;
+      if (lanes.has(key) || !urls.has(url)) continue;
       const lane: LaneState = { url, room, failures: 0 };
       lanes.set(key, lane);
       enqueue(lane);
     }
   };
   const enqueue = (lane: LaneState): void => {
+    // Its URL may have been taken away, and come back with a lane of its own.
+    if (lanes.get(keyOf(lane)) !== lane) return;
     urls.get(lane.url)?.ready.push(lane);
     pump(lane.url);
   };
@@ -99,10 +112,10 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const advance = async (lane: LaneState): Promise<void> => {
     const delivery = store.head(lane);
     if (delivery === null) {
-      lanes.delete(keyOf(lane));
+      if (lanes.get(keyOf(lane)) === lane) lanes.delete(keyOf(lane));
       return;
     }
-    const failure = await attemptDelivery(lane.url, delivery);
+    const failure = await attemptDelivery(lane, delivery);
     if (abort.signal.aborted && failure !== null) return;
     const isTooOld = nowMs() - delivery.receivedAtMs >= GIVE_UP_AFTER_MS;
     if (failure === null || failure.isFinal || isTooOld) {
@@ -112,7 +125,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
         const about = { origin: new URL(lane.url).origin, eventId: parseWebhookEvent(delivery.body)?.id, problem: failure.problem };
         log.error(about, failure.isFinal ? 'webhook dropped: its receiver refuses it for good' : 'webhook given up after 24 h');
       }
-      urls.get(lane.url)?.ready.push(lane);
+      enqueue(lane);
       return;
     }
     retryLater(lane, failure.problem);
@@ -122,18 +135,19 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     lane.failures += 1;
     log[lane.failures === 1 ? 'warn' : 'debug']({ origin: new URL(lane.url).origin, problem, failures: lane.failures }, 'webhook not delivered');
     const timer = setTimeout(() => {
-      timers.delete(timer);
+      waiting.delete(lane);
       enqueue(lane);
     }, backoffMs(lane.failures));
-    timers.add(timer);
+    waiting.set(lane, timer);
   };
-  const attemptDelivery = async (url: string, delivery: Delivery): Promise<Failure | null> => {
+  const attemptDelivery = async ({ url, failures }: LaneState, delivery: Delivery): Promise<Failure | null> => {
     const isExpiring = tokenExpiryMs(delivery.authorization) - EXPIRY_MARGIN_MS <= nowMs();
     const authorization = isExpiring ? signWebhook(delivery.body, { ...options.signing, nowMs: nowMs() }) : delivery.authorization;
     try {
       const headers = { 'content-type': 'application/webhook+json', authorization };
       const timeoutMs = options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS;
-      const answer = await sendRequest({ url, method: 'POST', headers, body: delivery.body, timeoutMs, maxBodyBytes: 1024, signal: abort.signal });
+      const request = { method: 'POST', headers, body: delivery.body, timeoutMs, maxBodyBytes: 1024, signal: abort.signal } as const;
+      const answer = await sendRequest({ url, ...request, ...wayOf(url, failures) });
       if (answer.status >= 200 && answer.status < 300) return null;
       return { problem: `status ${answer.status}`, isFinal: FINAL_STATUSES.has(answer.status) };
     } catch (error) {
@@ -142,12 +156,23 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     }
   };
 
-  wake(store.lanes());
   return {
     wake,
+    redirect(targets) {
+      wayOf = createWays(targets.gateway);
+      for (const url of urls.keys()) if (!targets.urls.includes(url)) urls.delete(url);
+      for (const [key, lane] of lanes) if (!urls.has(lane.url)) lanes.delete(key);
+      for (const url of targets.urls) if (!urls.has(url)) urls.set(url, { active: 0, ready: [] });
+      for (const [lane, timer] of waiting) {
+        clearTimeout(timer);
+        waiting.delete(lane);
+        enqueue(lane);
+      }
+      wake(store.lanes());
+    },
     async stop() {
       abort.abort();
-      for (const timer of timers) clearTimeout(timer);
+      for (const timer of waiting.values()) clearTimeout(timer);
       await Promise.all(attempts);
     },
   };

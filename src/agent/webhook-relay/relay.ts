@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { WebhookConfig } from '../config.ts';
-import { startDispatcher } from './dispatcher.ts';
-import type { Dispatcher } from './dispatcher.ts';
+import { GIVE_UP_AFTER_MS, startDispatcher } from './dispatcher.ts';
+import type { Dispatcher, Targets } from './dispatcher.ts';
 import type { WebhookStore } from './store.ts';
 import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
@@ -25,17 +25,29 @@ export interface WebhookRelay {
   isSigned(authorization: string): boolean;
   /** Gives the status to answer with: 200 once the event is on disk (or was before), 401 for a wrong signature, 400 for what is no event. */
   receive(body: Uint8Array, authorization: string): 200 | 400 | 401;
+  /** From now on events go there, and those that wait as well. */
+  redirect(targets: Targets): void;
   stop(): Promise<void>;
 }
 
-/** Starts passing on what the store holds. Takes over the store and closes it at the end. */
+/** Starts passing on what the store holds; without URLs in the configuration once `redirect` names some. Takes over the store and closes it at the end. */
 export function startWebhookRelay(options: RelayOptions): WebhookRelay {
   const { config, store, log, nowMs } = options;
-  const dropped = store.dropOtherUrls(config.urls);
-  if (dropped > 0) log.warn({ dropped }, 'webhooks dropped: their URL is no longer configured');
+  let urls: readonly string[] | null = null;
   const signing = { apiKey: config.signingKey, secret: config.keys[config.signingKey] ?? '' };
-  const dispatcher: Dispatcher = startDispatcher({ ...options, urls: config.urls, signing });
-  const forget = (): void => store.forgetSeen(nowMs() - REMEMBER_IDS_MS);
+  const dispatcher: Dispatcher = startDispatcher({ ...options, signing });
+  const redirect = (targets: Targets): void => {
+    const dropped = store.redirect(targets.urls);
+    if (dropped > 0) log.warn({ dropped }, 'webhooks dropped: their URL is no longer configured');
+    urls = targets.urls;
+    dispatcher.redirect(targets);
+  };
+  const forget = (): void => {
+    store.forgetSeen(nowMs() - REMEMBER_IDS_MS);
+    const dropped = store.dropUndirected(nowMs() - GIVE_UP_AFTER_MS);
+    if (dropped > 0) log.error({ dropped }, 'webhooks given up after 24 h: no receiver was ever named');
+  };
+  if (config.urls.length > 0) redirect({ urls: config.urls, gateway: null });
   forget();
   const timer = setInterval(forget, FORGET_PERIOD_MS);
   return {
@@ -45,10 +57,11 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
       const event = parseWebhookEvent(body);
       if (event === null) return 400;
       const room = event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '';
-      const isNew = store.accept({ eventId: event.id, room, body, authorization, receivedAtMs: nowMs() }, config.urls);
-      if (isNew) dispatcher.wake(config.urls.map((url) => ({ url, room })));
+      const isNew = store.accept({ eventId: event.id, room, body, authorization, receivedAtMs: nowMs() }, urls);
+      if (isNew) dispatcher.wake((urls ?? []).map((url) => ({ url, room })));
       return 200;
     },
+    redirect,
     async stop() {
       clearInterval(timer);
       await dispatcher.stop();

@@ -27,15 +27,20 @@ export interface Lane {
 
 /** Webhooks on disk until they are delivered. */
 export interface WebhookStore {
-  /** Commits the event, one row per URL, before it returns; false for an event that was accepted before. */
-  accept(event: StoredEvent, urls: readonly string[]): boolean;
-  /** The lanes that hold something. */
+  /** Commits the event, one row per URL, before it returns; false for an event that was accepted before. @param urls null while they are not known */
+  accept(event: StoredEvent, urls: readonly string[] | null): boolean;
+  /** The lanes that hold something and have a receiver. */
   lanes(): Lane[];
   /** The oldest delivery of a lane, null where it is empty. */
   head(lane: Lane): Delivery | null;
   remove(id: number): void;
-  /** Drops the deliveries to URLs that are not in `urls`; gives their number. */
-  dropOtherUrls(urls: readonly string[]): number;
+  /**
+   * Makes `urls` the receivers. Events that came before any was known go to all of them, what others have not received yet
+   * goes to those that are new. Gives the number of deliveries that nobody is left to receive.
+   */
+  redirect(urls: readonly string[]): number;
+  /** Drops events that came before `beforeMs` and never had a receiver; gives their number. */
+  dropUndirected(beforeMs: number): number;
   /** Forgets event ids that were received before `beforeMs`. */
   forgetSeen(beforeMs: number): void;
   close(): void;
@@ -52,7 +57,11 @@ const SCHEMA = `
     body BLOB NOT NULL, authorization TEXT NOT NULL, received_ms INTEGER NOT NULL
   );
   CREATE INDEX IF NOT EXISTS deliveries_by_lane ON deliveries (url, room, id);
+  CREATE TABLE IF NOT EXISTS targets (url TEXT PRIMARY KEY) WITHOUT ROWID;
 `;
+
+/** Stands for the receivers that are not known yet. */
+const UNDIRECTED = '';
 
 /** Opens or creates the database at `path`. Throws SQLite's error where that cannot be done. */
 export function openWebhookStore(path: string): WebhookStore {
@@ -62,37 +71,54 @@ export function openWebhookStore(path: string): WebhookStore {
   const add = db.prepare('INSERT INTO deliveries (url, room, body, authorization, received_ms) VALUES (?, ?, ?, ?, ?)');
   const first = db.prepare('SELECT id, body, authorization, received_ms FROM deliveries WHERE url = ? AND room = ? ORDER BY id LIMIT 1');
   const removeOne = db.prepare('DELETE FROM deliveries WHERE id = ?');
+  const dropOld = db.prepare('DELETE FROM deliveries WHERE url = ? AND received_ms < ?');
   const forget = db.prepare('DELETE FROM seen WHERE received_ms < ?');
 
-  const accept = (event: StoredEvent, urls: readonly string[]): boolean => {
+  const accept = (event: StoredEvent, urls: readonly string[] | null): boolean => {
     if (see.run(event.eventId, event.receivedAtMs).changes === 0) return false;
-    for (const url of urls) add.run(url, event.room, event.body, event.authorization, event.receivedAtMs);
+    for (const url of urls ?? [UNDIRECTED]) add.run(url, event.room, event.body, event.authorization, event.receivedAtMs);
     return true;
   };
-  const laneRows = (): Lane[] =>
+  const column = (sql: string): string[] =>
     db
-      .prepare('SELECT DISTINCT url, room FROM deliveries')
+      .prepare(sql)
       .all()
-      .map((row) => ({ url: String(row['url']), room: String(row['room']) }));
+      .map((row) => String(row['url']));
+  const redirect = (urls: readonly string[]): number => {
+    const former = new Set(column('SELECT url FROM targets'));
+    const gone = column('SELECT DISTINCT url FROM deliveries').filter((url) => url !== UNDIRECTED && !urls.includes(url));
+    const added = urls.filter((url) => !former.has(url));
+    // Once each, though several receivers may have waited for it.
+    const copy = db.prepare(`
+      INSERT INTO deliveries (url, room, body, authorization, received_ms)
+      SELECT ?, room, body, authorization, received_ms FROM deliveries
+      WHERE id IN (SELECT min(id) FROM deliveries WHERE url IN (SELECT value FROM json_each(?)) GROUP BY body) ORDER BY id`);
+    for (const url of urls) copy.run(url, JSON.stringify([UNDIRECTED, ...(added.includes(url) ? gone : [])]));
+    const drop = db.prepare('DELETE FROM deliveries WHERE url = ?');
+    const removed = (url: string): number => Number(drop.run(url).changes);
+    const undirected = removed(UNDIRECTED);
+    const others = gone.reduce((count, url) => count + removed(url), 0);
+    db.exec('DELETE FROM targets');
+    const note = db.prepare('INSERT OR IGNORE INTO targets (url) VALUES (?)');
+    for (const url of urls) note.run(url);
+    return (urls.length === 0 ? undirected : 0) + (added.length === 0 ? others : 0);
+  };
 
   return {
     accept: (event, urls) => inTransaction(db, () => accept(event, urls)),
-    lanes: laneRows,
+    lanes: () =>
+      db
+        .prepare('SELECT DISTINCT url, room FROM deliveries WHERE url <> ?')
+        .all(UNDIRECTED)
+        .map((row) => ({ url: String(row['url']), room: String(row['room']) })),
     head(lane) {
       const row = first.get(lane.url, lane.room);
       if (row === undefined || !(row['body'] instanceof Uint8Array)) return null;
       return { id: Number(row['id']), body: row['body'], authorization: String(row['authorization']), receivedAtMs: Number(row['received_ms']) };
     },
     remove: (id) => void removeOne.run(id),
-    dropOtherUrls(urls) {
-      const others = new Set(
-        laneRows()
-          .map((lane) => lane.url)
-          .filter((url) => !urls.includes(url)),
-      );
-      const drop = db.prepare('DELETE FROM deliveries WHERE url = ?');
-      return [...others].reduce((count, url) => count + Number(drop.run(url).changes), 0);
-    },
+    redirect: (urls) => inTransaction(db, () => redirect(urls)),
+    dropUndirected: (beforeMs) => Number(dropOld.run(UNDIRECTED, beforeMs).changes),
     forgetSeen: (beforeMs) => void forget.run(beforeMs),
     close: () => db.close(),
   };

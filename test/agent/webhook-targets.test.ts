@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { expect, inject, onTestFinished, test } from 'vitest';
+import { startWebhookAnnouncer } from '../../src/agent/webhook-announcer.ts';
+import { followTargets } from '../../src/agent/webhook-relay/follow-targets.ts';
+import type { WebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
+import { parseWebhookTargets } from '../../src/contract/webhook-targets.ts';
+import { silentLog, temporaryDirectory, until } from './fixtures.ts';
+import { freePorts } from '../e2e/installation.ts';
+
+/** A real Redis; gives connections to it. */
+async function startRedis(): Promise<{ connect: () => Redis; kill: () => void }> {
+  const [port = 0] = await freePorts(1);
+  const [program = ''] = globSync(`${inject('componentStore')}/redis/*/bin/redis-server`);
+  const child = spawn(program, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', await temporaryDirectory()], { stdio: 'ignore' });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const connect = (): Redis => {
+    const redis = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 50 });
+    redis.on('error', () => undefined);
+    onTestFinished(() => redis.disconnect());
+    return redis;
+  };
+  return { connect, kill: () => void child.kill('SIGKILL') };
+}
+
+/** A media machine's follower; gives where its relay was pointed to, a word per redirection. */
+function follow(connect: () => Redis, path: string, ownUrls: readonly string[] = []): string[] {
+  const pointed: string[] = [];
+  const relay: Pick<WebhookRelay, 'redirect'> = { redirect: ({ urls, gateway }) => void pointed.push(`${urls.join(' ')} by ${gateway?.domain}`) };
+  const stop = followTargets({ redis: connect(), subscriber: connect(), relay: relay as WebhookRelay, ownUrls, path, log: silentLog });
+  onTestFinished(stop);
+  return pointed;
+}
+
+test('media machines send where machine 1 says, at once, also after a restart without Redis', async () => {
+  const path = join(await temporaryDirectory(), 'targets.json');
+  const { connect, kill } = await startRedis();
+  const pointed = follow(connect, path);
+  const own = follow(connect, `${path}.own`, ['https://own.test/']);
+  const announce = (url: string): (() => Promise<void>) =>
+    startWebhookAnnouncer({ redis: connect(), webhooks: { urls: [url], domain: 'fleet.test', caFile: null }, log: silentLog });
+  const stop = announce('https://one.test/');
+  await until(() => expect(pointed).toEqual(['https://one.test/ by fleet.test']));
+  await stop();
+  const began = performance.now();
+  onTestFinished(announce('https://two.test/'));
+  await until(() => expect(pointed).toEqual(['https://one.test/ by fleet.test', 'https://two.test/ by fleet.test']));
+  // The period alone would take 5 s.
+  expect(performance.now() - began).toBeLessThan(2_500);
+  await until(() => expect(own.at(-1)).toBe('https://own.test/ by fleet.test'));
+  kill();
+  const restarted = follow(connect, path);
+  await until(() => expect(restarted).toEqual(['https://two.test/ by fleet.test']));
+});
+
+test('another version’s or a damaged word is none', () => {
+  const good = { urls: ['https://x.test/'], domain: 'x.test', gatewayAddress: '192.168.1.1', caPem: null };
+  expect(parseWebhookTargets(JSON.stringify(good))).toEqual(good);
+  const bad = ['', '{', '{}', { ...good, urls: ['ftp://x.test'] }, { ...good, gatewayAddress: 'x.test' }, { ...good, caPem: 'no certificate' }];
+  expect(bad.map((one) => parseWebhookTargets(typeof one === 'string' ? one : JSON.stringify(one)))).toEqual(bad.map(() => null));
+});
