@@ -25,6 +25,10 @@ export const agentConfigSchema = z.object({
     .refine((redis) => redis.sentinels.length > 0 || redis.direct !== null, { error: 'name a sentinel or a direct address' })
     /** A gateway that no media machine has joined yet. */
     .nullable(),
+  /** This machine's own; null on a gateway that no media machine has joined yet. */
+  sentinel: z
+    .object({ port, /** Where other machines reach it. */ address: hostAndPort, downAfterMs: z.int().min(1), failoverTimeoutMs: z.int().min(1) })
+    .nullable(),
   media: z
     .object({
       signallingUrl: httpUrl,

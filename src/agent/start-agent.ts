@@ -1,17 +1,21 @@
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { openCaddyAdmin } from '../clients/caddy-admin.ts';
 import { connectFleetRedis } from '../clients/redis.ts';
 import type { FleetRedisConfig } from '../clients/redis.ts';
+import { openSentinelControl } from '../clients/sentinel-control.ts';
 import type { AgentConfig } from './config.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
 import { createSentinelBook } from './sentinel-book.ts';
+import { startSentinelVoter } from './sentinel-voter.ts';
 import { createHttpApi } from './http-api.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
+import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
@@ -82,6 +86,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'gateway' }),
           monotonicMs,
         });
+  const stopVoting = startVoting(config, fleetRedis, { redis, log: log.child({ part: 'sentinel' }), monotonicMs });
   const announced = config.gateway?.webhooks ?? null;
   const stopAnnouncing = announced === null ? null : startWebhookAnnouncer({ redis, webhooks: announced, log: log.child({ part: 'gateway' }) });
   const stopFollowing =
@@ -109,9 +114,21 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   return async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop()]);
+    await Promise.all([stopVoting?.(), stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop()]);
     await relay?.stop();
     subscriber.disconnect();
     redis.disconnect();
   };
+}
+
+/** The part that this machine's Sentinel has in the fleet's vote; null where there is none. */
+function startVoting(
+  config: AgentConfig,
+  { masterName, password }: FleetRedisConfig,
+  shared: { redis: Redis; log: Logger; monotonicMs: () => number },
+): (() => Promise<void>) | null {
+  if (config.sentinel === null) return null;
+  const { address, ...own } = config.sentinel;
+  const sentinel = openSentinelControl({ ...own, masterName, password });
+  return config.media === null ? startWitness({ ...shared, sentinel, address }) : startSentinelVoter({ ...shared, sentinel, machine: config.machine });
 }

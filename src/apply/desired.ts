@@ -5,7 +5,7 @@ import { renderCaddy } from '../render/caddy.ts';
 import { renderLivekit } from '../render/livekit.ts';
 import { renderParts } from '../render/parts.ts';
 import type { Programs } from '../render/parts.ts';
-import { renderRedis, renderSentinel } from '../render/redis.ts';
+import { renderRedis, renderSentinel, renderWitness } from '../render/redis.ts';
 import type { FleetSeed } from '../render/redis.ts';
 import { json, ourFile } from '../render/rendered-file.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
@@ -34,7 +34,9 @@ export function desire(input: {
   const configs: RenderedFile[] = [
     ...(topology.hasMedia
       ? [renderRedis(settings, topology, input.seed), renderSentinel(settings, topology, input.seed), renderLivekit(settings, topology)]
-      : []),
+      : has('sentinel')
+        ? [renderWitness(settings, topology)]
+        : []),
     renderAgent(settings, topology, input.livekitVersion),
     ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),

@@ -56,8 +56,8 @@ export async function prepare(
 
 /** What a machine's parts are made of. */
 function componentsOf({ parts, supervisor }: Topology): ComponentName[] {
-  const wanted: Partial<Record<Part, ComponentName>> = { livekit: 'livekit', caddy: 'caddy', redis: 'redis' };
-  return [...parts.flatMap((part) => wanted[part] ?? []), ...(supervisor === 'processes' ? (['runit'] as const) : [])];
+  const wanted: Partial<Record<Part, ComponentName>> = { livekit: 'livekit', caddy: 'caddy', redis: 'redis', sentinel: 'redis' };
+  return [...new Set(parts.flatMap((part) => wanted[part] ?? [])), ...(supervisor === 'processes' ? (['runit'] as const) : [])];
 }
 
 /** The way to control parts that are deployed already; needs nothing but the supervisor's programs. */

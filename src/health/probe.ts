@@ -65,6 +65,8 @@ function ask(part: Part, settings: Settings, role: Role): Promise<string> {
     case 'redis':
       return redis(settings.REDIS_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');
     case 'sentinel':
+      // A gateway's watches nothing while it has no vote.
+      if (role === 'gateway') return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');
       return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL GET-MASTER-ADDR-BY-NAME livekit', '*2');
     case 'livekit':
       return http(`http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}/`, [200]);

@@ -4,7 +4,7 @@ import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
 import { caddyAdminSocket, internalCaFile } from './caddy.ts';
 import { metricsUser } from './livekit.ts';
-import { masterName } from './redis.ts';
+import { masterName, sentinelTimes } from './redis.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -47,6 +47,9 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
         hosts.length === 0
           ? null
           : { sentinels: hosts.map((host) => ({ host, port: settings.SENTINEL_PORT })), masterName, password: settings.REDIS_PASSWORD, direct: null },
+      sentinel: topology.parts.includes('sentinel')
+        ? { port: settings.SENTINEL_PORT, address: `${topology.address}:${settings.SENTINEL_PORT}`, ...sentinelTimes }
+        : null,
       media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
       gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology), webhooks: renderReceivers(settings, topology) },
       webhook: {

@@ -6,6 +6,12 @@ import type { RenderedFile } from './rendered-file.ts';
 /** Name under which Sentinel watches the fleet's Redis. */
 export const masterName = 'livekit';
 
+/**
+ * How long a primary is silent before a Sentinel calls it down, and the time that each step of a replacement gets. Where two Sentinels
+ * are left of three, both may stand for election at once, so that neither wins: they try again after twice that time.
+ */
+export const sentinelTimes = { downAfterMs: 1_500, failoverTimeoutMs: 3_000 } as const;
+
 /** Where the fleet stood when this machine's Redis and Sentinel were first set up; from then on Sentinel knows better. */
 export interface FleetSeed {
   /** Address of the Redis primary. */
@@ -53,27 +59,46 @@ export function renderRedis(settings: Settings, topology: Topology, { primary }:
 
 /** sentinel.conf. Sentinel itself adds what it learns and, after a failover, another primary. */
 export function renderSentinel(settings: Settings, topology: Topology, { primary, quorum }: FleetSeed): RenderedFile {
-  const { layout, address, bindAddresses } = topology;
   const learnt = ['monitor', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'].map((name) => `sentinel ${name} ${masterName}`);
   return shared(
     sentinelFile(topology),
     [
-      `bind ${bindAddresses.join(' ')}`,
-      `port ${settings.SENTINEL_PORT}`,
-      `requirepass ${settings.REDIS_PASSWORD}`,
-      `dir ${layout.state}/sentinel`,
-      'daemonize no',
-      'logfile ""',
-      `sentinel announce-ip ${address}`,
+      ...sentinelLines(settings, topology),
       `sentinel auth-pass ${masterName} ${settings.REDIS_PASSWORD}`,
-      `sentinel down-after-milliseconds ${masterName} 1500`,
-      `sentinel failover-timeout ${masterName} 10000`,
+      `sentinel down-after-milliseconds ${masterName} ${sentinelTimes.downAfterMs}`,
+      `sentinel failover-timeout ${masterName} ${sentinelTimes.failoverTimeoutMs}`,
     ],
     {
-      keep: [...learnt, 'sentinel myid', 'sentinel current-epoch'],
+      keep: [...learnt, ...identity],
       first: [`sentinel monitor ${masterName} ${primary} ${settings.REDIS_PORT} ${quorum}`],
     },
   );
+}
+
+/** sentinel.conf of the gateway machine. Whether it watches and votes is the agent's to say; until then it watches nothing. */
+export function renderWitness(settings: Settings, topology: Topology): RenderedFile {
+  const watched = ['monitor', 'auth-pass', 'down-after-milliseconds', 'failover-timeout', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'];
+  const keep = [...watched.map((name) => `sentinel ${name} ${masterName}`), ...identity];
+  return shared(sentinelFile(topology), sentinelLines(settings, topology), { keep, first: [] });
+}
+
+/** What a Sentinel knows of itself. */
+const identity = ['sentinel myid', 'sentinel current-epoch'];
+
+function sentinelFile({ layout }: Topology): string {
+  return `${layout.state}/sentinel/sentinel.conf`;
+}
+
+function sentinelLines(settings: Settings, { layout, address, bindAddresses }: Topology): string[] {
+  return [
+    `bind ${bindAddresses.join(' ')}`,
+    `port ${settings.SENTINEL_PORT}`,
+    `requirepass ${settings.REDIS_PASSWORD}`,
+    `dir ${layout.state}/sentinel`,
+    'daemonize no',
+    'logfile ""',
+    `sentinel announce-ip ${address}`,
+  ];
 }
 
 function shared(path: string, lines: readonly string[], { keep, first }: { keep: readonly string[]; first: readonly string[] }): RenderedFile {

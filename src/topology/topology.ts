@@ -1,4 +1,5 @@
 import { FleetError } from '../kernel/errors.ts';
+import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import { isIpv4 } from '../settings/variable.ts';
 
@@ -11,7 +12,7 @@ export type Role = 'all' | 'gateway' | 'media';
 /** The parts of each role, in start order. */
 const PARTS: Readonly<Record<Role, readonly Part[]>> = {
   all: ['redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'],
-  gateway: ['service', 'agent', 'caddy'],
+  gateway: ['sentinel', 'service', 'agent', 'caddy'],
   media: ['redis', 'sentinel', 'livekit', 'agent'],
 };
 
@@ -123,10 +124,17 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
   const layout = layoutOf(settings);
   const suffix = settings.HTTPS_PORT === 443 ? '' : `:${settings.HTTPS_PORT}`;
   const first = settings.REDIS_HOST === 'localhost' ? (role === 'gateway' ? [] : [address]) : [settings.REDIS_HOST];
+  const redisHosts = [...new Set([...first, ...(isListed ? settings.NODES : [])])];
+  // A gateway's Sentinel votes in the fleet, and has its password: until a media machine has joined there is neither.
+  const isWaiting = redisHosts.length === 0 || isPlaceholder(settings.LIVEKIT_API_SECRET);
+  const absent = new Set<Part>([
+    ...(settings.BUSINESS_UPSTREAM === '' ? [] : ['service' as const]),
+    ...(role === 'gateway' && isWaiting ? ['sentinel' as const] : []),
+  ]);
   return {
     role,
     hasMedia: role !== 'gateway',
-    redisHosts: [...new Set([...first, ...(isListed ? settings.NODES : [])])],
+    redisHosts,
     machine: `m${address.replaceAll('.', '-')}`,
     address,
     mediaAddress: settings.NODE_IP !== '' ? settings.NODE_IP : isLoopbackOnly ? '127.0.0.1' : (own ?? addresses[0] ?? '127.0.0.1'),
@@ -134,7 +142,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
     isLoopbackOnly,
     supervisor: settings.SUPERVISOR === 'auto' ? (hasSystemd ? 'systemd' : 'processes') : settings.SUPERVISOR,
-    parts: PARTS[role].filter((part) => part !== 'service' || settings.BUSINESS_UPSTREAM === ''),
+    parts: PARTS[role].filter((part) => !absent.has(part)),
     layout,
     tls: chooseTls(settings, layout.config),
     publicUrl: `https://${settings.DOMAIN}${suffix}`,

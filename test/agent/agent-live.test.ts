@@ -36,6 +36,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
       stateDir: join(directory, 'state'),
       logLevel: 'silent',
       redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: redisPort } },
+      sentinel: null,
       media: {
         signallingUrl: livekit.url,
         advertiseAddress: address,
