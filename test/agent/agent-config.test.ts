@@ -14,6 +14,7 @@ const valid = {
   logLevel: 'info',
   redis: { sentinels: [], masterName: 'livekit', password: 'top-secret', direct: { host: '127.0.0.1', port: 6379 } },
   media: null,
+  members: null,
   gateway: null,
   webhook: { enabled: true, urls: ['http://127.0.0.1:8080/api/webhook'], keys: { key: 'top-secret' }, signingKey: 'key' },
 };

@@ -38,6 +38,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       logLevel: 'silent',
       redis: { sentinels: [{ host: first, port: fleet.sentinelPort }], masterName, password: '', direct: null },
       media: null,
+      members: null,
       gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },
