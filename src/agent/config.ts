@@ -40,6 +40,15 @@ export const agentConfigSchema = z.object({
       keyFingerprint: z.string(),
     })
     .nullable(),
+  /** Null where no other machine can reach this one. */
+  members: z
+    .object({
+      own: z.ipv4(),
+      peers: z.array(z.string().min(1)),
+      /** Null where this machine's firewall is not ours. */
+      firewall: z.object({ membersFile: absolutePath, appliedFile: absolutePath }).nullable(),
+    })
+    .nullable(),
   gateway: z
     .object({
       caddyAdminSocket: absolutePath,

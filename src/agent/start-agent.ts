@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { openCaddyAdmin } from '../clients/caddy-admin.ts';
+import { knock } from '../clients/knock.ts';
 import { connectFleetRedis } from '../clients/redis.ts';
 import type { FleetRedisConfig } from '../clients/redis.ts';
 import { openSentinelControl } from '../clients/sentinel-control.ts';
 import type { AgentConfig } from './config.ts';
+import { startDoorkeeper } from './doorkeeper.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
 import { createSentinelBook } from './sentinel-book.ts';
@@ -18,6 +20,7 @@ import { startMediaRegistry } from './media-registry.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
+import { startMembership } from './membership.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
 import { openWebhookStore } from './webhook-relay/store.ts';
 
@@ -87,6 +90,20 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           monotonicMs,
         });
   const stopVoting = startVoting(config, fleetRedis, { redis, log: log.child({ part: 'sentinel' }), monotonicMs });
+  const { members } = config;
+  const knocker = (host: string): Promise<unknown> => knock({ host, port: config.port, password: fleetRedis.password });
+  const membership = members === null ? null : await startMembership({ ...members, redis, knock: knocker, log: log.child({ part: 'members' }), monotonicMs });
+  const endDoorkeeper =
+    members === null || membership === null
+      ? null
+      : await startDoorkeeper({
+          bind: members.own,
+          port: config.port,
+          password: fleetRedis.password,
+          admit: (address) => membership.admit(address),
+          monotonicMs,
+          log: log.child({ part: 'members' }),
+        });
   const announced = config.gateway?.webhooks ?? null;
   const stopAnnouncing = announced === null ? null : startWebhookAnnouncer({ redis, webhooks: announced, log: log.child({ part: 'gateway' }) });
   const stopFollowing =
@@ -114,7 +131,8 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   return async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([stopVoting?.(), stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop()]);
+    endDoorkeeper?.();
+    await Promise.all([stopVoting?.(), stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop(), membership?.stop()]);
     await relay?.stop();
     subscriber.disconnect();
     redis.disconnect();

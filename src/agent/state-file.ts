@@ -11,10 +11,10 @@ export async function readIfThere(path: string): Promise<string | null> {
   }
 }
 
-/** Replaces a file, which its owner alone may read, so that it holds the former or the new text whatever happens. */
-export async function writeAtomically(path: string, text: string): Promise<void> {
+/** Replaces a file, which its owner alone may read unless `mode` says otherwise, so that it holds the former or the new text whatever happens. */
+export async function writeAtomically(path: string, text: string, mode = 0o600): Promise<void> {
   const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
+  const file = await open(temporary, 'w', mode);
   try {
     await file.writeFile(text);
     await file.sync();

@@ -7,6 +7,7 @@ import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { markDraining, stopLivekit } from './drain.ts';
+import { allowTrial, confirmFirewall, forgetFirewall, whoReachesUs } from './firewall.ts';
 import { appliedFile, readApplied } from './observe.ts';
 
 /** What applying needs. */
@@ -29,8 +30,8 @@ type PartChange = Exclude<Change, FileChange>;
 /**
  * Writes the plan's files, starts and restarts its parts, and waits for health. All files are on the disk before the first
  * one is seen. When a part cannot be started or health is not reached, the former files are put back, parts that ran run
- * with them again, and parts that did not run are stopped.
- * @throws FleetError NOT_HEALTHY, DISK_FULL, PART_NOT_CONTROLLED
+ * with them again, and parts that did not run are stopped: so new firewall rules that cut another machine off are gone again.
+ * @throws FleetError NOT_HEALTHY, FIREWALL_CUTS_OFF, DISK_FULL, PART_NOT_CONTROLLED
  */
 export async function applyPlan(desired: Desired, changes: readonly Change[], context: ApplyContext): Promise<void> {
   const { manager, emit, now } = context;
@@ -42,14 +43,18 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
   );
   const moves = changes.filter((change) => change.kind !== 'create' && change.kind !== 'update');
   const moved: PartChange[] = [];
+  const isFirewallNew = moves.some(({ part, kind }) => part === 'firewall' && kind !== 'retire');
+  const whoReached = isFirewallNew ? await whoReachesUs(context) : [];
   try {
     for (const file of files) await file.commit();
     if (files.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(files.length) });
+    if (isFirewallNew) await allowTrial(context);
     await manager.activate({ isChanged: changes.length > 0 });
     await moveAll(context, moves, moved);
     emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
     const waited = now();
     await awaitHealth(context);
+    if (isFirewallNew) await confirmFirewall(context, whoReached);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
   } catch (error) {
     await rollBack(context, files, moved);
@@ -90,13 +95,14 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
 }
 
 async function move(context: ApplyContext, change: PartChange): Promise<void> {
-  const { manager, emit, now, way } = context;
+  const { host, topology, manager, emit, now, way } = context;
   const began = now();
   if (change.part === 'livekit' && change.kind !== 'start' && way.deadlineMs !== null) {
     await stopLivekit(context, { deadlineMs: way.deadlineMs, fleet: way.fleet });
     await (change.kind === 'retire' ? manager.retire(change.part) : manager.start(change.part));
     await markDraining(context, way.fleet, false);
   } else await manager[change.kind](change.part);
+  if (change.kind === 'retire' && change.part === 'firewall') await forgetFirewall(host, topology);
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Desired } from '../plan/plan.ts';
 import { renderAgent, renderService } from '../render/app.ts';
 import { renderCaddy } from '../render/caddy.ts';
+import { renderFirewall } from '../render/firewall.ts';
 import { renderLivekit } from '../render/livekit.ts';
 import { renderParts } from '../render/parts.ts';
 import type { Programs } from '../render/parts.ts';
@@ -37,6 +38,7 @@ export function desire(input: {
       : has('sentinel')
         ? [renderWitness(settings, topology)]
         : []),
+    ...(has('firewall') ? renderFirewall(settings, topology) : []),
     renderAgent(settings, topology, input.livekitVersion),
     ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),
@@ -44,11 +46,14 @@ export function desire(input: {
     ourFile(roleFile(topology.layout), json({ role: topology.role })),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];
-  const specs = renderParts(topology, programs, settings);
+  const specs = renderParts(settings, topology, programs);
   const user = settings.SERVICE_USER;
   const units = specs.map((spec, index) => ({
     spec,
-    files: tools === null ? [renderUnit(spec, topology, { user, after: topology.parts.slice(0, index) })] : renderRunit(spec, topology, { user, tools }),
+    files:
+      tools === null
+        ? [renderUnit(spec, topology, { user, after: topology.parts.slice(0, index).filter((part) => part !== 'firewall') })]
+        : renderRunit(spec, topology, { user, tools }),
   }));
   const parts = units.map(({ spec, files }) => {
     const inputs = [...files, ...configs.filter((file) => spec.configFiles.includes(file.path))];

@@ -1,3 +1,4 @@
+import { knock } from '../clients/knock.ts';
 import { askFleet } from '../clients/sentinel.ts';
 import type { FleetView, FleetWord } from '../clients/sentinel.ts';
 import type { Emit } from '../kernel/events.ts';
@@ -42,9 +43,21 @@ export async function findFleet(
   }
 }
 
-/** What each of these machines says of the fleet. */
+/** What each of these machines says of the fleet; one that does not answer is first shown that this machine belongs to it. */
 export async function askAll(settings: Settings, hosts: readonly string[]): Promise<ReadonlyMap<string, FleetWord>> {
-  const { SENTINEL_PORT: sentinelPort, REDIS_PASSWORD: password } = settings;
+  const { REDIS_PASSWORD: password, AGENT_PORT: port } = settings;
+  const words = await askOnce(settings, hosts);
+  const asked = [...words].map(async ([host, word]): Promise<[string, FleetWord]> => {
+    // Their firewalls may not know this machine yet.
+    const silent = word.kind === 'unreachable' ? host : word.kind === 'member' && word.registry === null ? word.primary.host : null;
+    const answer = silent === null ? 'silent' : await knock({ host: silent, port, password });
+    if (answer === 'welcome') return [host, (await askOnce(settings, [host])).get(host) ?? word];
+    return [host, answer === 'refused' && word.kind === 'unreachable' ? { kind: 'refused' } : word];
+  });
+  return new Map(await Promise.all(asked));
+}
+
+async function askOnce({ SENTINEL_PORT: sentinelPort, REDIS_PASSWORD: password }: Settings, hosts: readonly string[]): Promise<Map<string, FleetWord>> {
   return new Map(await Promise.all(hosts.map(async (host) => [host, await askFleet({ host, sentinelPort, masterName, password })] as const)));
 }
 
@@ -78,6 +91,6 @@ function unreachable(words: ReadonlyMap<string, FleetWord>, settings: Settings):
 
 /** The fleet as this machine sees it now: by its own Sentinel, on a gateway by the first that answers; null where none does. */
 export async function viewFleet(settings: Settings, { hasMedia, redisHosts }: Topology): Promise<FleetView | null> {
-  const words = [...(await askAll(settings, hasMedia ? ['127.0.0.1'] : redisHosts)).values()].filter((word) => word.kind === 'member');
+  const words = [...(await askOnce(settings, hasMedia ? ['127.0.0.1'] : redisHosts)).values()].filter((word) => word.kind === 'member');
   return words.find((word) => word.registry !== null) ?? words[0] ?? null;
 }

@@ -2,6 +2,7 @@ import type { Host } from '../host/host.ts';
 import type { Desired, Observed } from '../plan/plan.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
+import { isFirewallConfirmed } from './firewall.ts';
 
 /** Where the fingerprints of started parts are kept; written after each start, so that a killed run converges. */
 export function appliedFile(topology: Topology): string {
@@ -15,6 +16,7 @@ export async function observe(host: Host, desired: Desired, context: { topology:
   const read = await Promise.all(desired.files.map(async (file) => [file.path, await host.read(file.path)] as const));
   for (const [path, found] of read) if (found !== null) files.set(path, found);
   const applied = await readApplied(host, topology);
+  if (!(await isFirewallConfirmed(host, desired, topology))) delete applied.firewall;
   const statuses = await manager.status(topology.parts);
   return { files, applied, running: new Set(statuses.filter((one) => one.state === 'running').map((one) => one.part)) };
 }

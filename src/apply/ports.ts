@@ -23,6 +23,7 @@ const USES: readonly Use[] = [
   { part: 'redis', protocol: 'tcp', variable: 'REDIS_PORT' },
   { part: 'sentinel', protocol: 'tcp', variable: 'SENTINEL_PORT' },
   { part: 'agent', protocol: 'tcp', variable: 'AGENT_PORT' },
+  { part: 'agent', protocol: 'udp', variable: 'AGENT_PORT' },
 ];
 
 /**

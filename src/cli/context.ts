@@ -78,7 +78,7 @@ export function loadSettings(context: CliContext, role?: Role): { settings: Sett
   const envText = readEnvFile(context);
   const { settings, problems } = parseSettings(envText, process.env);
   if (settings === null) throw new SettingsProblems(problems);
-  const machine = { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system') };
+  const machine = { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system'), hasNft: NFT.some((path) => existsSync(path)) };
   return { settings, envText, topology: planTopology(settings, role ?? readRole(settings), machine) };
 }
 
@@ -112,6 +112,9 @@ function readRole(settings: Settings): Role {
   const parsed = z.object({ role: z.enum(['all', 'gateway', 'media']) }).safeParse(existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null);
   return parsed.success ? parsed.data.role : 'all';
 }
+
+/** Where Debian, and others, put nftables' program. */
+const NFT = ['/usr/sbin/nft', '/sbin/nft', '/usr/bin/nft'];
 
 /** Networks that containers and virtual machines of this very host are in: no other machine reaches these addresses. */
 const INNER = /^(docker|br-|veth|virbr|cni|flannel|podman|lxc)/;

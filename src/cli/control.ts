@@ -14,6 +14,7 @@ import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { innerPorts } from '../render/firewall.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
@@ -148,6 +149,7 @@ export async function status(context: CliContext): Promise<number> {
       `${mark} ${part.padEnd(9)} ${state.padEnd(8)} pid ${String(pid ?? '-').padEnd(7)} ${String(uptimeSeconds ?? '-').padStart(7)} s  ${health.detail}${ended}`,
     );
   }
+  if (topology.firewall === 'no-nft') context.reporter.say('FIREWALL_NO_NFT', { ports: innerPorts(settings, topology).join(', ') });
   const arePartsWell = rows.every((row) => row.health.ok);
   const fleet = topology.redisHosts.length === 0 ? null : await viewFleet(settings, topology);
   sayFleet(context, topology, fleet);

@@ -12,6 +12,7 @@ import { FleetError } from '../kernel/errors.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import { internalCaFile } from '../render/caddy.ts';
+import { innerPorts, openPorts, renderRules } from '../render/firewall.ts';
 import type { FleetSeed } from '../render/redis.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { writeJoin } from '../settings/join-line.ts';
@@ -68,6 +69,7 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
+    sayFirewall(context, settings, topology);
     const result = { role, machine: topology.machine, changes: changes.map(describe) };
     if (role === 'media') {
       sayJoin(context, settings, topology);
@@ -156,4 +158,13 @@ function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topolog
   if (topology.tls.kind === 'internal') reporter.say('TRUST_CA', { path: internalCaFile(topology) });
   reporter.say('API_TOKEN_PLACE', { url: topology.publicUrl, path: envPath });
   reporter.say('NEXT_VERIFY');
+}
+
+/** What a person has to do about firewalls, if anything. */
+function sayFirewall({ reporter }: CliContext, settings: Settings, topology: Topology): void {
+  if (topology.firewall === 'no-nft') reporter.say('FIREWALL_NO_NFT', { ports: innerPorts(settings, topology).join(', ') });
+  if (topology.firewall !== 'print') return;
+  reporter.say('FIREWALL_RULES');
+  reporter.line(renderRules(settings, topology));
+  reporter.say('FIREWALL_OPEN', { ports: openPorts(settings, topology).join(', ') });
 }

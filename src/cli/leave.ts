@@ -1,5 +1,6 @@
 import { viewFleet } from '../apply/fleet.ts';
 import { sendCommands } from '../clients/sentinel.ts';
+import { MEMBERS_KEY } from '../contract/knock.ts';
 import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY } from '../contract/node-record.ts';
 import type { HealthContext } from '../health/await-health.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -40,6 +41,7 @@ export async function leaveFleet(context: CliContext, deployment: HealthContext,
   if (primary === null) return;
   const goodbye = [
     ['HDEL', NODES_KEY, topology.machine],
+    ['HDEL', MEMBERS_KEY, topology.address],
     ['SREM', DRAINING_KEY, topology.machine],
     ['PUBLISH', CHANGED_CHANNEL, topology.machine],
   ] as const;

@@ -44,9 +44,12 @@ export function askFleet({ host, sentinelPort, masterName, password }: FleetAddr
   return withConnection<FleetView>({ host, port: sentinelPort, password }, async (sentinel) => {
     const found = await sentinel.call('SENTINEL', 'MASTER', masterName);
     const fields = Array.isArray(found) ? found.map(String) : [];
-    const field = (name: string): string => fields[fields.indexOf(name) + 1] ?? '';
-    const primary = { host: field('ip'), port: Number(field('port')) };
-    const counts = { quorum: Number(field('quorum')), sentinels: Number(field('num-other-sentinels')) + 1, replicas: Number(field('num-slaves')) };
+    const primary = { host: field(fields, 'ip'), port: Number(field(fields, 'port')) };
+    const counts = {
+      quorum: Number(field(fields, 'quorum')),
+      sentinels: Number(field(fields, 'num-other-sentinels')) + 1,
+      replicas: Number(field(fields, 'num-slaves')),
+    };
     const read = await withConnection({ ...primary, password }, readRegistry);
     return { kind: 'member', primary, ...counts, registry: 'kind' in read ? null : read };
   });
@@ -72,6 +75,29 @@ export async function sendCommands(
   if (done.kind === 'done') return;
   const reason = 'reason' in done ? done.reason : 'WRONGPASS';
   throw new FleetError('REDIS_REFUSED', { address: `${address.host}:${address.port}`, reason });
+}
+
+/**
+ * How long ago, in milliseconds, the Sentinel at `host` last had a good answer from Redis and from the Sentinel at `about`, whichever
+ * is longer; null where it does not know them, holds one for down, or cannot be asked. Throws nothing.
+ */
+export async function askView(options: { host: string; sentinelPort: number; masterName: string; password: string; about: string }): Promise<number | null> {
+  const { host, sentinelPort, masterName, password, about } = options;
+  let heardMs: number | null = null;
+  await withConnection({ host, port: sentinelPort, password }, async (sentinel) => {
+    const tables = await Promise.all(['REPLICAS', 'SENTINELS'].map((name) => sentinel.call('SENTINEL', name, masterName)));
+    const rows = [await sentinel.call('SENTINEL', 'MASTER', masterName), ...tables.flat()].map((row) => (Array.isArray(row) ? row.map(String) : []));
+    const own = rows.filter((row) => field(row, 'ip') === about);
+    if (own.length === 2 && own.every((row) => !/down|disconnected/.test(field(row, 'flags'))))
+      heardMs = Math.max(...own.map((row) => Number(field(row, 'last-ok-ping-reply'))));
+    return null;
+  });
+  return heardMs;
+}
+
+/** A field of what Sentinel says of an instance: names and values in turn. */
+function field(row: readonly string[], name: string): string {
+  return row[row.indexOf(name) + 1] ?? '';
 }
 
 async function withConnection<T>(

@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { sendRequest } from '../clients/http-request.ts';
 import { readListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
+import { firewallFiles } from '../topology/firewall-files.ts';
 import type { Part, Role, Topology } from '../topology/topology.ts';
 
 /** What is asked, and of whom. */
@@ -20,36 +22,45 @@ export interface Health {
   readonly detail: string;
 }
 
+type ListeningPart = Exclude<Part, 'firewall'>;
+
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
 
 /** Asks each of these parts once, side by side. */
 export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[]): Promise<Health[]> {
   const listeners = await readListeners();
-  return Promise.all(parts.map((part) => probe(part, { settings, role: topology.role, uid: user?.uid ?? null, listeners })));
+  return Promise.all(parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners })));
 }
 
 /** A program of another user on a part's port is not asked: it may want the password that comes with the question. */
 async function probe(
   part: Part,
-  { settings, role, uid, listeners }: { settings: Settings; role: Role; uid: number | null; listeners: readonly Listener[] },
+  { settings, topology, uid, listeners }: { settings: Settings; topology: Topology; uid: number | null; listeners: readonly Listener[] },
 ): Promise<Health> {
+  if (part === 'firewall') return probeFirewall(topology);
   const port = portOf(part, settings);
   const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
   const stranger = holders.find((one) => one.uid !== uid);
   if (stranger !== undefined) return { part, ok: false, detail: `port ${port} is held by user id ${stranger.uid}` };
   if (holders.length === 0) return { part, ok: false, detail: `nothing listens on port ${port}` };
   try {
-    const detail = await ask(part, settings, role);
+    const detail = await ask(part, settings, topology.role);
     return { part, ok: true, detail };
   } catch (error) {
     return { part, ok: false, detail: error instanceof Error ? reason(error) : String(error) };
   }
 }
 
+/** The firewall part says itself what is in force. */
+async function probeFirewall({ layout }: Topology): Promise<Health> {
+  const state = (await readFile(firewallFiles(layout).state, 'utf8').catch(() => 'no rules loaded yet')).trim();
+  return { part: 'firewall', ok: /^(in force|on trial)/.test(state), detail: state };
+}
+
 /** Where a part is asked. */
-function portOf(part: Part, settings: Settings): number {
-  const ports: Record<Part, number> = {
+function portOf(part: ListeningPart, settings: Settings): number {
+  const ports: Record<ListeningPart, number> = {
     redis: settings.REDIS_PORT,
     sentinel: settings.SENTINEL_PORT,
     livekit: settings.LIVEKIT_HTTP_PORT,
@@ -60,7 +71,7 @@ function portOf(part: Part, settings: Settings): number {
   return ports[part];
 }
 
-function ask(part: Part, settings: Settings, role: Role): Promise<string> {
+function ask(part: ListeningPart, settings: Settings, role: Role): Promise<string> {
   switch (part) {
     case 'redis':
       return redis(settings.REDIS_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');

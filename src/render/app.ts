@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
+import { firewallFiles, membersFile } from '../topology/firewall-files.ts';
 import type { Topology } from '../topology/topology.ts';
 import { caddyAdminSocket, internalCaFile } from './caddy.ts';
 import { metricsUser } from './livekit.ts';
@@ -51,6 +52,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
         ? { port: settings.SENTINEL_PORT, address: `${topology.address}:${settings.SENTINEL_PORT}`, ...sentinelTimes }
         : null,
       media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
+      members: topology.firewall === 'needless' ? null : renderMembers(settings, topology),
       gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology), webhooks: renderReceivers(settings, topology) },
       webhook: {
         enabled: settings.WEBHOOK_ENABLED && hasMedia,
@@ -71,6 +73,13 @@ function renderReceivers(settings: Settings, topology: Topology): unknown {
     domain: settings.DOMAIN,
     caFile: topology.tls.kind === 'internal' ? internalCaFile(topology) : null,
   };
+}
+
+/** Whom the agent tells that this machine is there, and where it tells the firewall who else is. */
+function renderMembers(settings: Settings, { address, redisHosts, parts, layout }: Topology): unknown {
+  const peers = [...new Set([...redisHosts, ...settings.NODES])].filter((host) => host !== address && host !== 'localhost');
+  const firewall = parts.includes('firewall') ? { membersFile: membersFile(layout), appliedFile: firewallFiles(layout).members } : null;
+  return { own: address, peers, firewall };
 }
 
 function renderMedia(settings: Settings, topology: Topology, version: string): unknown {

@@ -4,6 +4,8 @@ import type { PartSpec } from '../topology/part-spec.ts';
 import { redisFile, sentinelFile } from './redis.ts';
 import { pemCopies } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
+import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
+import { firewallCommand } from './firewall.ts';
 
 /** Absolute paths of the programs, from the component store; empty where no part of this machine needs one. */
 export interface Programs {
@@ -14,7 +16,7 @@ export interface Programs {
 }
 
 /** The command lines of this machine's parts, in start order. */
-export function renderParts(topology: Topology, programs: Programs, { DRAIN_TIMEOUT }: Pick<Settings, 'DRAIN_TIMEOUT'>): PartSpec[] {
+export function renderParts(settings: Settings, topology: Topology, programs: Programs): PartSpec[] {
   const { layout } = topology;
   const node = (program: string): string[] => [
     programs.node,
@@ -26,11 +28,12 @@ export function renderParts(topology: Topology, programs: Programs, { DRAIN_TIME
     `${layout.config}/${program}.json`,
   ];
   const all: Record<Part, PartSpec> = {
+    firewall: spec('firewall', firewallCommand(settings, topology), [firewallRules(layout), firewallScript(layout)], { filtersPackets: true }),
     redis: spec('redis', [programs.redisServer, redisFile(topology)], [redisFile(topology)]),
     sentinel: spec('sentinel', [programs.redisServer, sentinelFile(topology), '--sentinel'], [sentinelFile(topology)]),
     livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`], {
       // A little more, so that it is the command that waits which ends it.
-      stopSeconds: DRAIN_TIMEOUT + 30,
+      stopSeconds: settings.DRAIN_TIMEOUT + 30,
     }),
     service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], {
       compilesCode: true,
@@ -54,5 +57,5 @@ export function renderParts(topology: Topology, programs: Programs, { DRAIN_TIME
 }
 
 function spec(part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec {
-  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, stopSeconds: stopTimeoutSeconds, ...more };
+  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, filtersPackets: false, stopSeconds: stopTimeoutSeconds, ...more };
 }

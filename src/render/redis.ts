@@ -20,6 +20,9 @@ export interface FleetSeed {
   readonly quorum: number;
 }
 
+/** What a Sentinel knows of itself. */
+const identity = ['sentinel myid', 'sentinel current-epoch'];
+
 /** Where redis.conf stands: in a folder that Redis may write, since it changes it. */
 export function redisFile({ layout }: Topology): string {
   return `${layout.state}/redis/redis.conf`;
@@ -80,13 +83,6 @@ export function renderWitness(settings: Settings, topology: Topology): RenderedF
   const watched = ['monitor', 'auth-pass', 'down-after-milliseconds', 'failover-timeout', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'];
   const keep = [...watched.map((name) => `sentinel ${name} ${masterName}`), ...identity];
   return shared(sentinelFile(topology), sentinelLines(settings, topology), { keep, first: [] });
-}
-
-/** What a Sentinel knows of itself. */
-const identity = ['sentinel myid', 'sentinel current-epoch'];
-
-function sentinelFile({ layout }: Topology): string {
-  return `${layout.state}/sentinel/sentinel.conf`;
 }
 
 function sentinelLines(settings: Settings, { layout, address, bindAddresses }: Topology): string[] {

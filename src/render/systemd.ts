@@ -20,7 +20,7 @@ export function unitFile(part: Part): string {
  */
 export function renderUnit(spec: PartSpec, topology: Topology, options: { user: string; after: readonly Part[] }): RenderedFile {
   const { user, after } = options;
-  const capability = spec.bindsLowPorts ? 'CAP_NET_BIND_SERVICE' : '';
+  const capability = spec.bindsLowPorts ? 'CAP_NET_BIND_SERVICE' : spec.filtersPackets ? 'CAP_NET_ADMIN' : '';
   const env = Object.entries({ LANG: 'C.UTF-8', ...spec.env }).map(([name, value]) => `Environment=${quote(`${name}=${value}`)}`);
   // Programs or data below a home (an operator's own paths) stay visible, but cannot be written.
   const isInHome = [...spec.argv, topology.layout.root].some((path) => /^\/(home|root|run\/user)\//.test(path));
@@ -30,11 +30,20 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     `Description=livekit-fleet ${spec.part}`,
     'Wants=network-online.target',
     `After=${['network-online.target', ...after.map(unitName)].join(' ')}`,
+    // Said here rather than in their units: a firewall that comes or goes then restarts nothing.
+    ...(spec.filtersPackets
+      ? [
+          `Before=${topology.parts
+            .filter((part) => part !== spec.part)
+            .map(unitName)
+            .join(' ')}`,
+        ]
+      : []),
     'StartLimitIntervalSec=0',
     '',
     '[Service]',
     'Type=exec',
-    `User=${user}`,
+    `User=${spec.filtersPackets ? 'root' : user}`,
     `Group=${user}`,
     `WorkingDirectory=${topology.layout.state}`,
     ...env,
@@ -51,7 +60,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     `CapabilityBoundingSet=${capability}`,
     'NoNewPrivileges=yes',
     'ProtectSystem=strict',
-    `ReadWritePaths=${topology.layout.state}/${spec.part}`,
+    `ReadWritePaths=${spec.filtersPackets ? topology.layout.run : `${topology.layout.state}/${spec.part}`}`,
     `ProtectHome=${isInHome ? 'read-only' : 'yes'}`,
     'PrivateTmp=yes',
     'PrivateDevices=yes',
@@ -92,6 +101,7 @@ function limitsOf(part: Part): string[] {
     case 'service':
     case 'agent':
       return ['TasksMax=128', 'MemoryHigh=384M', 'MemoryMax=512M'];
+    case 'firewall':
     case 'redis':
     case 'sentinel':
       return ['TasksMax=128'];

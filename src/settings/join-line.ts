@@ -12,6 +12,7 @@ const joinSchema = z.object({
   REDIS_HOST: is.host,
   REDIS_PORT: z.int(),
   SENTINEL_PORT: z.int(),
+  AGENT_PORT: z.int(),
 });
 export type Join = z.infer<typeof joinSchema>;
 

@@ -10,7 +10,7 @@ export interface PortClash {
 
 /**
  * Every pair of listeners of one machine that would take the same port. Single ports must all differ; the media range is
- * UDP, where Caddy (HTTP/3 on HTTPS_PORT) and TURN listen as well. SERVICE_PORT counts only where our own service runs;
+ * UDP, where Caddy (HTTP/3 on HTTPS_PORT), TURN and the agent listen as well. SERVICE_PORT counts only where our own service runs;
  * where it does not, the operator's service must not stand on a port of ours.
  */
 export function findClashes(settings: Partial<Settings>): PortClash[] {
@@ -25,7 +25,7 @@ export function findClashes(settings: Partial<Settings>): PortClash[] {
     else clashes.push({ variable, other, port });
   }
   const range = settings.LIVEKIT_UDP_PORTS;
-  for (const variable of ['HTTPS_PORT', 'TURN_UDP_PORT'] as const) {
+  for (const variable of ['HTTPS_PORT', 'TURN_UDP_PORT', 'AGENT_PORT'] as const) {
     const port = settings[variable];
     if (range !== undefined && port !== undefined && port >= range.first && port <= range.last) clashes.push({ variable, other: 'LIVEKIT_UDP_PORTS', port });
   }

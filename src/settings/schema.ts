@@ -195,6 +195,13 @@ export const schema = {
     zh: 'auto：PID 1 为 systemd 时用单元，否则用受监管进程',
     en: 'auto: units where systemd is PID 1, else supervised processes',
   }),
+  FIREWALL: variable({
+    type: z.enum(['apply', 'print', 'off']),
+    fallback: 'apply',
+    group: 'operation',
+    zh: 'apply：只有集群成员可访问内部端口（nftables）；print：只输出规则；off：不设',
+    en: 'apply: only machines of the fleet reach inner ports (nftables); print: only show the rules; off: none',
+  }),
   HEALTH_TIMEOUT: variable({
     type: is.count,
     fallback: '60',

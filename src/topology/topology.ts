@@ -4,16 +4,16 @@ import type { Settings } from '../settings/schema.ts';
 import { isIpv4 } from '../settings/variable.ts';
 
 /** A part that runs on a machine, in start order. */
-export type Part = 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy';
+export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy';
 
 /** What a machine is for: the gateway runs Caddy and the business service, media machines LiveKit and Redis; or one machine does all. */
 export type Role = 'all' | 'gateway' | 'media';
 
 /** The parts of each role, in start order. */
 const PARTS: Readonly<Record<Role, readonly Part[]>> = {
-  all: ['redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'],
-  gateway: ['sentinel', 'service', 'agent', 'caddy'],
-  media: ['redis', 'sentinel', 'livekit', 'agent'],
+  all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'],
+  gateway: ['firewall', 'sentinel', 'service', 'agent', 'caddy'],
+  media: ['firewall', 'redis', 'sentinel', 'livekit', 'agent'],
 };
 
 /** Folders of one installation, all below DATA_DIR. */
@@ -83,6 +83,8 @@ export interface Topology {
   /** `host:port` of the business service: ours, or the operator's own. */
   readonly serviceUpstream: string;
   readonly isLoopbackOnly: boolean;
+  /** What is done about the packet filter. `needless`: nothing of ours listens beyond this machine. */
+  readonly firewall: 'apply' | 'print' | 'off' | 'needless' | 'no-nft';
   /** What keeps the parts alive: systemd's units, or runit where systemd is not PID 1. */
   readonly supervisor: 'systemd' | 'processes';
   readonly parts: readonly Part[];
@@ -111,10 +113,12 @@ export interface MachineFacts {
   readonly addresses: readonly string[];
   /** True where systemd is PID 1. */
   readonly hasSystemd: boolean;
+  /** True where nftables' program is installed. */
+  readonly hasNft: boolean;
 }
 
 /** Works out what this machine runs in its role. @throws FleetError ADDRESS_NOT_IN_NODES */
-export function planTopology(settings: Settings, role: Role, { addresses, hasSystemd }: MachineFacts): Topology {
+export function planTopology(settings: Settings, role: Role, { addresses, hasSystemd, hasNft }: MachineFacts): Topology {
   const own = settings.NODES.find((node) => addresses.includes(node));
   const isListed = settings.NODES[0] !== 'localhost';
   if (role !== 'gateway' && isListed && own === undefined)
@@ -123,6 +127,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
   const isLoopbackOnly = role === 'all' && settings.DOMAIN === 'localhost' && own === undefined;
   const layout = layoutOf(settings);
   const suffix = settings.HTTPS_PORT === 443 ? '' : `:${settings.HTTPS_PORT}`;
+  const firewall = address === '127.0.0.1' ? 'needless' : settings.FIREWALL === 'apply' && !hasNft ? 'no-nft' : settings.FIREWALL;
   const first = settings.REDIS_HOST === 'localhost' ? (role === 'gateway' ? [] : [address]) : [settings.REDIS_HOST];
   const redisHosts = [...new Set([...first, ...(isListed ? settings.NODES : [])])];
   // A gateway's Sentinel votes in the fleet, and has its password: until a media machine has joined there is neither.
@@ -130,6 +135,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
   const absent = new Set<Part>([
     ...(settings.BUSINESS_UPSTREAM === '' ? [] : ['service' as const]),
     ...(role === 'gateway' && isWaiting ? ['sentinel' as const] : []),
+    ...(firewall === 'apply' ? [] : ['firewall' as const]),
   ]);
   return {
     role,
@@ -141,6 +147,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     bindAddresses: [...new Set(['127.0.0.1', address])],
     serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
     isLoopbackOnly,
+    firewall,
     supervisor: settings.SUPERVISOR === 'auto' ? (hasSystemd ? 'systemd' : 'processes') : settings.SUPERVISOR,
     parts: PARTS[role].filter((part) => !absent.has(part)),
     layout,

@@ -15,6 +15,7 @@ const valid = {
   redis: { sentinels: [], masterName: 'livekit', password: 'top-secret', direct: { host: '127.0.0.1', port: 6379 } },
   sentinel: null,
   media: null,
+  members: null,
   gateway: null,
   webhook: { enabled: true, urls: ['http://127.0.0.1:8080/api/webhook'], keys: { key: 'top-secret' }, signingKey: 'key' },
 };

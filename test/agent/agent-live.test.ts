@@ -46,6 +46,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
         version: '1',
         keyFingerprint: 'ab',
       },
+      members: null,
       gateway: { caddyAdminSocket: socket, webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },

@@ -39,6 +39,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       redis: { sentinels: [{ host: first, port: fleet.sentinelPort }], masterName, password: '', direct: null },
       sentinel: null,
       media: null,
+      members: null,
       gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },

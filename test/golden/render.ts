@@ -41,7 +41,7 @@ export function desireFrom(
   const { settings: read, problems } = parseSettings(envText, {});
   if (read === null) throw new Error(JSON.stringify(problems));
   const settings = { ...read, ...secrets, ...Object.fromEntries(without.map((name) => [name, ''])) };
-  const topology = planTopology(settings, role, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false });
+  const topology = planTopology(settings, role, { addresses: ['192.168.1.2', '10.8.0.2'], hasSystemd: false, hasNft: true });
   const store = `${topology.layout.root}/components`;
   const desired = desire({
     settings,

@@ -200,10 +200,10 @@ describe('secrets', () => {
   it('stand in no argv, environment or plan line and in no file that others may read (property)', () => {
     fc.assert(
       fc.property(goodEnv, role, (text, as) => {
-        const { desired, topology } = desireFrom(text, { role: as });
+        const { desired, settings, topology } = desireFrom(text, { role: as });
         const programs = { node: '/node', redisServer: '/redis-server', livekitServer: '/livekit-server', caddy: '/caddy' };
         const open = [
-          ...renderParts(topology, programs, { DRAIN_TIMEOUT: 300 }).flatMap((spec) => [...spec.argv, ...Object.values(spec.env)]),
+          ...renderParts(settings, topology, programs).flatMap((spec) => [...spec.argv, ...Object.values(spec.env)]),
           ...kinds(makePlan(desired, nothing)),
           ...desired.files.map((file) => file.path),
           // Scripts and units hold command lines; whoever runs `ps` reads them.

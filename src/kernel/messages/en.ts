@@ -64,6 +64,8 @@ export const errors = {
   NO_OTHER_PRIMARY:
     'No other Redis took over from {address} within {seconds} s: nothing was stopped but LiveKit. Is another media machine up (./部署.sh status)? Run ./部署.sh start to go back, or leave --now to go all the same.',
   NOT_SURE_UNINSTALL: 'There is no terminal to ask whether livekit-fleet is really to be removed. Run the command again with --yes.',
+  FIREWALL_CUTS_OFF:
+    'With the new firewall rules these machines no longer reach this one: {machines}. Do their packets come from another address than the one in NODES? The former rules are in force again; FIREWALL=print shows the new ones.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -153,6 +155,10 @@ export const texts = {
   NO_REASON_YET: 'no answer from the authority yet',
   CERTIFICATE_PENDING:
     'The certificate for {domain} is still being fetched; Caddy goes on trying by itself. Last reason: {reason}\n  It comes when {domain} points to this machine in the DNS, and port 80 can be reached from the authority and leads to HTTP_PORT ({port}). See: ./部署.sh status, docs/tls.md',
+  FIREWALL_RULES: 'FIREWALL=print: nothing was applied. To apply these rules yourself: nft -f FILE, and at boot from /etc/nftables.conf (include "FILE")',
+  FIREWALL_NO_NFT:
+    'The firewall is missing: nftables is not installed, and {ports} can be reached by whoever reaches this machine (Redis asks for a password). Run: apt-get install nftables, and the same command again; or set FIREWALL=off in .env.',
+  FIREWALL_OPEN: 'Let these through the firewall of your network as well: {ports}',
   SIGNALLING: 'LiveKit       {address}  (for the gateway machine)',
   JOIN_LINE: 'Run this once on machine 1 (the gateway). The line is a credential: whoever has it can use this LiveKit.\n\n  {line}\n',
   WAITING_FOR_MEDIA: 'Waiting for media machines: run ./部署.sh deploy-livekit-only on one, and here the join line that it prints.',

@@ -58,6 +58,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NO_OTHER_PRIMARY:
     '{seconds} 秒内没有其他 Redis 接替 {address}：除 LiveKit 外未停止任何部件。是否有其他媒体机在运行（./部署.sh status）？执行 ./部署.sh start 可恢复；leave --now 则仍然退出。',
   NOT_SURE_UNINSTALL: '没有终端可供确认是否真的要卸载 livekit-fleet。请加 --yes 再执行同一命令。',
+  FIREWALL_CUTS_OFF:
+    '启用新防火墙规则后，以下机器无法再访问本机：{machines}。它们发出的包是否来自 NODES 之外的地址？已恢复原有规则；FIREWALL=print 可查看新规则。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
@@ -134,6 +136,10 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NO_REASON_YET: '签发机构尚未应答',
   CERTIFICATE_PENDING:
     '{domain} 的证书仍在申请中，Caddy 会自行重试。最近一次的原因：{reason}\n  条件：{domain} 的 DNS 指向本机，且签发机构能访问 80 端口并到达 HTTP_PORT（{port}）。请看：./部署.sh status、docs/tls.md',
+  FIREWALL_RULES: 'FIREWALL=print：未做任何更改。如需自行启用以下规则：nft -f 文件；并在 /etc/nftables.conf 中 include "文件" 以便开机生效',
+  FIREWALL_NO_NFT:
+    '防火墙未启用：没有安装 nftables，能访问本机者即可访问 {ports}（Redis 需要密码）。请执行 apt-get install nftables 后重新执行同一命令；或在 .env 中设 FIREWALL=off。',
+  FIREWALL_OPEN: '网络（云）防火墙也须放行：{ports}',
   SIGNALLING: 'LiveKit       {address}（供机器 1 访问）',
   JOIN_LINE: '请在机器 1（网关）上执行一次下面这一行。它是凭据：得到它的人就能使用这里的 LiveKit。\n\n  {line}\n',
   WAITING_FOR_MEDIA: '正在等待媒体机：请在媒体机上执行 ./部署.sh deploy-livekit-only，再在本机执行它输出的 join 行。',
