@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
+import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { findFleet } from '../apply/fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitCertificate } from '../health/certificate.ts';
@@ -44,6 +45,7 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
   const { reporter, host } = context;
   const first = loadSettings(context, role);
   if (isDryRun) return showPlan(context, first.settings, first.topology);
+  await checkOperatingSystem(host);
   await checkDataDir(host, first.topology);
   await withLock(first.topology.layout.lock, COMMANDS[role], async () => {
     await createEnv(context);

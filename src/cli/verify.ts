@@ -38,6 +38,7 @@ const OF_SERVICE: ReadonlySet<CauseCode> = new Set([
 export async function verify(context: CliContext, options: { timeoutSeconds: number }): Promise<void> {
   const { reporter, signal } = context;
   const { settings, topology } = loadSettings(context);
+  if (topology.role === 'media') throw new FleetError('VERIFY_ELSEWHERE', {}, { exitCode: 2 });
   if (settings.SERVICE_API_TOKEN === '') throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
   const steps: StepLine[] = [];
   const { code, errors } = await runMeeting(context, meetingConfig(settings, topology, options.timeoutSeconds), {

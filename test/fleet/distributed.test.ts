@@ -53,6 +53,15 @@ describe('four machines', () => {
     expect(await deployed(3)).toBe('');
   });
 
+  it('refuses another operating system and changes nothing', async () => {
+    await lab.machine(3).exec(['sh', '-c', 'rm /etc/os-release; echo ID=alpine >/etc/os-release; echo PRETTY_NAME=\'"Alpine Linux v3.22"\' >>/etc/os-release']);
+    const refused = await fleet(3, ['deploy-livekit-only']);
+    expect(refused.err).toContain('This system is Alpine Linux v3.22');
+    expect(refused.code).toBe(2);
+    expect(await deployed(3)).toBe('');
+    await lab.machine(3).exec(['ln', '-sf', '../usr/lib/os-release', '/etc/os-release']);
+  });
+
   it('deploys the first media machine, and its values go to the others', async () => {
     const done = await fleet(2, ['deploy-livekit-only']);
     expect(done.err).toBe('');
@@ -115,6 +124,12 @@ describe('four machines', () => {
     for (const one of again) expect(JSON.parse(one.out)).toMatchObject({ changes: [] });
     const used = new Set<string>();
     await until(async () => used.add(await user.nodeOfNewRoom()).size === 3, 20_000);
+  });
+
+  it('says where a meeting can be tried', async () => {
+    const elsewhere = await fleet(3, ['verify']);
+    expect(elsewhere.err).toContain('run ./部署.sh verify on machine 1');
+    expect(elsewhere.code).toBe(2);
   });
 
   it('refuses a changed secret of one machine later, too', async () => {

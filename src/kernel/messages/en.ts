@@ -66,6 +66,8 @@ export const errors = {
   NOT_SURE_UNINSTALL: 'There is no terminal to ask whether livekit-fleet is really to be removed. Run the command again with --yes.',
   FIREWALL_CUTS_OFF:
     'With the new firewall rules these machines no longer reach this one: {machines}. Do their packets come from another address than the one in NODES? The former rules are in force again; FIREWALL=print shows the new ones.',
+  UNSUPPORTED_OS: 'This system is {name}; livekit-fleet is made for Debian 11 and up, Ubuntu 20.04 and up, and systems made from them. Nothing was changed.',
+  VERIFY_ELSEWHERE: 'The meeting goes through the gateway, and its room API: run ./部署.sh verify on machine 1. This machine: ./部署.sh status',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 

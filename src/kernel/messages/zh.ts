@@ -60,6 +60,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NOT_SURE_UNINSTALL: '没有终端可供确认是否真的要卸载 livekit-fleet。请加 --yes 再执行同一命令。',
   FIREWALL_CUTS_OFF:
     '启用新防火墙规则后，以下机器无法再访问本机：{machines}。它们发出的包是否来自 NODES 之外的地址？已恢复原有规则；FIREWALL=print 可查看新规则。',
+  UNSUPPORTED_OS: '本机系统为 {name}；livekit-fleet 适用于 Debian 11 及以上、Ubuntu 20.04 及以上以及由它们派生的系统。未做任何改动。',
+  VERIFY_ELSEWHERE: '会议要经过网关及其房间 API：请在机器 1 上执行 ./部署.sh verify。本机状态：./部署.sh status',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
