@@ -1,16 +1,21 @@
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchDeploy } from './deploy.ts';
 import { benchFirstDeploy } from './first.ts';
+import { benchGrowth } from './growth.ts';
 import { formatTable, judge } from './table.ts';
 import type { Row } from './table.ts';
 
-const USAGE = 'npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]   (see docs/benchmarks.md)';
+const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
+npm run bench -- growth --store FOLDER [--rounds N] [--json]   (see docs/benchmarks.md)`;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { rounds: { type: 'string', default: '5' }, store: { type: 'string' }, first: { type: 'boolean' }, json: { type: 'boolean' } },
 });
 const rounds = Number(values.rounds);
-if (positionals.join(' ') !== 'deploy' || !Number.isInteger(rounds) || rounds < 1) {
+const [subject = '', ...more] = positionals;
+const isKnown = subject === 'deploy' || (subject === 'growth' && values.store !== undefined);
+if (!isKnown || more.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
   console.error(USAGE);
   process.exit(2);
 }
@@ -24,13 +29,17 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, ()
 const say = (text: string): void => console.error(`… ${text}`);
 
 try {
-  const { first, store } = values;
-  const common = { signal: abort.signal, say };
-  const rows: Row[] = first === true ? [await benchFirstDeploy(common)] : await benchDeploy({ ...common, rounds, store: store ?? null });
+  const rows = await measure();
   const judged = rows.map(judge);
   console.log(values.json === true ? JSON.stringify({ rounds, rows: judged }, null, 2) : formatTable(judged));
 } catch (error) {
   if (!abort.signal.aborted) throw error;
   console.error(String(abort.signal.reason));
   process.exitCode = 130;
+}
+
+async function measure(): Promise<Row[]> {
+  const common = { signal: abort.signal, say };
+  if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
+  return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store: values.store ?? null });
 }

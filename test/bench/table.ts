@@ -1,7 +1,8 @@
 /** One line of the result: a figure of ours beside the least that is possible. */
 export interface Row {
   readonly name: string;
-  readonly unit: 's' | 'MB';
+  /** Empty for a number of things. */
+  readonly unit: 's' | 'MB' | '%' | '';
   /** One value per round, as in `floor`. */
   readonly ours: readonly number[];
   /** Empty where the limit is a number of its own. */
@@ -35,7 +36,7 @@ export function formatTable(rows: readonly Judged[]): string {
     figure(row.median, row.ours, row.unit),
     row.floorMedian === null ? '–' : figure(row.floorMedian, row.floor, row.unit),
     row.ratio === null ? '–' : `${row.ratio.toFixed(2)} ×`,
-    'times' in row.limit ? `${row.limit.times} ×` : `${row.limit.value} ${row.unit}`,
+    'times' in row.limit ? `${row.limit.times} ×` : `${row.limit.value} ${row.unit}`.trimEnd(),
     row.isWithin ? '✓' : '✗',
   ]);
   const all = [['', 'ours', 'floor', 'ratio', 'limit', ''], ...lines];
@@ -51,9 +52,9 @@ export function formatTable(rows: readonly Judged[]): string {
 }
 
 function figure(median: number, values: readonly number[], unit: Row['unit']): string {
-  const text = (value: number): string => value.toFixed(unit === 's' ? 2 : 0);
+  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : 0);
   const range = values.length > 1 ? ` [${text(Math.min(...values))}–${text(Math.max(...values))}]` : '';
-  return `${text(median)} ${unit}${range}`;
+  return `${text(median)} ${unit}`.trimEnd() + range;
 }
 
 function medianOf(values: readonly number[]): number {
