@@ -119,7 +119,7 @@ describe('four machines', () => {
     await until(async () => {
       const { fleet: seen } = JSON.parse((await fleet(1, ['status', '--json'])).out) as { fleet: { replicas: number; sentinels: number } };
       return seen.replicas === 2 && seen.sentinels === 3;
-    }, 30_000);
+    }, 90_000);
     const again = await Promise.all([2, 3, 4].map((number) => fleet(number, ['deploy-livekit-only', '--json'])));
     for (const one of again) expect(JSON.parse(one.out)).toMatchObject({ changes: [] });
     const used = new Set<string>();
