@@ -9,6 +9,8 @@ import type { Lab } from './machines.ts';
 export interface Counts {
   readonly sent: number;
   readonly received: number;
+  /** Number of the last message that came. */
+  readonly last: number;
   readonly reconnections: number;
   readonly frames: number;
   readonly silent: number;

@@ -23,14 +23,17 @@ process.once('SIGTERM', () => stop.abort());
 
 const room = await api.createRoom(stop.signal);
 const [alice, bob] = [new Room(), new Room()];
-const counts = { room, reconnections: 0, sent: 0, received: 0, frames: 0, silent: 0, longestSilenceMs: 0 };
+const counts = { room, reconnections: 0, sent: 0, received: 0, last: 0, frames: 0, silent: 0, longestSilenceMs: 0 };
 for (const client of [alice, bob]) {
   client.on(RoomEvent.Reconnecting, () => (counts.reconnections += 1));
   client.on(RoomEvent.Disconnected, () => {
     if (!stop.signal.aborted) counts.reconnections += 1;
   });
 }
-bob.on(RoomEvent.DataReceived, () => (counts.received += 1));
+bob.on(RoomEvent.DataReceived, (payload) => {
+  counts.received += 1;
+  counts.last = Number(Buffer.from(payload).toString());
+});
 const heard = new Promise<RemoteTrack>((resolve) => {
   bob.on(RoomEvent.TrackSubscribed, (track) => {
     if (track.kind === TrackKind.KIND_AUDIO) resolve(track);
@@ -46,7 +49,8 @@ while (counts.frames === 0) await sleep(20);
 process.stdout.write(`${JSON.stringify({ started: room })}\n`);
 while (!stop.signal.aborted) {
   counts.sent += 1;
-  await alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true });
+  // While it reconnects nothing can be sent.
+  await alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true }).catch(() => {});
   await sleep(MESSAGE_MS);
 }
 await sleep(TAIL_MS);
