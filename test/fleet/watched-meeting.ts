@@ -11,7 +11,7 @@ import { publishTone } from '../../src/meeting/media.ts';
 
 /** A message each; what is on its way at the end gets this long. */
 const MESSAGE_MS = 50;
-const TAIL_MS = 1_000;
+const TAIL_MS = 15_000;
 const RATE = 48_000;
 /** Of 16-bit samples: the tone reaches 8000, what stands in for lost audio fades below this. */
 const LOUD = 1_000;
@@ -48,17 +48,23 @@ const listening = listen(await heard);
 while (counts.frames === 0) await sleep(20);
 process.stdout.write(`${JSON.stringify({ started: room })}\n`);
 while (!stop.signal.aborted) {
-  counts.sent += 1;
-  // While it reconnects nothing can be sent.
-  await alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true }).catch(() => {});
+  await send();
   await sleep(MESSAGE_MS);
 }
-await sleep(TAIL_MS);
+// Until one that is sent now arrives: a client may be on its way back.
+for (const deadline = Date.now() + TAIL_MS; counts.last < counts.sent && Date.now() < deadline; await sleep(MESSAGE_MS * 10))
+  if (counts.reconnections > 0) await send();
 process.stdout.write(`${JSON.stringify(counts)}\n`);
 await stopTone();
 await Promise.all([alice.disconnect(), bob.disconnect()]);
 await listening;
 process.exit();
+
+async function send(): Promise<void> {
+  counts.sent += 1;
+  // While it reconnects nothing can be sent.
+  await alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true }).catch(() => {});
+}
 
 /** Counts from the first sound on. */
 async function listen(track: RemoteTrack): Promise<void> {
