@@ -13,7 +13,7 @@ import type { RenderedFile } from '../render/rendered-file.ts';
 import { renderRunit } from '../render/runit.ts';
 import { renderUnit } from '../render/systemd.ts';
 import type { Settings } from '../settings/schema.ts';
-import { roleFile } from '../topology/topology.ts';
+import { publicAddressFile, roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
 /** What the settings ask of this machine: every file, and per part the fingerprint of all that it is started from. */
@@ -44,6 +44,7 @@ export function desire(input: {
     ...(has('service') ? [renderService(settings, topology)] : []),
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
     ourFile(roleFile(topology.layout), json({ role: topology.role })),
+    ...(topology.publicAddress === null ? [] : [ourFile(publicAddressFile(topology.layout), json(topology.publicAddress))]),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];
   const specs = renderParts(settings, topology, programs);

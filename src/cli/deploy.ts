@@ -4,6 +4,7 @@ import { observe } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { findFleet } from '../apply/fleet.ts';
+import { findPublicAddress, recallPublicAddress } from '../apply/public-address.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitCertificate } from '../health/certificate.ts';
 import { readListeners } from '../host/listeners.ts';
@@ -22,7 +23,7 @@ import { missingSecrets } from '../settings/secrets.ts';
 import type { SecretsWanted } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
 import { strayPems } from '../topology/topology.ts';
-import type { Role, Topology } from '../topology/topology.ts';
+import type { PublicAddress, Role, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
@@ -49,10 +50,12 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
   await checkDataDir(host, first.topology);
   await withLock(first.topology.layout.lock, COMMANDS[role], async () => {
     await createEnv(context);
-    const { settings: given, topology, envText } = loadSettings(context, role);
-    const made = missingSecrets(given, secretsWanted(given, topology));
+    const { settings: given, topology: planned, envText } = loadSettings(context, role);
+    const asked = planned.asksPublicAddress ? findPublicAddress(given) : Promise.resolve(null);
+    const made = missingSecrets(given, secretsWanted(given, planned));
     const settings = { ...given, ...made };
-    const seed = await seedOf(context, settings, topology);
+    const seed = await seedOf(context, settings, planned);
+    const topology = await withPublicAddress(context, planned, asked);
     await writeSecrets(context, envText, made);
     const { desired, manager } = await prepare(context, settings, { topology, seed, isDryRun: false });
     const [observed, listeners, known] = await Promise.all([
@@ -84,6 +87,17 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
   });
 }
 
+/** Announces the public address where one was found, now or by the last deploy, and says which. */
+async function withPublicAddress({ reporter, host }: CliContext, topology: Topology, asked: Promise<PublicAddress | null>): Promise<Topology> {
+  if (!topology.asksPublicAddress) return topology;
+  const own = topology.address;
+  // Nobody answering is no reason to restart LiveKit with another address.
+  const found = (await asked) ?? (await recallPublicAddress(host, topology.layout));
+  if (found === null) reporter.emit({ kind: 'note', code: 'NO_PUBLIC_ADDRESS', params: { own: topology.mediaAddress } });
+  else reporter.emit({ kind: 'note', code: 'PUBLIC_ADDRESS', params: { ...found, own } });
+  return found === null ? topology : { ...topology, mediaAddress: found.address, publicAddress: found };
+}
+
 /** Where the fleet stands; a gateway without the fleet's secrets cannot ask, and waits. */
 async function seedOf({ reporter, now, signal }: CliContext, settings: Settings, topology: Topology): Promise<FleetSeed> {
   if (isPlaceholder(settings.LIVEKIT_API_SECRET)) return { primary: topology.address, quorum: 1 };
@@ -91,10 +105,11 @@ async function seedOf({ reporter, now, signal }: CliContext, settings: Settings,
 }
 
 /** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */
-export async function showPlan(context: CliContext, settings: Settings, topology: Topology): Promise<void> {
-  await checkDataDir(context.host, topology);
-  const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, topology)) };
-  const seed = await seedOf(context, filled, topology);
+export async function showPlan(context: CliContext, settings: Settings, planned: Topology): Promise<void> {
+  await checkDataDir(context.host, planned);
+  const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, planned)) };
+  const seed = await seedOf(context, filled, planned);
+  const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
   const { desired, manager, missing } = await prepare(context, filled, { topology, seed, isDryRun: true });
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));
   const steps = [...missing.map((component) => `⇣ ${component}`), ...changes.map(describe)];

@@ -113,12 +113,19 @@ export const schema = {
   METRICS_PORT: portVariable(6789, 'LiveKit 指标端口', 'LiveKit metrics port'),
   SENTINEL_PORT: portVariable(26379, 'Sentinel 端口', 'Sentinel port'),
   AGENT_PORT: portVariable(7980, '代理（agent）端口', 'Agent port'),
-  NODE_IP: variable({
-    type: is.optionalAddress,
-    fallback: '',
+  NODE_PUBLIC_IP: variable({
+    type: is.publicAddress,
+    fallback: 'auto',
     group: 'ports',
-    zh: '媒体对外地址；留空自动判断',
-    en: 'Address announced for media; empty: found by itself',
+    zh: '媒体对外地址：auto 自动查询（网卡、云厂商元数据、STUN）；也可写地址；none 为内网地址',
+    en: 'Address announced for media: auto finds it (interfaces, the cloud’s metadata, STUN); or an address; none: the private one',
+  }),
+  STUN_SERVERS: variable({
+    type: is.endpoints,
+    fallback: 'stun.miwifi.com:3478,stun.chat.bilibili.com:3478,stun.cloudflare.com:3478,stun.l.google.com:19302',
+    group: 'ports',
+    zh: 'NODE_PUBLIC_IP=auto 询问的 STUN 服务器，host:port，逗号分隔',
+    en: 'STUN servers that NODE_PUBLIC_IP=auto asks, host:port with commas',
   }),
   DATA_DIR: variable({
     type: is.rootPath,

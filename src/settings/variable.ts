@@ -41,8 +41,26 @@ export const user = z.string().regex(/^[a-z_][a-z0-9_-]{0,30}$/, says('NOT_A_USE
 /** A host name or IPv4 address. */
 export const host = z.string().refine(isHost, says('NOT_A_HOST'));
 
-/** An IPv4 address or the empty text. */
-export const optionalAddress = z.string().refine((value) => value === '' || isIpv4(value), says('NOT_AN_ADDRESS'));
+/** Blocks that no host in the Internet has (RFC 6890), but for those of documentation. */
+const INNER = [
+  /^0\./,
+  /^10\./,
+  /^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./,
+  /^127\./,
+  /^169\.254\./,
+  /^172\.(1[6-9]|2\d|3[01])\./,
+  /^192\.168\./,
+  /^198\.1[89]\./,
+  /^(22[4-9]|2[3-5]\d)\./,
+];
+
+/** Whether an IPv4 address can be one of the Internet. */
+export function isPublic(address: string): boolean {
+  return isIpv4(address) && !INNER.some((block) => block.test(address));
+}
+
+/** `auto`, `none` or an IPv4 address. */
+export const publicAddress = z.string().refine((value) => value === 'auto' || value === 'none' || isIpv4(value), says('NOT_A_PUBLIC_ADDRESS'));
 
 /** A TCP or UDP port, 1 to 65535. */
 export const port = z
@@ -110,6 +128,12 @@ export const optionalUpstream = z.string().refine((value) => {
   const [name = '', number = '', ...rest] = value.split(':');
   return rest.length === 0 && isHost(name) && port.safeParse(number).success;
 }, says('NOT_AN_UPSTREAM'));
+
+/** Comma-separated `host:port`. */
+export const endpoints = z
+  .string()
+  .refine((value) => list(value).every((one) => optionalUpstream.safeParse(one).success), says('NOT_AN_UPSTREAM'))
+  .transform((value) => list(value).map((one) => ({ host: one.split(':')[0] ?? '', port: Number(one.split(':')[1]) })));
 
 function isHttpUrl(value: string): boolean {
   return /^https?:\/\/[^\s/]\S*$/.test(value) && URL.canParse(value);

@@ -1,7 +1,7 @@
 import { FleetError } from '../kernel/errors.ts';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
-import { isIpv4 } from '../settings/variable.ts';
+import { isIpv4, isPublic } from '../settings/variable.ts';
 
 /** A part that runs on a machine, in start order. */
 export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy';
@@ -65,6 +65,17 @@ export function pemCopies(tls: Tls): PemCopy[] {
   }
 }
 
+/** An address of the Internet that leads to this machine, and who said so. */
+export interface PublicAddress {
+  readonly address: string;
+  readonly source: string;
+}
+
+/** Where the last public address that was found is remembered. */
+export function publicAddressFile(layout: Layout): string {
+  return `${layout.config}/public-address.json`;
+}
+
 /** What runs on this machine and where; everything that rendering needs besides secrets and binaries. */
 export interface Topology {
   readonly role: Role;
@@ -76,8 +87,12 @@ export interface Topology {
   readonly redisHosts: readonly string[];
   /** True where LiveKit, Redis and Sentinel run here. */
   readonly hasMedia: boolean;
-  /** Address announced for media. */
+  /** Address announced for media, as far as settings and interfaces tell. */
   readonly mediaAddress: string;
+  /** True where the public address has to be asked for: it is on no interface. */
+  readonly asksPublicAddress: boolean;
+  /** What was answered. */
+  readonly publicAddress: PublicAddress | null;
   /** Addresses that this machine's inner listeners bind: loopback, and the private address where there is one. */
   readonly bindAddresses: readonly string[];
   /** `host:port` of the business service: ours, or the operator's own. */
@@ -125,6 +140,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     throw new FleetError('ADDRESS_NOT_IN_NODES', { nodes: settings.NODES.join(','), addresses: addresses.join(', ') }, { exitCode: 2 });
   const address = own ?? (role === 'all' ? '127.0.0.1' : (addresses[0] ?? '127.0.0.1'));
   const isLoopbackOnly = role === 'all' && settings.DOMAIN === 'localhost' && own === undefined;
+  const inner = own ?? addresses[0] ?? '127.0.0.1';
   const layout = layoutOf(settings);
   const suffix = settings.HTTPS_PORT === 443 ? '' : `:${settings.HTTPS_PORT}`;
   const firewall = address === '127.0.0.1' ? 'needless' : settings.FIREWALL === 'apply' && !hasNft ? 'no-nft' : settings.FIREWALL;
@@ -143,7 +159,9 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     redisHosts,
     machine: `m${address.replaceAll('.', '-')}`,
     address,
-    mediaAddress: settings.NODE_IP !== '' ? settings.NODE_IP : isLoopbackOnly ? '127.0.0.1' : (own ?? addresses[0] ?? '127.0.0.1'),
+    mediaAddress: chooseMediaAddress(settings, { inner, addresses, isLoopbackOnly }),
+    asksPublicAddress: role !== 'gateway' && !isLoopbackOnly && settings.NODE_PUBLIC_IP === 'auto' && !addresses.some(isPublic),
+    publicAddress: null,
     bindAddresses: [...new Set(['127.0.0.1', address])],
     serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
     isLoopbackOnly,
@@ -155,6 +173,15 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     publicUrl: `https://${settings.DOMAIN}${suffix}`,
     plainUrl: role !== 'media' && settings.DOMAIN === 'localhost' ? `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` : null,
   };
+}
+
+function chooseMediaAddress(
+  { NODE_PUBLIC_IP: wanted }: Settings,
+  { inner, addresses, isLoopbackOnly }: { inner: string; addresses: readonly string[]; isLoopbackOnly: boolean },
+): string {
+  if (wanted !== 'auto' && wanted !== 'none') return wanted;
+  if (isLoopbackOnly) return '127.0.0.1';
+  return (wanted === 'auto' ? addresses.find(isPublic) : undefined) ?? inner;
 }
 
 function chooseTls(settings: Settings, config: string): Tls {

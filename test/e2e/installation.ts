@@ -51,6 +51,8 @@ export async function createInstallation(variables: Readonly<Record<string, stri
     'SUPERVISOR=processes',
     'HEALTH_TIMEOUT=30',
     'LIVEKIT_UDP_PORTS=52000-52999',
+    // Tests ask nobody outside.
+    'NODE_PUBLIC_IP=none',
     ...Object.entries(ports).map(([name, port]) => `${name}=${port}`),
     ...Object.entries(variables).map(([name, value]) => `${name}=${value}`),
   ];

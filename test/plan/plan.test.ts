@@ -28,7 +28,8 @@ function valueOf(name: VariableName): fc.Arbitrary<string> {
       // This machine's own address has to be among them.
       fc.uniqueArray(address, { maxLength: 3 }).map((all) => [...new Set([...all, '192.168.1.2'])].join(',')),
     );
-  if (name === 'NODE_IP') return address;
+  if (name === 'NODE_PUBLIC_IP') return fc.oneof(address, fc.constantFrom('auto', 'none'));
+  if (name === 'STUN_SERVERS') return fc.constantFrom('', 'stun.example.com:3478,192.0.2.1:19302');
   if (name === 'LIVEKIT_UDP_PORTS')
     return fc.tuple(fc.integer({ min: 1024, max: 40_000 }), fc.integer({ min: 1, max: 20_000 })).map(([first, size]) => `${first}-${first + size}`);
   if (name === 'WEBHOOK_ENABLED') return fc.constantFrom('true', 'false');
