@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { Settings } from '../settings/schema.ts';
+import { isPublic } from '../settings/variable.ts';
 import type { Topology } from '../topology/topology.ts';
 import { masterName } from './redis.ts';
 import { ourFile } from './rendered-file.ts';
@@ -32,10 +33,19 @@ export function renderLivekit(settings: Settings, topology: Topology): RenderedF
       sentinel_password: settings.REDIS_PASSWORD,
       password: settings.REDIS_PASSWORD,
     },
-    turn: { enabled: true, udp_port: settings.TURN_UDP_PORT, ...(topology.isLoopbackOnly ? { allow_restricted_peer_cidrs: ['127.0.0.0/8'] } : {}) },
+    turn: { enabled: true, udp_port: settings.TURN_UDP_PORT, ...relayPeers(topology) },
     keys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
     room: { auto_create: true, empty_timeout: 300 },
     ...(settings.WEBHOOK_ENABLED ? { webhook: { api_key: settings.LIVEKIT_API_KEY, urls: [`http://127.0.0.1:${settings.AGENT_PORT}/webhook`] } } : {}),
   };
   return ourFile(`${topology.layout.config}/livekit.yaml`, stringify(config));
+}
+
+/**
+ * Whom a client may reach through the relay: this machine's LiveKit. LiveKit refuses private addresses by default, so a
+ * private one of its own has to be named; no other is.
+ */
+function relayPeers({ mediaAddress, isLoopbackOnly }: Topology): { allow_restricted_peer_cidrs?: string[] } {
+  if (isLoopbackOnly) return { allow_restricted_peer_cidrs: ['127.0.0.0/8'] };
+  return isPublic(mediaAddress) ? {} : { allow_restricted_peer_cidrs: [`${mediaAddress}/32`] };
 }

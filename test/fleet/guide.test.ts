@@ -64,6 +64,16 @@ describe('the guide', () => {
     expect((await fleet(1, ['join', word])).out).toContain('Nothing to change');
   });
 
+  it('relays a meeting whose clients have no other way (TURN)', async () => {
+    await until(async () => (await user.ask('/readyz')).ok, 20_000);
+    const meeting = await user.startMeeting({ isRelayed: true });
+    // LiveKit's relays have ports from 30000 to 40000 (its turn.relay_range_start and _end).
+    const relays = await lab.machine(2).exec(['ss', '-Hnua', 'sport >= :30000 and sport <= :40000']);
+    expect(relays.out.split('\n').length).toBeGreaterThan(1);
+    const counts = await meeting.end();
+    expect(counts).toMatchObject({ reconnections: 0, last: counts.sent });
+  });
+
   it('grows to four machines while a meeting goes on, and nothing is done on machine 1', async () => {
     const livekit = async (): Promise<string> => (await lab.machine(2).exec(['pgrep', '-x', 'livekit-server'])).out;
     const files = async (): Promise<string> =>

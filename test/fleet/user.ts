@@ -24,8 +24,8 @@ export interface User {
   /** The machine that a room's path leads to; '' for any. */
   roomNode(room: string): Promise<string>;
   nodeOfNewRoom(): Promise<string>;
-  /** Two clients meet; resolves when audio flows. */
-  startMeeting(): Promise<{ room: string; end: () => Promise<Counts> }>;
+  /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. */
+  startMeeting(options?: { isRelayed: boolean }): Promise<{ room: string; end: () => Promise<Counts> }>;
   remove(): Promise<void>;
 }
 
@@ -64,8 +64,8 @@ export async function userOf(lab: Lab): Promise<User> {
       const { id } = JSON.parse((await ask('/v1/rooms', { method: 'POST', body: {} })).text) as { id: string };
       return roomNode(id);
     },
-    async startMeeting() {
-      const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
+    async startMeeting({ isRelayed } = { isRelayed: false }) {
+      const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca(), ...(isRelayed ? { RELAY: 'only' } : {}) };
       const child = lab.client([process.execPath, `${import.meta.dirname}/watched-meeting.ts`, 'https://livekit.example.com'], env);
       children.add(child);
       const lines = createInterface(child.stdout)[Symbol.asyncIterator]();

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AudioStream, Room, RoomEvent, TrackKind } from '@livekit/rtc-node';
+import { AudioStream, ContinualGatheringPolicy, IceTransportType, Room, RoomEvent, TrackKind } from '@livekit/rtc-node';
 import type { RemoteTrack } from '@livekit/rtc-node';
 import { roomApi } from '../../src/meeting/api.ts';
 import { publishTone } from '../../src/meeting/media.ts';
@@ -18,6 +18,11 @@ const LOUD = 1_000;
 
 const [apiUrl = '', apiToken = ''] = [process.argv[2], process.env['API_TOKEN']];
 const api = roomApi({ apiUrl, apiToken });
+/** RELAY=only: no way but through the TURN servers that LiveKit names. */
+const relayed =
+  process.env['RELAY'] === 'only'
+    ? { rtcConfig: { iceTransportType: IceTransportType.TRANSPORT_RELAY, continualGatheringPolicy: ContinualGatheringPolicy.GATHER_ONCE, iceServers: [] } }
+    : {};
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
 
@@ -41,7 +46,7 @@ const heard = new Promise<RemoteTrack>((resolve) => {
 });
 for (const [identity, client] of [['alice', alice] as const, ['bob', bob] as const]) {
   const { url, token } = await api.join(room, identity, stop.signal);
-  await client.connect(url, token, { autoSubscribe: true, dynacast: false });
+  await client.connect(url, token, { autoSubscribe: true, dynacast: false, ...relayed });
 }
 const stopTone = await publishTone(alice);
 const listening = listen(await heard);
