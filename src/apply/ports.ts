@@ -20,6 +20,7 @@ const USES: readonly Use[] = [
   { part: 'livekit', protocol: 'tcp', variable: 'LIVEKIT_TCP_PORT' },
   { part: 'livekit', protocol: 'tcp', variable: 'METRICS_PORT' },
   { part: 'livekit', protocol: 'udp', variable: 'TURN_UDP_PORT' },
+  { part: 'livekit', protocol: 'tcp', variable: 'TURN_TLS_PORT' },
   { part: 'redis', protocol: 'tcp', variable: 'REDIS_PORT' },
   { part: 'sentinel', protocol: 'tcp', variable: 'SENTINEL_PORT' },
   { part: 'agent', protocol: 'tcp', variable: 'AGENT_PORT' },
@@ -38,6 +39,7 @@ export async function checkPorts(
 ): Promise<void> {
   const { topology, starting, listeners } = context;
   for (const { part, protocol, variable } of USES) {
+    if (variable === 'TURN_TLS_PORT' && topology.turn === null) continue;
     if (!starting.has(part) || (variable === 'HTTP_PORT' && topology.plainUrl === null && topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
     if (!listeners.some((one) => one.protocol === protocol && one.port === port)) continue;

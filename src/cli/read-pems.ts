@@ -3,7 +3,7 @@ import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { checkCertificate, day, readCertificate } from '../settings/certificate.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { PemCopy, Topology } from '../topology/topology.ts';
+import type { PemCopy, Tls, Topology } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 
 /** One of the operator's files with its text; the text may be a private key and is for a protected file only. */
@@ -14,10 +14,16 @@ const DAY_MS = 24 * 3600 * 1000;
 const SOON_DAYS = 14;
 
 /**
- * Reads and checks the files that the operator named for TLS, as root, before anything is changed; says when the certificate ends soon.
+ * Reads and checks the files that the operator named for TLS, as root, before anything is changed; says when a certificate ends soon.
  * @throws FleetError TLS_FILE_UNREADABLE and those of checkCertificate
  */
-export async function readPems(context: CliContext, settings: Settings, { tls }: Topology): Promise<Pem[]> {
+export async function readPems(context: CliContext, settings: Settings, { tls, turn, parts }: Topology): Promise<Pem[]> {
+  const ofCaddy = parts.includes('caddy') ? await readCaddys(context, settings, tls) : [];
+  const ofTurn = turn === null ? [] : await readPair(context, turn, { nameVariable: 'TURN_DOMAIN', domain: turn.domain });
+  return [...ofCaddy, ...ofTurn];
+}
+
+async function readCaddys(context: CliContext, settings: Settings, tls: Tls): Promise<Pem[]> {
   switch (tls.kind) {
     case 'internal':
       return [];
@@ -27,16 +33,24 @@ export async function readPems(context: CliContext, settings: Settings, { tls }:
       readCertificate(root);
       return [root];
     }
-    case 'files': {
-      const chain = await read(context.host, tls.certificate);
-      const key = await read(context.host, tls.key);
-      const now = Date.now();
-      const end = checkCertificate(chain, key, { domain: settings.DOMAIN, now });
-      const days = Math.floor((end.getTime() - now) / DAY_MS);
-      if (days < SOON_DAYS) context.reporter.emit({ kind: 'note', code: 'TLS_EXPIRES_SOON', params: { path: chain.source, until: day(end), days } });
-      return [chain, key];
-    }
+    case 'files':
+      return readPair(context, tls, { nameVariable: 'DOMAIN', domain: settings.DOMAIN });
   }
+}
+
+async function readPair(
+  { host, reporter }: CliContext,
+  pair: { certificate: PemCopy; key: PemCopy },
+  name: { nameVariable: string; domain: string },
+): Promise<Pem[]> {
+  const chain = await read(host, pair.certificate);
+  const key = await read(host, pair.key);
+  const now = Date.now();
+  const end = checkCertificate(chain, key, { ...name, now });
+  const days = Math.floor((end.getTime() - now) / DAY_MS);
+  const { variable, source: path } = chain;
+  if (days < SOON_DAYS) reporter.emit({ kind: 'note', code: 'TLS_EXPIRES_SOON', params: { variable, path, until: day(end), days } });
+  return [chain, key];
 }
 
 async function read(host: Host, pem: PemCopy): Promise<Pem> {

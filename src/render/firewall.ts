@@ -55,9 +55,9 @@ table ${table} {
 }
 
 /** Ports that strangers must reach, as the network's own firewall wants them: `7881/tcp`. */
-export function openPorts(settings: Settings, { hasMedia, parts }: Topology): string[] {
+export function openPorts(settings: Settings, { hasMedia, parts, turn }: Topology): string[] {
   const { first, last } = settings.LIVEKIT_UDP_PORTS;
-  const media = [`${settings.LIVEKIT_TCP_PORT}/tcp`, `${settings.TURN_UDP_PORT}/udp`, `${first}-${last}/udp`];
+  const media = [`${settings.LIVEKIT_TCP_PORT}/tcp`, `${settings.TURN_UDP_PORT}/udp`, `${first}-${last}/udp`, ...(turn === null ? [] : [`${turn.port}/tcp`])];
   const gateway = [`${settings.HTTP_PORT}/tcp`, `${settings.HTTPS_PORT}/tcp`, `${settings.HTTPS_PORT}/udp`];
   return [...(parts.includes('caddy') ? gateway : []), ...(hasMedia ? media : [])];
 }

@@ -33,12 +33,16 @@ export function renderLivekit(settings: Settings, topology: Topology): RenderedF
       sentinel_password: settings.REDIS_PASSWORD,
       password: settings.REDIS_PASSWORD,
     },
-    turn: { enabled: true, udp_port: settings.TURN_UDP_PORT, ...relayPeers(topology) },
+    turn: { enabled: true, udp_port: settings.TURN_UDP_PORT, ...overTls(topology), ...relayPeers(topology) },
     keys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
     room: { auto_create: true, empty_timeout: 300 },
     ...(settings.WEBHOOK_ENABLED ? { webhook: { api_key: settings.LIVEKIT_API_KEY, urls: [`http://127.0.0.1:${settings.AGENT_PORT}/webhook`] } } : {}),
   };
   return ourFile(`${topology.layout.config}/livekit.yaml`, stringify(config));
+}
+
+function overTls({ turn }: Topology): object {
+  return turn === null ? {} : { domain: turn.domain, tls_port: turn.port, cert_file: turn.certificate.copy, key_file: turn.key.copy };
 }
 
 /**

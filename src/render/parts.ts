@@ -2,7 +2,7 @@ import type { Settings } from '../settings/schema.ts';
 import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { PartSpec } from '../topology/part-spec.ts';
 import { redisFile, sentinelFile } from './redis.ts';
-import { pemCopies } from '../topology/topology.ts';
+import { pemCopies, turnPems } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
 import { firewallCommand } from './firewall.ts';
@@ -14,6 +14,9 @@ export interface Programs {
   readonly livekitServer: string;
   readonly caddy: string;
 }
+
+/** Ports below this are root's, or of those that root lets (net.ipv4.ip_unprivileged_port_start). */
+const FIRST_OPEN_PORT = 1024;
 
 /** The command lines of this machine's parts, in start order. */
 export function renderParts(settings: Settings, topology: Topology, programs: Programs): PartSpec[] {
@@ -31,10 +34,16 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
     firewall: spec('firewall', firewallCommand(settings, topology), [firewallRules(layout), firewallScript(layout)], { filtersPackets: true }),
     redis: spec('redis', [programs.redisServer, redisFile(topology)], [redisFile(topology)]),
     sentinel: spec('sentinel', [programs.redisServer, sentinelFile(topology), '--sentinel'], [sentinelFile(topology)]),
-    livekit: spec('livekit', [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`], [`${layout.config}/livekit.yaml`], {
-      // A little more, so that it is the command that waits which ends it.
-      stopSeconds: settings.DRAIN_TIMEOUT + 30,
-    }),
+    livekit: spec(
+      'livekit',
+      [programs.livekitServer, '--config', `${layout.config}/livekit.yaml`],
+      [`${layout.config}/livekit.yaml`, ...turnPems(topology.turn).map((one) => one.copy)],
+      {
+        bindsLowPorts: (topology.turn?.port ?? FIRST_OPEN_PORT) < FIRST_OPEN_PORT,
+        // A little more, so that it is the command that waits which ends it.
+        stopSeconds: settings.DRAIN_TIMEOUT + 30,
+      },
+    ),
     service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], {
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },

@@ -26,20 +26,22 @@ export function readCertificate({ variable, source, text }: PemText): X509Certif
 }
 
 /**
- * Checks that Caddy can serve `domain` with this chain and key at the time `now` (ms since 1970); gives when the certificate ends.
+ * Checks that a server can serve `domain`, which `nameVariable` names, with this chain and key at the time `now` (ms since 1970); gives when the certificate ends.
  * The name is looked for where browsers look: in the subject alternative names only (RFC 6125, 6.4.4).
  * @throws FleetError TLS_NOT_A_CERTIFICATE, TLS_NOT_A_KEY, TLS_OTHER_KEY, TLS_OUT_OF_DATE, TLS_OTHER_NAME; none of them shows the key
  */
-export function checkCertificate(chain: PemText, key: PemText, { domain, now }: { domain: string; now: number }): Date {
+export function checkCertificate(chain: PemText, key: PemText, { nameVariable, domain, now }: { nameVariable: string; domain: string; now: number }): Date {
   const certificate = readCertificate(chain);
-  const path = chain.source;
-  if (!certificate.checkPrivateKey(readKey(key))) throw new FleetError('TLS_OTHER_KEY', { path, key: key.source }, settings);
+  const { source: path, variable } = chain;
+  if (!certificate.checkPrivateKey(readKey(key)))
+    throw new FleetError('TLS_OTHER_KEY', { variable, path, keyVariable: key.variable, key: key.source }, settings);
   const [from, to] = [certificate.validFromDate, certificate.validToDate];
   if (now < from.getTime() || now > to.getTime()) {
-    throw new FleetError('TLS_OUT_OF_DATE', { path, from: day(from), to: day(to), now: day(new Date(now)) }, settings);
+    throw new FleetError('TLS_OUT_OF_DATE', { variable, path, from: day(from), to: day(to), now: day(new Date(now)) }, settings);
   }
   const isNamed = isIpv4(domain) ? certificate.checkIP(domain) : certificate.checkHost(domain, { subject: 'never' });
-  if (isNamed === undefined) throw new FleetError('TLS_OTHER_NAME', { path, domain, names: certificate.subjectAltName ?? '-' }, settings);
+  if (isNamed === undefined)
+    throw new FleetError('TLS_OTHER_NAME', { variable, path, nameVariable, domain, names: certificate.subjectAltName ?? '-' }, settings);
   return to;
 }
 
@@ -48,10 +50,10 @@ export function day(date: Date): string {
   return date.toISOString().slice(0, 10);
 }
 
-function readKey({ source, text }: PemText): KeyObject {
+function readKey({ variable, source, text }: PemText): KeyObject {
   try {
     return createPrivateKey(text);
   } catch (error) {
-    throw new FleetError('TLS_NOT_A_KEY', { path: source }, { cause: error, ...settings });
+    throw new FleetError('TLS_NOT_A_KEY', { variable, path: source }, { cause: error, ...settings });
   }
 }

@@ -92,6 +92,8 @@ function crossCheck(
   }
   if (key !== undefined && webhookKey !== undefined && !isPlaceholder(webhookKey) && webhookKey !== key) add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
   if (settings.TLS_MODE === 'files' && (settings.TLS_CERT_FILE === '' || settings.TLS_KEY_FILE === '')) add('TLS_FILES_MISSING', 'TLS_MODE');
+  if (settings.TURN_DOMAIN !== undefined && settings.TURN_DOMAIN !== '' && (settings.TURN_CERT_FILE === '' || settings.TURN_KEY_FILE === ''))
+    add('TURN_FILES_MISSING', 'TURN_DOMAIN');
   for (const clash of findClashes(settings)) {
     // The value that a person wrote is the one to change.
     const [variable, other] = origins[clash.variable] === 'default' ? [clash.other, clash.variable] : [clash.variable, clash.other];

@@ -21,6 +21,8 @@ export function findClashes(settings: Partial<Settings>): PortClash[] {
     const port = settings[variable];
     if (!variable.endsWith('_PORT') || typeof port !== 'number' || (variable === 'SERVICE_PORT' && upstream !== '')) continue;
     const other = taken.get(port);
+    // On a media machine there is no Caddy; where both are, planTopology refuses it.
+    if (variable === 'TURN_TLS_PORT' && (other === 'HTTP_PORT' || other === 'HTTPS_PORT')) continue;
     if (other === undefined) taken.set(port, variable);
     else clashes.push({ variable, other, port });
   }

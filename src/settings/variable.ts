@@ -59,6 +59,9 @@ export function isPublic(address: string): boolean {
   return isIpv4(address) && !INNER.some((block) => block.test(address));
 }
 
+/** A host name or the empty text. */
+export const optionalHost = z.string().refine((value) => value === '' || isHost(value), says('NOT_A_HOST'));
+
 /** `auto`, `none` or an IPv4 address. */
 export const publicAddress = z.string().refine((value) => value === 'auto' || value === 'none' || isIpv4(value), says('NOT_A_PUBLIC_ADDRESS'));
 

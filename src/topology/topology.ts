@@ -42,12 +42,27 @@ export type Tls =
   | { kind: 'internal' }
   | { kind: 'files'; certificate: PemCopy; key: PemCopy };
 
+/** TURN over TLS, which LiveKit serves itself. */
+export interface Turn {
+  readonly domain: string;
+  readonly port: number;
+  readonly certificate: PemCopy;
+  readonly key: PemCopy;
+}
+
 /** Names of the copies in the configuration folder. */
-const PEM_NAMES = { TLS_CERT_FILE: 'tls-certificate.pem', TLS_KEY_FILE: 'tls-key.pem', ACME_ROOT_FILE: 'acme-root.pem' } as const;
+const PEM_NAMES = {
+  TLS_CERT_FILE: 'tls-certificate.pem',
+  TLS_KEY_FILE: 'tls-key.pem',
+  ACME_ROOT_FILE: 'acme-root.pem',
+  TURN_CERT_FILE: 'turn-certificate.pem',
+  TURN_KEY_FILE: 'turn-key.pem',
+} as const;
 
 /** Copies that former settings may have left and these do not ask for; a key should not lie about. */
-export function strayPems({ tls, layout }: Topology): string[] {
-  const wanted = pemCopies(tls).map((one) => one.copy);
+export function strayPems(topology: Topology): string[] {
+  const { tls, turn, parts, layout } = topology;
+  const wanted = [...(parts.includes('caddy') ? pemCopies(tls) : []), ...turnPems(turn)].map((one) => one.copy);
   return Object.values(PEM_NAMES)
     .map((name) => `${layout.config}/${name}`)
     .filter((path) => !wanted.includes(path));
@@ -63,6 +78,11 @@ export function pemCopies(tls: Tls): PemCopy[] {
     case 'internal':
       return [];
   }
+}
+
+/** The operator's files that LiveKit needs. */
+export function turnPems(turn: Turn | null): PemCopy[] {
+  return turn === null ? [] : [turn.certificate, turn.key];
 }
 
 /** An address of the Internet that leads to this machine, and who said so. */
@@ -105,6 +125,8 @@ export interface Topology {
   readonly parts: readonly Part[];
   readonly layout: Layout;
   readonly tls: Tls;
+  /** Null where TURN is offered over UDP alone. */
+  readonly turn: Turn | null;
   /** Public base address of HTTP, such as `https://localhost:8443`. */
   readonly publicUrl: string;
   /** Base address of plain http where it is served beside https (browsers treat localhost as secure), else null. */
@@ -170,6 +192,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     parts: PARTS[role].filter((part) => !absent.has(part)),
     layout,
     tls: chooseTls(settings, layout.config),
+    turn: chooseTurn(settings, role, layout),
     publicUrl: `https://${settings.DOMAIN}${suffix}`,
     plainUrl: role !== 'media' && settings.DOMAIN === 'localhost' ? `http://localhost${settings.HTTP_PORT === 80 ? '' : `:${settings.HTTP_PORT}`}` : null,
   };
@@ -184,8 +207,20 @@ function chooseMediaAddress(
   return (wanted === 'auto' ? addresses.find(isPublic) : undefined) ?? inner;
 }
 
+/** @throws FleetError TURN_PORT_IS_CADDYS */
+function chooseTurn(settings: Settings, role: Role, { config }: Layout): Turn | null {
+  const { TURN_DOMAIN: domain, TURN_TLS_PORT: port } = settings;
+  if (domain === '' || role === 'gateway') return null;
+  if (role === 'all' && (port === settings.HTTPS_PORT || port === settings.HTTP_PORT)) throw new FleetError('TURN_PORT_IS_CADDYS', { port }, { exitCode: 2 });
+  return { domain, port, certificate: copyOf(settings, 'TURN_CERT_FILE', config), key: copyOf(settings, 'TURN_KEY_FILE', config) };
+}
+
+function copyOf(settings: Settings, variable: PemCopy['variable'], config: string): PemCopy {
+  return { variable, source: settings[variable], copy: `${config}/${PEM_NAMES[variable]}` };
+}
+
 function chooseTls(settings: Settings, config: string): Tls {
-  const copied = (variable: PemCopy['variable']): PemCopy => ({ variable, source: settings[variable], copy: `${config}/${PEM_NAMES[variable]}` });
+  const copied = (variable: PemCopy['variable']): PemCopy => copyOf(settings, variable, config);
   if (settings.TLS_MODE === 'files') return { kind: 'files', certificate: copied('TLS_CERT_FILE'), key: copied('TLS_KEY_FILE') };
   if (settings.TLS_MODE === 'internal' || (settings.TLS_MODE === 'auto' && !hasAuthority(settings))) return { kind: 'internal' };
   const root = settings.ACME_ROOT_FILE === '' ? null : copied('ACME_ROOT_FILE');

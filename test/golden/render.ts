@@ -3,7 +3,7 @@ import { desire } from '../../src/apply/desired.ts';
 import type { Desired } from '../../src/plan/plan.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
 import type { Settings } from '../../src/settings/schema.ts';
-import { pemCopies, planTopology } from '../../src/topology/topology.ts';
+import { pemCopies, planTopology, turnPems } from '../../src/topology/topology.ts';
 import type { Role, Topology } from '../../src/topology/topology.ts';
 import type { FleetSeed } from '../../src/render/redis.ts';
 
@@ -56,7 +56,10 @@ export function desireFrom(
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     livekitVersion: '1.13.11',
     apps: { 'agent.mjs': '// agent\n', 'service.mjs': '// service\n' },
-    pems: pemCopies(topology.tls).map(({ copy, variable }) => ({ copy, text: variable === 'TLS_KEY_FILE' ? `${privateKey}\n` : `text of ${variable}\n` })),
+    pems: [...(topology.parts.includes('caddy') ? pemCopies(topology.tls) : []), ...turnPems(topology.turn)].map(({ copy, variable }) => ({
+      copy,
+      text: variable.endsWith('_KEY_FILE') ? `${privateKey}\n` : `text of ${variable}\n`,
+    })),
   });
   return { settings, topology, desired };
 }

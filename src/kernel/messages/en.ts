@@ -28,13 +28,13 @@ export const errors = {
   TLS_NOT_A_CERTIFICATE:
     '{variable}={path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----). From DER: openssl x509 -inform DER -in {path} -out new.pem; then name the new file.',
   TLS_NOT_A_KEY:
-    'TLS_KEY_FILE={path} holds no private key in PEM that can be read without a passphrase. Make one: openssl pkey -in {path} -out new.pem; then name the new file.',
+    '{variable}={path} holds no private key in PEM that can be read without a passphrase. Make one: openssl pkey -in {path} -out new.pem; then name the new file.',
   TLS_OTHER_KEY:
-    'TLS_KEY_FILE={key} is not the key of the first certificate in TLS_CERT_FILE={path}: no browser could connect. Name two files that belong together; the server’s own certificate comes first in the chain.',
+    '{keyVariable}={key} is not the key of the first certificate in {variable}={path}: no browser could connect. Name two files that belong together; the server’s own certificate comes first in the chain.',
   TLS_OUT_OF_DATE:
-    'TLS_CERT_FILE={path} is valid from {from} to {to}, and today is {now}: browsers refuse it. Renew the certificate, or set this machine’s clock, and run the same command again.',
+    '{variable}={path} is valid from {from} to {to}, and today is {now}: browsers refuse it. Renew the certificate, or set this machine’s clock, and run the same command again.',
   TLS_OTHER_NAME:
-    'TLS_CERT_FILE={path} is for {names}, not for DOMAIN={domain}: browsers refuse it. Set DOMAIN to a name that it has, or get a certificate for DOMAIN.',
+    '{variable}={path} is for {names}, not for {nameVariable}={domain}: browsers refuse it. Set {nameVariable} to a name that it has, or get a certificate for it.',
   STILL_RUNNING: 'Processes of the supervision did not end: pid {pids}. See what they wait for (ps -p {pids}), and run ./部署.sh stop again.',
   FOLDER_IN_THE_WAY: '{path} is a folder; a file of livekit-fleet belongs there. Look at what is in it, remove it, and run the same command again.',
   FILE_TOO_LARGE: '{path} is larger than {limit} bytes, which none of our files is. Look at what wrote it, remove it, and run the same command again.',
@@ -68,6 +68,8 @@ export const errors = {
     'With the new firewall rules these machines no longer reach this one: {machines}. Do their packets come from another address than the one in NODES? The former rules are in force again; FIREWALL=print shows the new ones.',
   UNSUPPORTED_OS: 'This system is {name}; livekit-fleet is made for Debian 11 and up, Ubuntu 20.04 and up, and systems made from them. Nothing was changed.',
   VERIFY_ELSEWHERE: 'The meeting goes through the gateway, and its room API: run ./部署.sh verify on machine 1. This machine: ./部署.sh status',
+  TURN_PORT_IS_CADDYS:
+    'TURN_DOMAIN needs port {port}, which Caddy has on this machine; LiveKit tells clients 443, whatever its port is. Run LiveKit on a machine of its own (deploy-livekit-only), or leave TURN_DOMAIN empty.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -97,6 +99,7 @@ export const problems = {
   KEY_WITHOUT_SECRET: 'set both LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or neither',
   WEBHOOK_KEY_UNKNOWN: 'not the same as LIVEKIT_API_KEY. Leave it empty or write the same key',
   TLS_FILES_MISSING: 'TLS_MODE=files needs TLS_CERT_FILE and TLS_KEY_FILE',
+  TURN_FILES_MISSING: 'needs TURN_CERT_FILE and TURN_KEY_FILE',
   BAD_CHARACTERS: 'has spaces, quotes, backslashes, colons, # or characters beyond ASCII. Use letters, digits, - and _',
   PORT_CLASH: 'the same port as {hint}. Choose another',
 } as const;
@@ -151,7 +154,7 @@ export const texts = {
   API_TOKEN_PLACE: 'Room API      {url}/api/v1/rooms, bearer token: SERVICE_API_TOKEN in {path}',
   TRUST_CA:
     'Trust the CA  {path}\n              Install it on every client (docs/tls.md). Debian: cp {path} /usr/local/share/ca-certificates/livekit-fleet.crt && update-ca-certificates',
-  TLS_EXPIRES_SOON: 'TLS_CERT_FILE={path} ends on {until}, in {days} day(s). Renew it and run ./部署.sh deploy; how to automate that: docs/tls.md',
+  TLS_EXPIRES_SOON: '{variable}={path} ends on {until}, in {days} day(s). Renew it and run ./部署.sh deploy; how to automate that: docs/tls.md',
   CERTIFICATE_SERVED: 'Certificate for {domain} until {until}, from {issuer}',
   CERTIFICATE_MISSING: 'No certificate for {domain} is served. See: ./部署.sh logs caddy',
   NO_REASON_YET: 'no answer from the authority yet',

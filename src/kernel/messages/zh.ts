@@ -28,11 +28,10 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TLS_FILE_UNREADABLE: '无法读取 {variable}={path}（{reason}）。请在 .env 中写现有 PEM 文件的绝对路径。',
   TLS_NOT_A_CERTIFICATE:
     '{variable}={path} 中没有 PEM 证书（-----BEGIN CERTIFICATE-----）。若为 DER：openssl x509 -inform DER -in {path} -out new.pem，然后改用新文件。',
-  TLS_NOT_A_KEY: 'TLS_KEY_FILE={path} 中没有无需口令即可读取的 PEM 私钥。可转换：openssl pkey -in {path} -out new.pem，然后改用新文件。',
-  TLS_OTHER_KEY:
-    'TLS_KEY_FILE={key} 不是 TLS_CERT_FILE={path} 中第一个证书的私钥，浏览器将无法连接。请写相互匹配的两个文件；证书链中服务器自己的证书须在最前。',
-  TLS_OUT_OF_DATE: 'TLS_CERT_FILE={path} 的有效期为 {from} 至 {to}，今天是 {now}，浏览器会拒绝。请更新证书（或校正本机时钟）后重新执行同一命令。',
-  TLS_OTHER_NAME: 'TLS_CERT_FILE={path} 属于 {names}，不含 DOMAIN={domain}，浏览器会拒绝。请把 DOMAIN 改为其中的名称，或为 DOMAIN 申请证书。',
+  TLS_NOT_A_KEY: '{variable}={path} 中没有无需口令即可读取的 PEM 私钥。可转换：openssl pkey -in {path} -out new.pem，然后改用新文件。',
+  TLS_OTHER_KEY: '{keyVariable}={key} 不是 {variable}={path} 中第一个证书的私钥，浏览器将无法连接。请写相互匹配的两个文件；证书链中服务器自己的证书须在最前。',
+  TLS_OUT_OF_DATE: '{variable}={path} 的有效期为 {from} 至 {to}，今天是 {now}，浏览器会拒绝。请更新证书（或校正本机时钟）后重新执行同一命令。',
+  TLS_OTHER_NAME: '{variable}={path} 属于 {names}，不含 {nameVariable}={domain}，浏览器会拒绝。请把 {nameVariable} 改为其中的名称，或为它申请证书。',
   STILL_RUNNING: '监管进程未能结束：pid {pids}。请查看它们在等什么（ps -p {pids}），然后再执行 ./部署.sh stop。',
   FOLDER_IN_THE_WAY: '{path} 是一个目录，而这里应是 livekit-fleet 的文件。请查看其内容并删除后，再执行同一命令。',
   FILE_TOO_LARGE: '{path} 超过 {limit} 字节，我们的文件不会这么大。请查明是谁写的并删除后，再执行同一命令。',
@@ -62,6 +61,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '启用新防火墙规则后，以下机器无法再访问本机：{machines}。它们发出的包是否来自 NODES 之外的地址？已恢复原有规则；FIREWALL=print 可查看新规则。',
   UNSUPPORTED_OS: '本机系统为 {name}；livekit-fleet 适用于 Debian 11 及以上、Ubuntu 20.04 及以上以及由它们派生的系统。未做任何改动。',
   VERIFY_ELSEWHERE: '会议要经过网关及其房间 API：请在机器 1 上执行 ./部署.sh verify。本机状态：./部署.sh status',
+  TURN_PORT_IS_CADDYS:
+    'TURN_DOMAIN 需要端口 {port}，而本机的 Caddy 正在使用；LiveKit 总是告知客户端 443。请把 LiveKit 放在单独的机器上（deploy-livekit-only），或将 TURN_DOMAIN 留空。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
@@ -88,6 +89,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   KEY_WITHOUT_SECRET: 'LIVEKIT_API_KEY 与 LIVEKIT_API_SECRET 要么都设，要么都不设',
   WEBHOOK_KEY_UNKNOWN: '与 LIVEKIT_API_KEY 不同。请留空或写同一个 key',
   TLS_FILES_MISSING: 'TLS_MODE=files 需要 TLS_CERT_FILE 和 TLS_KEY_FILE',
+  TURN_FILES_MISSING: '需要 TURN_CERT_FILE 和 TURN_KEY_FILE',
   BAD_CHARACTERS: '含有空格、引号、反斜杠、冒号、# 或非 ASCII 字符。请用字母、数字、- 和 _',
   PORT_CLASH: '与 {hint} 端口相同。请另选一个',
 
@@ -133,7 +135,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   API_TOKEN_PLACE: '房间 API    {url}/api/v1/rooms，bearer token 为 {path} 中的 SERVICE_API_TOKEN',
   TRUST_CA:
     '信任此 CA   {path}\n            请安装到每个客户端（见 docs/tls.md）。Debian：cp {path} /usr/local/share/ca-certificates/livekit-fleet.crt && update-ca-certificates',
-  TLS_EXPIRES_SOON: 'TLS_CERT_FILE={path} 将于 {until} 到期（还有 {days} 天）。请更新后执行 ./部署.sh deploy；如何自动进行见 docs/tls.md',
+  TLS_EXPIRES_SOON: '{variable}={path} 将于 {until} 到期（还有 {days} 天）。请更新后执行 ./部署.sh deploy；如何自动进行见 docs/tls.md',
   CERTIFICATE_SERVED: '{domain} 的证书有效至 {until}，签发者 {issuer}',
   CERTIFICATE_MISSING: '没有提供 {domain} 的证书。请看：./部署.sh logs caddy',
   NO_REASON_YET: '签发机构尚未应答',
