@@ -20,7 +20,21 @@ describe('TLS', () => {
   /** What a client that trusts `root` alone gets at the domain; rejects where it would not go on. */
   const visit = async (domain: string, root: string): Promise<{ body: string; serial: string }> => {
     const port = place.ports['HTTPS_PORT'];
-    const words = ['-sS', '--cacert', root, '--resolve', `${domain}:${port}:127.0.0.1`, '-w', '%{certs}', `https://${domain}:${port}/`];
+    const words = [
+      '-sS',
+      '--retry',
+      '3',
+      '--retry-all-errors',
+      '--retry-delay',
+      '1',
+      '--cacert',
+      root,
+      '--resolve',
+      `${domain}:${port}:127.0.0.1`,
+      '-w',
+      '%{certs}',
+      `https://${domain}:${port}/`,
+    ];
     const { stdout } = await execa('curl', words);
     return { body: stdout, serial: new X509Certificate(stdout.slice(stdout.indexOf('-----BEGIN'))).serialNumber };
   };
