@@ -6,14 +6,41 @@ import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'esbuild';
 
 /**
- * `import` of one of Node's modules reads every export of it, and some of those load a lot more (of `node:http` all of
- * undici: 50 ms, 5 MB); `require` reads none. Node: lib/internal/bootstrap/realm.js (getESMFacade).
+ * Node's modules are loaded when something of them is first used: TLS and HTTP/2 take 20 ms, and much is imported for what hardly
+ * ever happens. `import` would even read every export, and some load a lot more (of `node:http` all of undici: 50 ms, 5 MB).
+ * What is a function, or the process, is itself; what packages require is so too but for the slow ones.
  */
 const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /./ }, ({ path, kind }) => (kind === 'import-statement' && isBuiltin(path) ? { path, namespace: 'lazy-builtins' } : null));
-    onLoad({ filter: /./, namespace: 'lazy-builtins' }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)});` }));
+    const slow = new Set(['node:crypto', 'node:http2', 'node:https', 'node:tls']);
+    onResolve({ filter: /./ }, ({ path, kind, namespace }) => {
+      if (!isBuiltin(path) || namespace === 'lazy-builtins') return null;
+      const full = path.startsWith('node:') ? path : `node:${path}`;
+      return kind === 'import-statement' || (kind === 'require-call' && slow.has(full)) ? { path: full, namespace: 'lazy-builtins' } : null;
+    });
+    onLoad({ filter: /./, namespace: 'lazy-builtins' }, ({ path }) => {
+      const load = `require(${JSON.stringify(path)})`;
+      const isWhole = path === 'node:process' || typeof process.getBuiltinModule(path) === 'function';
+      // Bundled imports copy a module's own names, of which this has none, and look up the others in what it inherits from.
+      return { contents: `module.exports = ${isWhole ? load : `Object.create(new Proxy({}, { get: (_, name) => ${load}[name] }))`};` };
+    });
+  },
+};
+
+/**
+ * ioredis adds 600 methods to a class one by one, and V8 copies the class's list of names each time: 20 ms, 4 MB.
+ * A class that has lost a name is a hash table instead.
+ */
+const quickIoredis: Plugin = {
+  name: 'quick-ioredis',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/ioredis\/built\/utils\/Commander\.js$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      const contents = text.replace('commands.forEach(', 'Commander.prototype._ = 0;\ndelete Commander.prototype._;\n$&');
+      if (contents === text) throw new Error(`${path}: does not add its commands as it did`);
+      return { contents };
+    });
   },
 };
 
@@ -55,8 +82,9 @@ async function bundle(): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'external',
-    external: ['@livekit/rtc-node', 'esbuild'],
-    plugins: [lazyBuiltins],
+    // After the first two, what Fastify requires for JSON schemas and for requests without a network: the service has neither.
+    external: ['@livekit/rtc-node', 'esbuild', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler', 'light-my-request'],
+    plugins: [lazyBuiltins, quickIoredis],
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",
     },
