@@ -1,4 +1,3 @@
-import { execa } from 'execa';
 import { basename } from 'node:path';
 import { diskFullIn } from './disk-full.ts';
 import { SourceError } from './source-error.ts';
@@ -25,6 +24,8 @@ export async function runCommand(
   argv: readonly string[],
   { signal, timeoutMs, env, onLine }: CommandOptions & { signal: AbortSignal },
 ): Promise<CommandResult> {
+  // Where all components are there, nothing is run.
+  const { execa } = await import('execa');
   signal.throwIfAborted();
   const [program = '', ...args] = argv;
   const child = execa(program, args, { reject: false, stdin: 'ignore', all: true, detached: true, cleanup: false, ...(env === undefined ? {} : { env }) });

@@ -1,4 +1,3 @@
-import { execa } from 'execa';
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { chmod, chown, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
@@ -59,6 +58,8 @@ export function localHost(): Host {
         child.unref();
         return { code: 0, stdout: '', stderr: '' };
       }
+      // A deploy that brings nothing runs no command: 20 ms for nothing.
+      const { execa } = await import('execa');
       const result = await execa(program, args, { reject: false, timeout: options.timeoutMs ?? 60_000, stdin: 'ignore' });
       const code = result.exitCode ?? (result.failed ? 127 : 0);
       return { code, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
