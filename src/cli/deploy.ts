@@ -38,7 +38,7 @@ const CERTIFICATE_MS = 20_000;
 /** `.env` holds secrets. */
 export const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
 /** The command of each role. */
-const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
+export const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
 
 /** Brings this machine up in its role; with `isDryRun` only says what would change. */
 export async function deploy(context: CliContext, { role, isDryRun, ...sure }: { role: Role; isDryRun: boolean } & WayOptions): Promise<void> {

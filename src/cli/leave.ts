@@ -8,6 +8,7 @@ import { masterName, redisFile, sentinelFile } from '../render/redis.ts';
 import { appliedFile } from '../apply/observe.ts';
 import type { CliContext } from './context.ts';
 import { change, endLivekit } from './control.ts';
+import { COMMANDS } from './deploy.ts';
 import type { WayOptions } from './make-way.ts';
 
 /** A failover takes Sentinel a second or two once it is asked for. */
@@ -24,7 +25,7 @@ export async function leave(context: CliContext, options: WayOptions): Promise<v
     const { topology } = deployment;
     if (!topology.hasMedia) throw new FleetError('NOT_A_MEDIA_MACHINE', {}, { exitCode: 2 });
     await leaveFleet(context, deployment, options);
-    context.reporter.say('LEFT');
+    context.reporter.say('LEFT', { command: COMMANDS[topology.role] });
     context.reporter.result({ left: topology.machine });
   });
 }

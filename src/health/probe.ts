@@ -78,7 +78,7 @@ function ask(part: ListeningPart, settings: Settings, role: Role): Promise<strin
     case 'sentinel':
       // A gateway's watches nothing while it has no vote.
       if (role === 'gateway') return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');
-      return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL GET-MASTER-ADDR-BY-NAME livekit', '*2');
+      return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL GET-MASTER-ADDR-BY-NAME livekit', '*2').then(() => 'primary known');
     case 'livekit':
       return http(`http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}/`, [200]);
     case 'service':
