@@ -9,6 +9,7 @@ import type { Packet } from '../contract/knock.ts';
 const COOKIE_PERIOD_MS = 10_000;
 
 export interface DoorkeeperOptions {
+  /** The address that other machines knock at. */
   readonly bind: string;
   readonly port: number;
   /** Of Redis. */
@@ -26,6 +27,7 @@ export async function startDoorkeeper(options: DoorkeeperOptions): Promise<() =>
   const cookieKey = randomBytes(32);
   const socket = createSocket('udp4');
   const cookieFor = (address: string, period: number): string => createHmac('sha256', cookieKey).update(`${address} ${period}`).digest('hex');
+  const proof = (kind: 'proof' | 'welcome', cookie: string): string => prove(key, kind, { cookie, door: bind });
   const isOurs = (cookie: string, address: string): boolean => {
     const period = Math.floor(monotonicMs() / COOKIE_PERIOD_MS);
     return isSame(cookie, cookieFor(address, period)) || isSame(cookie, cookieFor(address, period - 1));
@@ -33,8 +35,8 @@ export async function startDoorkeeper(options: DoorkeeperOptions): Promise<() =>
   /** Silent until the address is let in: whoever knocks, knocks again. */
   const answer = async (packet: Packet, address: string): Promise<Packet | null> => {
     if (packet.kind === 'hello') return { kind: 'challenge', cookie: cookieFor(address, Math.floor(monotonicMs() / COOKIE_PERIOD_MS)) };
-    if (packet.kind !== 'proof' || !isOurs(packet.cookie, address) || !isSame(packet.mac, prove(key, 'proof', packet.cookie))) return null;
-    return (await admit(address)) ? { kind: 'welcome', mac: prove(key, 'welcome', packet.cookie) } : null;
+    if (packet.kind !== 'proof' || !isOurs(packet.cookie, address) || !isSame(packet.mac, proof('proof', packet.cookie))) return null;
+    return (await admit(address)) ? { kind: 'welcome', mac: proof('welcome', packet.cookie) } : null;
   };
   socket.on('message', (bytes, from) => {
     const packet = readPacket(bytes);

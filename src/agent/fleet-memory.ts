@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import { RECORD_MAX_AGE_MS, parseNodeRecords } from '../contract/node-record.ts';
+import { parseFleetMemory } from '../contract/fleet-memory.ts';
+import { RECORD_MAX_AGE_MS } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { readIfThere, writeAtomically } from './state-file.ts';
 
@@ -56,10 +57,8 @@ export function openFleetMemory(path: string): FleetMemory {
     async load() {
       const text = await readIfThere(path);
       if (text === null) return null;
-      const fields = parseFields(text);
-      if (fields === null) return null;
-      const records = parseNodeRecords(fields);
-      saved = byMachine(records);
+      const records = parseFleetMemory(text);
+      if (records !== null) saved = byMachine(records);
       return records;
     },
     async save(records) {
@@ -73,15 +72,4 @@ export function openFleetMemory(path: string): FleetMemory {
 
 function byMachine(records: readonly NodeRecord[]): Record<string, NodeRecord> {
   return Object.fromEntries(records.map((record) => [record.machine, { ...record, updatedAtMs: 0 }]));
-}
-
-function parseFields(text: string): Record<string, string> | null {
-  try {
-    const json: unknown = JSON.parse(text);
-    if (typeof json !== 'object' || json === null) return null;
-    return Object.fromEntries(Object.entries(json).map(([machine, record]) => [machine, JSON.stringify(record)]));
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }

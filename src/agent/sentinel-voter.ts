@@ -2,8 +2,10 @@ import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { SentinelControl } from '../clients/sentinel-control.ts';
 import { NODES_KEY, hostOf, parseNodeRecords } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
 import { WITNESS_KEY, voteOf } from '../contract/vote.ts';
 import { SETTLE_MS } from './fleet-memory.ts';
+import type { FleetMemory } from './fleet-memory.ts';
 import { createSteady } from './steady.ts';
 import { startTicker } from './ticker.ts';
 
@@ -18,6 +20,8 @@ const TURN_MS = 30_000;
 export interface SentinelVoterOptions {
   readonly machine: string;
   readonly redis: Redis;
+  /** So that this machine's commands know whom to ask while it is stopped; null where somebody else keeps it. */
+  readonly memory: Pick<FleetMemory, 'save'> | null;
   /** This machine's. */
   readonly sentinel: SentinelControl;
   readonly log: Logger;
@@ -34,10 +38,12 @@ export function startSentinelVoter(options: SentinelVoterOptions): () => Promise
   const isSteady = createSteady(SETTLE_MS, options.monotonicMs);
 
   const tick = async (): Promise<void> => {
-    const hosts = redis.status === 'ready' ? await registeredHosts() : [];
+    const records = redis.status === 'ready' ? await registered() : [];
+    const hosts = records.map((one) => hostOf(one.signalling));
     const witness = hosts.length > 0 ? await redis.get(WITNESS_KEY) : null;
     // An empty registry is one that has lost its data, or does not know this machine yet.
     if (!isSteady(JSON.stringify([hosts, witness])) || hosts.length === 0) return;
+    await options.memory?.save(records);
     const view = await sentinel.view();
     if (view === null) return log.warn('Sentinel watches nothing');
     const { quorum, hasWitness } = voteOf(hosts.length);
@@ -56,9 +62,10 @@ export function startSentinelVoter(options: SentinelVoterOptions): () => Promise
     await sentinel.reset();
     log.info({ forgotten: ended.map((one) => one.host) }, 'Sentinel reset');
   };
-  const registeredHosts = async (): Promise<string[]> => {
+  /** None where this machine is not among them. */
+  const registered = async (): Promise<NodeRecord[]> => {
     const records = parseNodeRecords(await redis.hgetall(NODES_KEY));
-    return records.some((one) => one.machine === machine) ? records.map((one) => hostOf(one.signalling)) : [];
+    return records.some((one) => one.machine === machine) ? records : [];
   };
   const takeTurn = async (): Promise<boolean> => (await redis.set(TURN_KEY, machine, 'PX', TURN_MS, 'NX')) === 'OK';
   const endTurn = async (): Promise<void> => {

@@ -11,9 +11,11 @@ import { openSentinelControl } from '../clients/sentinel-control.ts';
 import type { AgentConfig } from './config.ts';
 import { startDoorkeeper } from './doorkeeper.ts';
 import { openFleetMemory } from './fleet-memory.ts';
+import type { FleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
 import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
+import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { createHttpApi } from './http-api.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
@@ -56,7 +58,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   const store = config.webhook.enabled ? openWebhookStore(join(config.stateDir, 'webhooks.db')) : null;
   const relay = store === null ? null : startWebhookRelay({ config: config.webhook, store, log: log.child({ part: 'webhook' }), nowMs });
   const onChange = (isReady: boolean, reason: string): void => log.info({ isReady, reason }, 'Redis');
-  const memory = openFleetMemory(join(config.stateDir, 'fleet.json'));
+  const memory = openFleetMemory(join(config.stateDir, FLEET_MEMORY));
   // A media machine's own Sentinel is there whenever the machine is.
   const sentinels = createSentinelBook(config.media === null ? ((await memory.load()) ?? []) : [], fleetRedis.sentinels[0]?.port ?? null);
   const redis = connectFleetRedis(fleetRedis, { onChange, moreSentinels: sentinels.known });
@@ -89,7 +91,12 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'gateway' }),
           monotonicMs,
         });
-  const stopVoting = startVoting(config, fleetRedis, { redis, log: log.child({ part: 'sentinel' }), monotonicMs });
+  const stopVoting = startVoting(config, fleetRedis, {
+    redis,
+    memory: config.gateway === null ? memory : null,
+    log: log.child({ part: 'sentinel' }),
+    monotonicMs,
+  });
   const { members } = config;
   const knocker = (host: string): Promise<unknown> => knock({ host, port: config.port, password: fleetRedis.password });
   const membership = members === null ? null : await startMembership({ ...members, redis, knock: knocker, log: log.child({ part: 'members' }), monotonicMs });
@@ -105,7 +112,8 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'members' }),
         });
   const announced = config.gateway?.webhooks ?? null;
-  const stopAnnouncing = announced === null ? null : startWebhookAnnouncer({ redis, webhooks: announced, log: log.child({ part: 'gateway' }) });
+  const stopAnnouncing =
+    announced === null ? null : startWebhookAnnouncer({ machine: config.machine, redis, webhooks: announced, log: log.child({ part: 'gateway' }) });
   const stopFollowing =
     relay === null
       ? null
@@ -143,7 +151,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
 function startVoting(
   config: AgentConfig,
   { masterName, password }: FleetRedisConfig,
-  shared: { redis: Redis; log: Logger; monotonicMs: () => number },
+  shared: { redis: Redis; memory: FleetMemory | null; log: Logger; monotonicMs: () => number },
 ): (() => Promise<void>) | null {
   if (config.sentinel === null) return null;
   const { address, ...own } = config.sentinel;

@@ -2,12 +2,13 @@ import { sendRequest } from '../clients/http-request.ts';
 import { sendCommands } from '../clients/sentinel.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { DRAINING_KEY, isReachable } from '../contract/node-record.ts';
+import type { Host } from '../host/host.ts';
 import type { Emit } from '../kernel/events.ts';
 import { metricsUser } from '../render/livekit.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Topology } from '../topology/topology.ts';
-import { viewFleet } from './fleet.ts';
+import { viewFleet } from './ask-fleet.ts';
 
 /** What LiveKit's end would mean now. */
 export interface Occupancy {
@@ -34,10 +35,10 @@ const SAY_MS = 10_000;
 const ANSWER_MS = 1_500;
 
 /** Who is on this machine's LiveKit, and where they could go. */
-export async function readOccupancy(settings: Settings, topology: Topology): Promise<Occupancy> {
+export async function readOccupancy(host: Host, settings: Settings, topology: Topology): Promise<Occupancy> {
   const participants = topology.hasMedia ? await countParticipants(settings) : 0;
   if (participants === 0) return { participants, hasOthers: false, fleet: null };
-  const fleet = await viewFleet(settings, topology);
+  const fleet = await viewFleet(host, settings, topology);
   const registry = fleet?.registry ?? null;
   const hasOthers = registry?.records.some((one) => one.machine !== topology.machine && one.state === 'serving' && isReachable(one, registry.nowMs)) === true;
   return { participants, hasOthers, fleet };

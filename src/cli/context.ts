@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'nod
 import { networkInterfaces } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as z from 'zod';
+import { parseRole } from '../apply/installed.ts';
 import { localHost } from '../host/host.ts';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -109,8 +109,7 @@ function readEnvFile({ envPath: path, isEnvNamed }: CliContext): string {
 /** What this machine was deployed as. */
 function readRole(settings: Settings): Role {
   const path = roleFile(layoutOf(settings));
-  const parsed = z.object({ role: z.enum(['all', 'gateway', 'media']) }).safeParse(existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null);
-  return parsed.success ? parsed.data.role : 'all';
+  return (existsSync(path) ? parseRole(readFileSync(path, 'utf8')) : null) ?? 'all';
 }
 
 /** Where Debian, and others, put nftables' program. */

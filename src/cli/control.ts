@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appliedFile } from '../apply/observe.ts';
 import { markDraining, stopLivekit } from '../apply/drain.ts';
-import { viewFleet } from '../apply/fleet.ts';
+import { viewFleet } from '../apply/ask-fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitHealth, checkParts } from '../health/await-health.ts';
 import type { HealthContext } from '../health/await-health.ts';
@@ -16,6 +16,7 @@ import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { innerPorts } from '../render/firewall.ts';
 import type { Settings } from '../settings/schema.ts';
+import { roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
@@ -25,9 +26,10 @@ import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 
-function deployed(context: CliContext): { settings: Settings; topology: Topology } {
+function deployed(context: CliContext, { isRemnantEnough = false } = {}): { settings: Settings; topology: Topology } {
   const { settings, topology } = loadSettings(context);
-  if (!existsSync(appliedFile(topology))) throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
+  const signs = [appliedFile(topology), ...(isRemnantEnough ? [roleFile(topology.layout)] : [])];
+  if (!signs.some((path) => existsSync(path))) throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
   return { settings, topology };
 }
 
@@ -122,10 +124,15 @@ async function partsToAwait(deployment: HealthContext, named: readonly Part[]): 
   return parts.filter((part) => named.includes(part) || well.has(part));
 }
 
-/** Runs a command that changes what runs: as root, on a deployed machine, under the lock. */
-export async function change(context: CliContext, command: string, work: (deployment: HealthContext) => Promise<void>): Promise<void> {
+/** Runs a command that changes what runs: as root, under the lock, on a machine that is deployed, or with `isRemnantEnough` was. */
+export async function change(
+  context: CliContext,
+  command: string,
+  work: (deployment: HealthContext) => Promise<void>,
+  { isRemnantEnough = false } = {},
+): Promise<void> {
   requireRoot(command);
-  const { settings, topology } = deployed(context);
+  const { settings, topology } = deployed(context, { isRemnantEnough });
   await withLock(topology.layout.lock, command, async () => {
     await work(await healthContext(context, settings, topology));
   });
@@ -151,7 +158,7 @@ export async function status(context: CliContext): Promise<number> {
   }
   if (topology.firewall === 'no-nft') context.reporter.say('FIREWALL_NO_NFT', { ports: innerPorts(settings, topology).join(', ') });
   const arePartsWell = rows.every((row) => row.health.ok);
-  const fleet = topology.redisHosts.length === 0 ? null : await viewFleet(settings, topology);
+  const fleet = topology.redisHosts.length === 0 ? null : await viewFleet(context.host, settings, topology);
   sayFleet(context, topology, fleet);
   const { manager } = deployment;
   if (topology.role === 'media') {

@@ -3,7 +3,9 @@ import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
-import { findFleet } from '../apply/fleet.ts';
+import { findFleet } from '../apply/find-fleet.ts';
+import { checkInstalled } from '../apply/installed.ts';
+import { writeLeft } from '../apply/left-fleet.ts';
 import { findPublicAddress, recallPublicAddress } from '../apply/public-address.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitCertificate } from '../health/certificate.ts';
@@ -22,7 +24,7 @@ import { isPlaceholder } from '../settings/parse.ts';
 import { missingSecrets } from '../settings/secrets.ts';
 import type { SecretsWanted } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
-import { strayPems } from '../topology/topology.ts';
+import { COMMANDS, strayPems } from '../topology/topology.ts';
 import type { PublicAddress, Role, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
@@ -37,15 +39,22 @@ const CERTIFICATE_MS = 20_000;
 
 /** `.env` holds secrets. */
 export const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
-/** The command of each role. */
-export const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
 
-/** Brings this machine up in its role; with `isDryRun` only says what would change. */
-export async function deploy(context: CliContext, { role, isDryRun, ...sure }: { role: Role; isDryRun: boolean } & WayOptions): Promise<void> {
+export interface DeployOptions extends WayOptions {
+  readonly role: Role;
+  /** Only say what would change. */
+  readonly isDryRun: boolean;
+  /** Begin another fleet though this machine has left one. */
+  readonly isNewFleet: boolean;
+}
+
+/** Brings this machine up in its role. */
+export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, ...sure }: DeployOptions): Promise<void> {
   requireRoot(COMMANDS[role]);
   const { reporter, host } = context;
   const first = loadSettings(context, role);
-  if (isDryRun) return showPlan(context, first.settings, first.topology);
+  await checkInstalled(host, first.topology);
+  if (isDryRun) return showPlan(context, first, { isNewFleet });
   await checkOperatingSystem(host);
   await checkDataDir(host, first.topology);
   await withLock(first.topology.layout.lock, COMMANDS[role], async () => {
@@ -54,7 +63,7 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
     const asked = planned.asksPublicAddress ? findPublicAddress(given) : Promise.resolve(null);
     const made = missingSecrets(given, secretsWanted(given, planned));
     const settings = { ...given, ...made };
-    const seed = await seedOf(context, settings, planned);
+    const seed = await seedOf(context, settings, { topology: planned, isNewFleet });
     const topology = await withPublicAddress(context, planned, asked);
     await writeSecrets(context, envText, made);
     const { desired, manager } = await prepare(context, settings, { topology, seed, isDryRun: false });
@@ -71,6 +80,7 @@ export async function deploy(context: CliContext, { role, isDryRun, ...sure }: {
     const user = known ?? (await makeUser(host, settings.SERVICE_USER));
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal, way });
     for (const path of strayPems(topology)) await host.remove(path);
+    await writeLeft(host, settings, { layout: topology.layout, hosts: [] });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
@@ -99,16 +109,24 @@ async function withPublicAddress({ reporter, host }: CliContext, topology: Topol
 }
 
 /** Where the fleet stands; a gateway without the fleet's secrets cannot ask, and waits. */
-async function seedOf({ reporter, now, signal }: CliContext, settings: Settings, topology: Topology): Promise<FleetSeed> {
+async function seedOf(
+  { reporter, host, now, signal }: CliContext,
+  settings: Settings,
+  { topology, isNewFleet }: { topology: Topology; isNewFleet: boolean },
+): Promise<FleetSeed> {
   if (isPlaceholder(settings.LIVEKIT_API_SECRET)) return { primary: topology.address, quorum: 1 };
-  return findFleet(settings, topology, { emit: reporter.emit, now, wallClock: Date.now, signal });
+  return findFleet(settings, topology, { host, emit: reporter.emit, now, wallClock: Date.now, signal, isNewFleet });
 }
 
 /** Plan of a deploy: a line per change; secrets are in files, which are named, not shown. */
-export async function showPlan(context: CliContext, settings: Settings, planned: Topology): Promise<void> {
+export async function showPlan(
+  context: CliContext,
+  { settings, topology: planned }: { settings: Settings; topology: Topology },
+  { isNewFleet }: { isNewFleet: boolean },
+): Promise<void> {
   await checkDataDir(context.host, planned);
   const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, planned)) };
-  const seed = await seedOf(context, filled, planned);
+  const seed = await seedOf(context, filled, { topology: planned, isNewFleet });
   const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
   const { desired, manager, missing } = await prepare(context, filled, { topology, seed, isDryRun: true });
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));

@@ -1,4 +1,4 @@
-import { askAll } from '../apply/fleet.ts';
+import { askAll } from '../apply/ask-fleet.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { editEnv } from '../settings/env-file.ts';
@@ -40,7 +40,7 @@ export async function join(context: CliContext, word: string | undefined, { isFo
     reporter.say('JOINED', { path: envPath, names: changed.map(([name]) => name).join(', ') });
   });
   if ((await host.read(roleFile(layoutOf(before)))) === null) reporter.say('JOIN_NEXT');
-  else await deploy(context, { role: 'gateway', isDryRun: false, isNow: false, isSure: false });
+  else await deploy(context, { role: 'gateway', isDryRun: false, isNewFleet: false, isNow: false, isSure: false });
 }
 
 async function readInput(): Promise<string> {

@@ -1,24 +1,37 @@
-import { viewFleet } from '../apply/fleet.ts';
-import { sendCommands } from '../clients/sentinel.ts';
-import { MEMBERS_KEY } from '../contract/knock.ts';
-import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY } from '../contract/node-record.ts';
+import { viewFleet, knownHosts } from '../apply/ask-fleet.ts';
+import { markDraining } from '../apply/drain.ts';
+import { handOver, sayGoodbye, giveTurn, takeTurn } from '../apply/goodbye.ts';
+import type { GoodbyeContext } from '../apply/goodbye.ts';
+import { writeLeft } from '../apply/left-fleet.ts';
+import { appliedFile } from '../apply/observe.ts';
+import type { FleetView } from '../clients/sentinel.ts';
+import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
+import { hostOf } from '../contract/node-record.ts';
 import type { HealthContext } from '../health/await-health.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { masterName, redisFile, sentinelFile } from '../render/redis.ts';
-import { appliedFile } from '../apply/observe.ts';
+import { redisFile, redisFolder, sentinelFile } from '../render/redis.ts';
+import { COMMANDS } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { change, endLivekit } from './control.ts';
-import { COMMANDS } from './deploy.ts';
 import type { WayOptions } from './make-way.ts';
 
-/** A failover takes Sentinel a second or two once it is asked for. */
-const HAND_OVER_MS = 20_000;
-const POLL_MS = 250;
+/** The turn, the hand-over and the goodbye get this long each, so that another machine can have left before. */
+const PATIENCE_MS = 60_000;
+/** With --now. */
+const HASTE_MS = 10_000;
+
+/** Those whom this machine leaves behind. */
+interface Farewell {
+  /** Null where nobody could be told. */
+  readonly fleet: FleetView | null;
+  /** Addresses of the other media machines. */
+  readonly staying: readonly string[];
+}
 
 /**
  * Takes this media machine out of the fleet: its participants first, then Redis's primary goes to another machine, then
- * all parts stop and the registry forgets it. Data and settings stay.
- * @throws FleetError NOT_A_MEDIA_MACHINE, NOT_SURE, NO_OTHER_PRIMARY
+ * the registry forgets it and all parts stop. Settings stay; the data do where nobody else has them. May be repeated.
+ * @throws FleetError NOT_A_MEDIA_MACHINE, NOT_SURE, NO_OTHER_PRIMARY, NO_PRIMARY, FLEET_UNREACHABLE, OTHER_IS_LEAVING, GOODBYE_FAILED; the parts run on then
  */
 export async function leave(context: CliContext, options: WayOptions): Promise<void> {
   await change(context, 'leave', async (deployment) => {
@@ -33,54 +46,100 @@ export async function leave(context: CliContext, options: WayOptions): Promise<v
 /** What `leave` does; also the first half of an uninstallation. */
 export async function leaveFleet(context: CliContext, deployment: HealthContext, options: WayOptions): Promise<void> {
   const { topology, settings, manager } = deployment;
-  await endLivekit(context, deployment, { parts: ['livekit'], options });
-  await manager.stop('livekit').catch(ignoreStopped);
-  const primary = await handOver(context, deployment, options);
-  await removeParts(context, deployment);
+  const goodbye: GoodbyeContext = {
+    settings,
+    view: () => viewFleet(context.host, settings, topology),
+    patienceMs: options.isNow ? HASTE_MS : PATIENCE_MS,
+    now: context.now,
+    signal: context.signal,
+  };
+  const farewell = await whoStays(context, deployment, options);
+  const wasUp = (await manager.status(['livekit'])).some((one) => one.state === 'running');
+  try {
+    await endLivekit(context, deployment, { parts: ['livekit'], options });
+    await manager.stop('livekit').catch(ignoreStopped);
+    await partFrom(context, deployment, { farewell, goodbye });
+  } catch (error) {
+    const isRefusal = error instanceof FleetError && error.code !== 'INTERRUPTED';
+    if (!options.isNow || !isRefusal) {
+      if (wasUp) await goOn(deployment, { farewell, goodbye });
+      throw error;
+    }
+    // Asked for: it goes all the same.
+    context.reporter.emit({ kind: 'note', code: 'LEFT_UNTOLD', params: { address: topology.address } });
+  }
   // Should it come back, the fleet says who is the primary then, not what this machine knew when it left.
-  for (const path of [redisFile(topology), sentinelFile(topology)]) await context.host.remove(path);
-  if (primary === null) return;
-  const goodbye = [
-    ['HDEL', NODES_KEY, topology.machine],
-    ['HDEL', MEMBERS_KEY, topology.address],
-    ['SREM', DRAINING_KEY, topology.machine],
-    ['PUBLISH', CHANGED_CHANNEL, topology.machine],
-  ] as const;
-  await sendCommands({ ...primary, password: settings.REDIS_PASSWORD }, goodbye);
+  await writeLeft(context.host, settings, { layout: topology.layout, hosts: farewell.staying });
+  await removeParts(context, deployment, { last: () => forgetFleet(context, deployment, farewell) });
 }
 
-/** Stops all parts and their supervision, for good. */
-export async function removeParts({ host, reporter }: CliContext, { topology, manager }: HealthContext): Promise<void> {
+/** Asks who stays, and whether they can do without this machine, before anything is touched. */
+async function whoStays(context: CliContext, { settings, topology }: HealthContext, { isNow }: WayOptions): Promise<Farewell> {
+  const fleet = await viewFleet(context.host, settings, topology);
+  const records = fleet?.registry?.records.map((record) => hostOf(record.signalling)) ?? null;
+  const staying = (records ?? (await knownHosts(context.host, topology))).filter((one) => one !== topology.address);
+  if (staying.length === 0 || isNow) return { fleet, staying };
+  if (fleet === null) throw new FleetError('FLEET_UNREACHABLE', { hosts: staying.join(', '), port: settings.SENTINEL_PORT });
+  if (fleet.registry === null) throw new FleetError('NO_PRIMARY', { address: fleet.primary.host });
+  if (fleet.primary.host === topology.address && fleet.healthyReplicas === 0)
+    throw new FleetError('NO_OTHER_PRIMARY', { address: topology.address, seconds: 0 });
+  return { fleet, staying };
+}
+
+/** The part of the departure that the others take part in. */
+async function partFrom(
+  context: CliContext,
+  { topology, manager }: HealthContext,
+  { farewell: { fleet, staying }, goodbye }: { farewell: Farewell; goodbye: GoodbyeContext },
+): Promise<void> {
+  const { machine, address } = topology;
+  if (fleet === null && staying.length === 0) return;
+  if (staying.length > 0) {
+    await takeTurn(machine, goodbye);
+    const after = await handOver(address, goodbye);
+    if (fleet?.primary.host === address) context.reporter.emit({ kind: 'note', code: 'HANDED_OVER', params: { address: after.primary.host } });
+  }
+  // It would write its record again.
+  await manager.stop('agent').catch(ignoreStopped);
+  await sayGoodbye({ machine, address }, goodbye);
+}
+
+/** Back to where it was before. */
+async function goOn(
+  { settings, topology, manager }: HealthContext,
+  { farewell: { fleet }, goodbye }: { farewell: Farewell; goodbye: GoodbyeContext },
+): Promise<void> {
+  for (const part of ['livekit', 'agent'] as const) await manager.start(part);
+  if (fleet === null) return;
+  await giveTurn(topology.machine, goodbye, fleet);
+  await markDraining({ settings, topology }, fleet, false).catch(() => undefined);
+}
+
+/** Nothing that this machine knew of the fleet is taken up again; what others have of Redis's data is set aside. */
+async function forgetFleet({ host }: CliContext, { topology }: HealthContext, { staying }: Farewell): Promise<void> {
+  const { state } = topology.layout;
+  for (const path of [redisFile(topology), sentinelFile(topology), `${state}/agent/${FLEET_MEMORY}`]) await host.remove(path);
+  if (staying.length === 0) return;
+  await host.remove(`${state}/redis.left`);
+  await host.move(redisFolder(topology), `${state}/redis.left`);
+}
+
+/** Stops all parts and their supervision, for good. Until the end, the same command can be repeated. */
+export async function removeParts(
+  { host, reporter }: CliContext,
+  { topology, manager }: HealthContext,
+  { last = async () => undefined }: { last?: () => Promise<void> } = {},
+): Promise<void> {
   await manager.stopAll();
   for (const part of topology.parts.toReversed()) {
     await manager.retire(part);
     reporter.line(`  ■ ${part}`);
   }
+  await last();
   await host.remove(appliedFile(topology));
 }
 
 function ignoreStopped(error: unknown): void {
   // With the supervisor gone there is nobody to tell, and nothing runs.
   if (!(error instanceof FleetError && error.code === 'PART_NOT_CONTROLLED')) throw error;
-}
-
-/** Makes another machine's Redis the primary where this one has it. Gives the primary of those who stay; null where nobody does. */
-async function handOver(context: CliContext, { settings, topology }: HealthContext, { isNow }: WayOptions): Promise<{ host: string; port: number } | null> {
-  const { REDIS_PASSWORD: password, SENTINEL_PORT: port } = settings;
-  const before = await viewFleet(settings, topology);
-  if (before === null) return null;
-  if (before.primary.host !== topology.address) return before.primary;
-  if (before.replicas === 0) return null;
-  await sendCommands({ host: '127.0.0.1', port, password }, [['SENTINEL', 'FAILOVER', masterName]]);
-  for (const deadline = context.now() + HAND_OVER_MS; context.now() < deadline;) {
-    const now = await viewFleet(settings, topology);
-    if (now !== null && now.primary.host !== topology.address && now.registry !== null) {
-      context.reporter.emit({ kind: 'note', code: 'HANDED_OVER', params: { address: now.primary.host } });
-      return now.primary;
-    }
-    context.signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-  if (isNow) return null;
-  throw new FleetError('NO_OTHER_PRIMARY', { address: topology.address, seconds: HAND_OVER_MS / 1000 });
 }

@@ -7,6 +7,8 @@ import { SettingsProblems, createContext, loadSettings } from './context.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
+import type { DeployOptions } from './deploy.ts';
+import { forget } from './forget.ts';
 import { join } from './join.ts';
 import { leave } from './leave.ts';
 import type { WayOptions } from './make-way.ts';
@@ -59,20 +61,22 @@ const deployCommand: Command = program
   .description(say('在本机启动全部部件（缺什么装什么），再次执行不做改动', 'bring everything up on this machine; a second run changes nothing'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('./部署.sh deploy', './部署.sh deploy --dry-run', 'DOMAIN=meet.example.com ./部署.sh deploy'))
-  .action(action((context) => deploy(context, { role: 'all', isDryRun: isDryRun(deployCommand), ...wayOptions(deployCommand) })));
+  .action(action((context) => deploy(context, { role: 'all', ...deployOptions(deployCommand) })));
+withNewFleet(deployCommand);
 withWay(deployCommand);
 const gatewayCommand: Command = program
   .command('deploy-caddy-service-only')
   .description(say('机器 1：只部署 Caddy 与业务服务', 'machine 1: Caddy and the business service only'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('./部署.sh deploy-caddy-service-only', 'DOMAIN=meet.example.com ./部署.sh deploy-caddy-service-only --dry-run'))
-  .action(action((context) => deploy(context, { role: 'gateway', isDryRun: isDryRun(gatewayCommand), ...wayOptions(gatewayCommand) })));
+  .action(action((context) => deploy(context, { role: 'gateway', ...deployOptions(gatewayCommand) })));
 const mediaCommand: Command = program
   .command('deploy-livekit-only')
   .description(say('机器 2 及以后：只部署 LiveKit 与 Redis', 'machines 2 and up: LiveKit and Redis only'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
   .addHelpText('after', examples('NODES=localhost ./部署.sh deploy-livekit-only', 'NODES=192.168.1.2,192.168.1.3,192.168.1.4 ./部署.sh deploy-livekit-only'))
-  .action(action((context) => deploy(context, { role: 'media', isDryRun: isDryRun(mediaCommand), ...wayOptions(mediaCommand) })));
+  .action(action((context) => deploy(context, { role: 'media', ...deployOptions(mediaCommand) })));
+withNewFleet(mediaCommand);
 withWay(mediaCommand);
 const joinCommand: Command = program
   .command('join [line]')
@@ -87,8 +91,7 @@ program
   .action(
     action(async (context) => {
       requireRoot('plan');
-      const { settings, topology } = loadSettings(context);
-      await showPlan(context, settings, topology);
+      await showPlan(context, loadSettings(context), { isNewFleet: false });
     }),
   );
 program
@@ -114,6 +117,12 @@ const leaveCommand: Command = program
   .addHelpText('after', examples('./部署.sh leave', './部署.sh leave --now'))
   .action(action((context) => leave(context, wayOptions(leaveCommand))));
 withWay(leaveCommand);
+const forgetCommand: Command = program
+  .command('forget <machine>')
+  .description(say('把一台永久失去的媒体机从集群中除名', 'strike a media machine off the fleet that is lost for good'))
+  .option('-y, --yes', say('不询问', 'do not ask'))
+  .addHelpText('after', examples('./部署.sh forget 192.168.1.4', './部署.sh forget m192-168-1-4 --yes'))
+  .action(action((context, machine = '') => forget(context, machine, { isSure: wayOptions(forgetCommand).isSure })));
 const uninstallCommand: Command = program
   .command('uninstall')
   .description(say('从本机卸载，保留数据', 'remove livekit-fleet from this machine, keeping its data'))
@@ -203,8 +212,13 @@ function wayOptions(command: Command): WayOptions {
   return { isNow: now === true, isSure: yes === true };
 }
 
-function isDryRun(command: Command): boolean {
-  return options<{ dryRun?: boolean }>(command).dryRun === true;
+function withNewFleet(command: Command): void {
+  command.option('--new-fleet', say('本机退出的集群已不复存在，另建一个', 'the fleet that this machine left is gone for good: begin another one'));
+}
+
+function deployOptions(command: Command): Omit<DeployOptions, 'role'> {
+  const { dryRun, newFleet } = options<{ dryRun?: boolean; newFleet?: boolean }>(command);
+  return { isDryRun: dryRun === true, isNewFleet: newFleet === true, ...wayOptions(command) };
 }
 
 function parseCount(text: string): number {

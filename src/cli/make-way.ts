@@ -28,7 +28,7 @@ export interface Way {
  * @throws FleetError NOT_SURE where nobody can be asked; INTERRUPTED where the answer was no
  */
 export async function makeWay(context: CliContext, settings: Settings, topology: Topology, { isNow, isSure }: WayOptions): Promise<Way> {
-  const { participants, hasOthers, fleet } = await readOccupancy(settings, topology);
+  const { participants, hasOthers, fleet } = await readOccupancy(context.host, settings, topology);
   if (participants === 0) return { deadlineMs: null, fleet };
   if (hasOthers) return { deadlineMs: isNow ? 0 : settings.DRAIN_TIMEOUT * 1000, fleet };
   if (!isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE', { count: participants }, { exitCode: 2 });

@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { appliedFile } from '../apply/observe.ts';
+import { sentinelFile } from '../render/redis.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import type { CliContext } from './context.ts';
@@ -11,20 +14,28 @@ import type { WayOptions } from './make-way.ts';
  * `isPurge`; the settings file is a person's and always stays.
  */
 export async function uninstall(context: CliContext, { isPurge, ...options }: WayOptions & { isPurge: boolean }): Promise<void> {
-  await change(context, 'uninstall', async (deployment) => {
-    const { topology, settings } = deployment;
-    const { layout } = topology;
-    if (!options.isSure) {
-      if (!process.stdin.isTTY) throw new FleetError('NOT_SURE_UNINSTALL', {}, { exitCode: 2 });
-      const what = translate(context.language, isPurge ? 'UNINSTALL_ALL' : 'UNINSTALL_KEEPING', { path: layout.root });
-      await ask(context, 'REALLY_UNINSTALL', { what });
-    }
-    if (topology.hasMedia) await leaveFleet(context, deployment, options);
-    else await removeParts(context, deployment);
-    for (const folder of isPurge ? [layout.root] : [layout.config, layout.app, layout.run]) await context.host.remove(folder);
-    if (isPurge) await context.host.run(['userdel', settings.SERVICE_USER]);
-    const kept = [context.envPath, ...(isPurge ? [] : [layout.state, layout.logs])];
-    context.reporter.say('UNINSTALLED', { kept: kept.join(', ') });
-    context.reporter.result({ uninstalled: true, kept });
-  });
+  await change(
+    context,
+    'uninstall',
+    async (deployment) => {
+      const { topology, settings } = deployment;
+      const { layout } = topology;
+      if (!options.isSure) {
+        if (!process.stdin.isTTY) throw new FleetError('NOT_SURE_UNINSTALL', {}, { exitCode: 2 });
+        const what = translate(context.language, isPurge ? 'UNINSTALL_ALL' : 'UNINSTALL_KEEPING', { path: layout.root });
+        await ask(context, 'REALLY_UNINSTALL', { what });
+      }
+      const isThere = existsSync(appliedFile(topology));
+      if (topology.hasMedia && isThere) await leaveFleet(context, deployment, options);
+      else await removeParts(context, deployment);
+      // Another role would take what its Sentinel watches for its own.
+      await context.host.remove(sentinelFile(topology));
+      for (const folder of isPurge ? [layout.root] : [layout.config, layout.app, layout.run]) await context.host.remove(folder);
+      if (isPurge) await context.host.run(['userdel', settings.SERVICE_USER]);
+      const kept = [context.envPath, ...(isPurge ? [] : [layout.state, layout.logs])];
+      context.reporter.say('UNINSTALLED', { kept: kept.join(', ') });
+      context.reporter.result({ uninstalled: true, kept });
+    },
+    { isRemnantEnough: true },
+  );
 }

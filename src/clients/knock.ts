@@ -19,14 +19,15 @@ export async function knock(options: { host: string; port: number; password: str
   const socket = createSocket('udp4');
   const { promise, resolve } = Promise.withResolvers<Answer>();
   const cookies = new Set<string>();
+  const proof = (kind: 'proof' | 'welcome', cookie: string): string => prove(key, kind, { cookie, door: socket.remoteAddress().address });
   const send = (packet: Buffer): void => socket.send(packet, () => undefined);
   socket.on('message', (bytes) => {
     const packet = readPacket(bytes);
     if (packet?.kind === 'challenge') {
       cookies.add(packet.cookie);
-      send(writePacket({ kind: 'proof', cookie: packet.cookie, mac: prove(key, 'proof', packet.cookie) }));
+      send(writePacket({ kind: 'proof', cookie: packet.cookie, mac: proof('proof', packet.cookie) }));
     }
-    if (packet?.kind === 'welcome' && [...cookies].some((cookie) => isSame(packet.mac, prove(key, 'welcome', cookie)))) resolve('welcome');
+    if (packet?.kind === 'welcome' && [...cookies].some((cookie) => isSame(packet.mac, proof('welcome', cookie)))) resolve('welcome');
   });
   // Nobody listens there, or the name leads nowhere.
   socket.on('error', () => resolve('silent'));

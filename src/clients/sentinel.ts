@@ -8,7 +8,8 @@ export interface FleetAddress {
   readonly host: string;
   readonly sentinelPort: number;
   readonly masterName: string;
-  readonly password: string;
+  /** Null: ask without showing one. */
+  readonly password: string | null;
 }
 
 /** The fleet as one machine sees it. */
@@ -20,6 +21,8 @@ export interface FleetView {
   /** Sentinels, this one included, and replicas, whether up or not. */
   readonly sentinels: number;
   readonly replicas: number;
+  /** Those of the replicas that may become the primary. */
+  readonly healthyReplicas: number;
   /** The primary's word; null where it does not answer. */
   readonly registry: { readonly records: readonly NodeRecord[]; readonly draining: readonly string[]; /** Redis TIME. */ readonly nowMs: number } | null;
 }
@@ -42,13 +45,15 @@ const REPLIES = new Set(['ReplyError', 'ParserError']);
 /** Asks the Sentinel at an address, and the Redis primary that it names. Throws nothing. */
 export function askFleet({ host, sentinelPort, masterName, password }: FleetAddress): Promise<FleetWord> {
   return withConnection<FleetView>({ host, port: sentinelPort, password }, async (sentinel) => {
-    const found = await sentinel.call('SENTINEL', 'MASTER', masterName);
-    const fields = Array.isArray(found) ? found.map(String) : [];
+    const [found, copies] = await Promise.all([sentinel.call('SENTINEL', 'MASTER', masterName), sentinel.call('SENTINEL', 'REPLICAS', masterName)]);
+    const fields = words(found);
+    const replicas = Array.isArray(copies) ? copies.map(words) : [];
     const primary = { host: field(fields, 'ip'), port: Number(field(fields, 'port')) };
     const counts = {
       quorum: Number(field(fields, 'quorum')),
       sentinels: Number(field(fields, 'num-other-sentinels')) + 1,
-      replicas: Number(field(fields, 'num-slaves')),
+      replicas: replicas.length,
+      healthyReplicas: replicas.filter((row) => field(row, 'flags') === 'slave' && field(row, 'master-link-status') === 'ok').length,
     };
     const read = await withConnection({ ...primary, password }, readRegistry);
     return { kind: 'member', primary, ...counts, registry: 'kind' in read ? null : read };
@@ -61,18 +66,19 @@ async function readRegistry(redis: Redis): Promise<NonNullable<FleetView['regist
 }
 
 /**
- * Sends commands one after the other to one Redis or Sentinel.
+ * Sends commands one after the other to one Redis or Sentinel, and gives their replies.
  * @throws FleetError REDIS_REFUSED where it does not answer or refuses one
  */
 export async function sendCommands(
   address: { host: string; port: number; password: string },
   commands: ReadonlyArray<readonly [string, ...string[]]>,
-): Promise<void> {
+): Promise<unknown[]> {
   const done = await withConnection(address, async (redis) => {
-    for (const [name, ...words] of commands) await redis.call(name, ...words);
-    return { kind: 'done' } as const;
+    const replies: unknown[] = [];
+    for (const [name, ...rest] of commands) replies.push(await redis.call(name, ...rest));
+    return { kind: 'done', replies } as const;
   });
-  if (done.kind === 'done') return;
+  if (done.kind === 'done') return done.replies;
   const reason = 'reason' in done ? done.reason : 'WRONGPASS';
   throw new FleetError('REDIS_REFUSED', { address: `${address.host}:${address.port}`, reason });
 }
@@ -86,7 +92,7 @@ export async function askView(options: { host: string; sentinelPort: number; mas
   let heardMs: number | null = null;
   await withConnection({ host, port: sentinelPort, password }, async (sentinel) => {
     const tables = await Promise.all(['REPLICAS', 'SENTINELS'].map((name) => sentinel.call('SENTINEL', name, masterName)));
-    const rows = [await sentinel.call('SENTINEL', 'MASTER', masterName), ...tables.flat()].map((row) => (Array.isArray(row) ? row.map(String) : []));
+    const rows = [await sentinel.call('SENTINEL', 'MASTER', masterName), ...tables.flat()].map(words);
     const own = rows.filter((row) => field(row, 'ip') === about);
     if (own.length === 2 && own.every((row) => !/down|disconnected/.test(field(row, 'flags'))))
       heardMs = Math.max(...own.map((row) => Number(field(row, 'last-ok-ping-reply'))));
@@ -95,13 +101,17 @@ export async function askView(options: { host: string; sentinelPort: number; mas
   return heardMs;
 }
 
+function words(row: unknown): string[] {
+  return Array.isArray(row) ? row.map(String) : [];
+}
+
 /** A field of what Sentinel says of an instance: names and values in turn. */
 function field(row: readonly string[], name: string): string {
   return row[row.indexOf(name) + 1] ?? '';
 }
 
 async function withConnection<T>(
-  address: { host: string; port: number; password: string },
+  address: { host: string; port: number; password: string | null },
   work: (redis: Redis) => Promise<T>,
 ): Promise<T | Exclude<FleetWord, FleetView>> {
   const { host, port, password } = address;
@@ -110,7 +120,7 @@ async function withConnection<T>(
   const redis = new Client({
     host,
     port,
-    password,
+    ...(password === null ? {} : { password }),
     lazyConnect: true,
     connectTimeout: TIMEOUT_MS,
     commandTimeout: TIMEOUT_MS,

@@ -7,7 +7,8 @@ export const MEMBERS_KEY = 'fleet:members';
 /**
  * How a machine shows another one that it belongs to the fleet, in four UDP packets, before that one's firewall lets it in:
  * hello, challenge, proof, welcome. The challenge comes to the address that asked, so a proof cannot come from a forged address or be used
- * again from another one; no clocks are compared. The welcome is proof of the same secret, and comes once the firewall has opened.
+ * again from another one; no clocks are compared. Both proofs name the address that was knocked at, so that whoever holds it cannot pass
+ * them on to another machine's. The welcome is proof of the same secret, and comes once the firewall has opened.
  */
 export type Packet =
   | { kind: 'hello' }
@@ -25,9 +26,9 @@ export function knockKey(password: string): Buffer {
   return Buffer.from(hkdfSync('sha256', password, 'livekit-fleet', 'knock', 32));
 }
 
-/** Shows knowledge of the key for this cookie. */
-export function prove(key: Buffer, kind: 'proof' | 'welcome', cookie: string): string {
-  return createHmac('sha256', key).update(`${kind} ${cookie}`).digest('hex');
+/** Shows knowledge of the key for this cookie. @param door address that was knocked at */
+export function prove(key: Buffer, kind: 'proof' | 'welcome', { cookie, door }: { cookie: string; door: string }): string {
+  return createHmac('sha256', key).update(`${kind} ${cookie} ${door}`).digest('hex');
 }
 
 /** Compares two texts of 64 hex digits in a time that tells nothing. */

@@ -15,6 +15,8 @@ export function hostOf(address: string): string {
 export const NODES_KEY = 'fleet:nodes';
 /** Redis set of the machines that an operator drains. */
 export const DRAINING_KEY = 'fleet:draining';
+/** Redis string: the machine that is leaving; one at a time. */
+export const LEAVING_KEY = 'fleet:leaving';
 /** Redis channel: a record changed in more than its time. */
 export const CHANGED_CHANNEL = 'fleet:changed';
 /** A record older than this, by Redis TIME, is of a machine that no longer answers: ten missed heart-beats. */

@@ -3,6 +3,9 @@ import * as z from 'zod';
 /** Redis string: where webhooks go, as JSON; written by the gateway machine. */
 export const WEBHOOKS_KEY = 'fleet:webhooks';
 
+/** Redis string: the gateway machine whose word that is; another one takes over once it is silent. */
+export const ANNOUNCER_KEY = 'fleet:webhook-announcer';
+
 const webhookTargetsSchema = z.object({
   /** Every event goes to each of them; none where webhooks are turned off. */
   urls: z.array(z.url({ protocol: /^https?$/ })),

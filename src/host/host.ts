@@ -26,6 +26,8 @@ export interface Host {
   /** Names in a folder; empty where there is no such folder. */
   list(path: string): Promise<string[]>;
   makeFolder(path: string, options: FileAttributes): Promise<void>;
+  /** Gives a file or folder another name on the same disk; nothing to do where there is none. */
+  move(from: string, to: string): Promise<void>;
   /** Removes a file, or a folder with all that is in it; nothing to do where there is none. */
   remove(path: string): Promise<void>;
 }
@@ -80,6 +82,7 @@ export function localHost(): Host {
     async remove(path) {
       await rm(path, { recursive: true, force: true });
     },
+    move: async (from, to) => void (await rename(from, to).catch(ignoreMissing)),
     list: async (path) => (await readdir(path).catch(ignoreMissing)) ?? [],
     async makeFolder(path, { mode, uid, gid }) {
       await onDisk(path, () => mkdir(path, { recursive: true, mode }));

@@ -23,9 +23,14 @@ export interface FleetSeed {
 /** What a Sentinel knows of itself. */
 const identity = ['sentinel myid', 'sentinel current-epoch'];
 
+/** Redis's own folder. */
+export function redisFolder({ layout }: Topology): string {
+  return `${layout.state}/redis`;
+}
+
 /** Where redis.conf stands: in a folder that Redis may write, since it changes it. */
-export function redisFile({ layout }: Topology): string {
-  return `${layout.state}/redis/redis.conf`;
+export function redisFile(topology: Topology): string {
+  return `${redisFolder(topology)}/redis.conf`;
 }
 
 /** Where sentinel.conf stands; Sentinel changes it. */

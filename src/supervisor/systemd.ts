@@ -7,7 +7,7 @@ import type { PartStatus, ServiceManager } from './service-manager.ts';
 
 /** systemd's catalogue id of "the main process of a unit has exited" (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT). */
 const PROCESS_EXIT = '98e322203f7a4ed290d09fe03c09fe15';
-const SHOWN = 'Id,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
+const SHOWN = 'Id,LoadState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
 
 type Properties = Readonly<Record<string, string>>;
 
@@ -71,7 +71,11 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.
     kill: async (part) => void (await systemctl('kill', '--kill-whom=main', '--signal=KILL', unitName(part))),
     async stopAll() {
-      const { code, stderr } = await systemctl('stop', ...parts.map(unitName));
+      const shown = await show(parts);
+      // A unit that is gone already, by a run that was ended half-way, cannot be stopped.
+      const units = parts.filter((_part, index) => shown[index]?.['LoadState'] !== 'not-found').map(unitName);
+      if (units.length === 0) return;
+      const { code, stderr } = await systemctl('stop', ...units);
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl stop', detail: stderr.trim() });
     },
     async retire(part) {

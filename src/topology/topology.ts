@@ -9,6 +9,9 @@ export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | '
 /** What a machine is for: the gateway runs Caddy and the business service, media machines LiveKit and Redis; or one machine does all. */
 export type Role = 'all' | 'gateway' | 'media';
 
+/** The command that deploys a machine in its role. */
+export const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
+
 /** The parts of each role, in start order. */
 const PARTS: Readonly<Record<Role, readonly Part[]>> = {
   all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy'],
@@ -166,8 +169,10 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
   const layout = layoutOf(settings);
   const suffix = settings.HTTPS_PORT === 443 ? '' : `:${settings.HTTPS_PORT}`;
   const firewall = address === '127.0.0.1' ? 'needless' : settings.FIREWALL === 'apply' && !hasNft ? 'no-nft' : settings.FIREWALL;
-  const first = settings.REDIS_HOST === 'localhost' ? (role === 'gateway' ? [] : [address]) : [settings.REDIS_HOST];
-  const redisHosts = [...new Set([...first, ...(isListed ? settings.NODES : [])])];
+  // With listed nodes, localhost is the first of them: one .env may serve them all.
+  const alone = role === 'gateway' ? [] : [address];
+  const named = settings.REDIS_HOST === 'localhost' ? [] : [settings.REDIS_HOST];
+  const redisHosts = [...new Set([...named, ...(isListed ? settings.NODES : named.length > 0 ? [] : alone)])];
   // A gateway's Sentinel votes in the fleet, and has its password: until a media machine has joined there is neither.
   const isWaiting = redisHosts.length === 0 || isPlaceholder(settings.LIVEKIT_API_SECRET);
   const absent = new Set<Part>([

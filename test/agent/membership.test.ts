@@ -72,10 +72,13 @@ describe('a knock', () => {
     const [challenge = Buffer.alloc(0)] = await talk(door.port, '127.0.0.1', []);
     const packet = readPacket(challenge);
     const cookie = packet?.kind === 'challenge' ? packet.cookie : '';
-    const proof = writePacket({ kind: 'proof', cookie, mac: prove(knockKey(password), 'proof', cookie) });
+    const proofFor = (where: string): Buffer => writePacket({ kind: 'proof', cookie, mac: prove(knockKey(password), 'proof', { cookie, door: where }) });
+    const proof = proofFor('127.0.0.1');
     expect(challenge.length).toBeLessThanOrEqual(hello.length);
     const stolen = await talk(door.port, '127.0.0.2', [proof]);
     expect(stolen.map((bytes) => readPacket(bytes)?.kind)).toEqual(['challenge']);
+    const passedOn = await talk(door.port, '127.0.0.1', [proofFor('127.0.0.9')]);
+    expect(passedOn.map((bytes) => readPacket(bytes)?.kind)).toEqual(['challenge']);
     expect(door.asked).toEqual([]);
     await talk(door.port, '127.0.0.1', [proof]);
     expect(door.asked).toEqual(['127.0.0.1']);

@@ -53,7 +53,7 @@ test('the witness votes beside two machines and is forgotten beside one; who lef
   const known = (host: string): Promise<string[]> => othersOf(fleet.connect(host, fleet.sentinelPort));
   for (const host of [first, second]) {
     await register(redis, host);
-    const own = { machine: machineOf(host), redis: fleet.connect(first, fleet.redisPort), sentinel: control(fleet, host) };
+    const own = { machine: machineOf(host), redis: fleet.connect(first, fleet.redisPort), sentinel: control(fleet, host), memory: null };
     onTestFinished(startSentinelVoter({ ...own, log: silentLog, monotonicMs }));
   }
   const address = `${gateway}:${fleet.sentinelPort}`;

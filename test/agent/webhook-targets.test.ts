@@ -39,20 +39,25 @@ test('media machines send where machine 1 says, at once, also after a restart wi
   const { connect, kill } = await startRedis();
   const pointed = follow(connect, path);
   const own = follow(connect, `${path}.own`, ['https://own.test/']);
-  const announce = (url: string): (() => Promise<void>) =>
-    startWebhookAnnouncer({ redis: connect(), webhooks: { urls: [url], domain: 'fleet.test', caFile: null }, log: silentLog });
+  const announce = (url: string, machine = 'gateway'): (() => Promise<void>) =>
+    startWebhookAnnouncer({ machine, redis: connect(), webhooks: { urls: [url], domain: 'fleet.test', caFile: null }, log: silentLog });
   const stop = announce('https://one.test/');
   await until(() => expect(pointed).toEqual(['https://one.test/ by fleet.test']));
   await stop();
   const began = performance.now();
-  onTestFinished(announce('https://two.test/'));
+  const stopTwo = announce('https://two.test/');
   await until(() => expect(pointed).toEqual(['https://one.test/ by fleet.test', 'https://two.test/ by fleet.test']));
   // The period alone would take 5 s.
   expect(performance.now() - began).toBeLessThan(2_500);
   await until(() => expect(own.at(-1)).toBe('https://own.test/ by fleet.test'));
+  // A second gateway is not heard before the first has ended.
+  onTestFinished(announce('https://rival.test/', 'rival'));
+  await stopTwo();
+  await until(() => expect(pointed.at(-1)).toBe('https://rival.test/ by fleet.test'));
+  expect(pointed).toEqual(['https://one.test/ by fleet.test', 'https://two.test/ by fleet.test', 'https://rival.test/ by fleet.test']);
   kill();
   const restarted = follow(connect, path);
-  await until(() => expect(restarted).toEqual(['https://two.test/ by fleet.test']));
+  await until(() => expect(restarted).toEqual(['https://rival.test/ by fleet.test']));
 });
 
 test('another version’s or a damaged word is none', () => {

@@ -15,6 +15,7 @@ const COMMANDS = [
   'stop',
   'restart',
   'leave',
+  'forget',
   'uninstall',
   'verify',
   'bundle',

@@ -28,6 +28,7 @@ const mortal: Host = {
   list: host.list,
   write: act('write', host.write),
   makeFolder: act('makeFolder', host.makeFolder),
+  move: act('move', host.move),
   settle: act('settle', host.settle),
   remove: act('remove', host.remove),
   async stage(path, content, options): Promise<StagedFile> {
@@ -35,4 +36,7 @@ const mortal: Host = {
     return { commit: act('commit', staged.commit), revert: act('revert', staged.revert) };
   },
 };
-await deploy({ ...context, projectRoot: resolve(import.meta.dirname, '../..'), host: mortal }, { role: 'all', isDryRun: false, isNow: false, isSure: false });
+await deploy(
+  { ...context, projectRoot: resolve(import.meta.dirname, '../..'), host: mortal },
+  { role: 'all', isDryRun: false, isNewFleet: false, isNow: false, isSure: false },
+);

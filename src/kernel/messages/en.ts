@@ -70,6 +70,23 @@ export const errors = {
   VERIFY_ELSEWHERE: 'The meeting goes through the gateway, and its room API: run ./部署.sh verify on machine 1. This machine: ./部署.sh status',
   TURN_PORT_IS_CADDYS:
     'TURN_DOMAIN needs port {port}, which Caddy has on this machine; LiveKit tells clients 443, whatever its port is. Run LiveKit on a machine of its own (deploy-livekit-only), or leave TURN_DOMAIN empty.',
+  FLEET_SPLIT:
+    'The fleet’s machines name different Redis primaries ({views}): two fleets with the same keys, or one that does not find together. On the machine that does not belong, run ./部署.sh leave --now, then deploy it again; nothing was changed.',
+  FLEET_LEFT:
+    'This machine has left the fleet of {hosts}, none of which answers now; with the same keys it would be a second fleet beside it. Run the same command when one of them is up. If they are gone for good: --new-fleet.',
+  PRIMARY_WITHOUT_DATA:
+    'The fleet still takes {address} for its Redis primary, but this machine has no data: its replicas would be emptied. Run ./部署.sh status on another media machine; when it names another primary, run the same command again.',
+  ROLE_CHANGES: 'This machine was deployed with {was}; {wanted} would end parts that others count on. First run ./部署.sh {way}, then {wanted}.',
+  DATA_DIR_MOVES:
+    'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',
+  NO_PRIMARY:
+    'The fleet’s Redis primary {address} does not answer, so nobody can be told. Wait until Sentinel has replaced it (./部署.sh status), or use --now to go all the same.',
+  OTHER_IS_LEAVING: 'Machine {machine} is leaving the fleet at this moment; machines leave one after the other. Run the same command again in a minute.',
+  GOODBYE_FAILED:
+    'The fleet’s Redis primary did not take {machine} off the registry. See ./部署.sh status on another machine; run the same command again, or there: ./部署.sh forget {address}',
+  UNKNOWN_MACHINE: 'The fleet has no media machine {machine}. It has: {known}',
+  MACHINE_LIVES: 'Machine {machine} answers at {address}. Run ./部署.sh leave there.',
+  NOT_SURE_FORGET: 'There is no terminal to ask whether {machine} is really gone for good. Run the command again with --yes.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -172,6 +189,9 @@ export const texts = {
   DRAINING: 'LiveKit waits for {count} participant(s) to leave, {seconds} s at most',
   REALLY_CUT: '{count} people are in rooms of this node, and there is no other that could take them: they will be cut off. Go on? [y/N] ',
   LEFT: 'This machine has left the fleet; its units are off. To bring it back: ./部署.sh {command}',
+  LEFT_UNTOLD: 'Gone without the others’ help (--now): they still count this machine. On one of them run ./部署.sh forget {address}',
+  FORGOTTEN: '{machine} is off the fleet; the vote follows within a minute. Should it come up again, run ./部署.sh leave --now there.',
+  REALLY_FORGET: 'Is {machine} gone for good? The others will no longer count it. [y/N] ',
   HANDED_OVER: 'Redis primary is now {address}',
   UNINSTALLED: 'Removed. Kept: {kept}',
   REALLY_UNINSTALL: 'Remove livekit-fleet from this machine, {what}? [y/N] ',

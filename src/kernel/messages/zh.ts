@@ -63,6 +63,21 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   VERIFY_ELSEWHERE: '会议要经过网关及其房间 API：请在机器 1 上执行 ./部署.sh verify。本机状态：./部署.sh status',
   TURN_PORT_IS_CADDYS:
     'TURN_DOMAIN 需要端口 {port}，而本机的 Caddy 正在使用；LiveKit 总是告知客户端 443。请把 LiveKit 放在单独的机器上（deploy-livekit-only），或将 TURN_DOMAIN 留空。',
+  FLEET_SPLIT:
+    '集群各机器所认的 Redis 主节点不一致（{views}）：有两个密钥相同的集群，或一个集群没有汇合。在不该属于它的机器上运行 ./部署.sh leave --now，再重新部署；未做任何改动。',
+  FLEET_LEFT:
+    '本机已退出 {hosts} 所在的集群，它们现在都没有应答；用同样的密钥再建会成为并存的第二个集群。等其中一台恢复后再次运行同一命令；若它们已不复存在：--new-fleet。',
+  PRIMARY_WITHOUT_DATA:
+    '集群仍把 {address} 当作 Redis 主节点，而本机没有数据：副本会被清空。在另一台媒体机上运行 ./部署.sh status，待其显示另一主节点后，再次运行同一命令。',
+  ROLE_CHANGES: '本机是用 {was} 部署的；{wanted} 会终止其他机器依赖的部件。先运行 ./部署.sh {way}，再运行 {wanted}。',
+  DATA_DIR_MOVES:
+    '本机部署时 DATA_DIR={from}；改为 {to} 会在没有数据的情况下开始。请改回，或迁移数据：DATA_DIR={from} ./部署.sh stop；mv {from} {to}；rm /etc/systemd/system/livekit-fleet-*.service；再运行同一命令。',
+  NO_PRIMARY: '集群的 Redis 主节点 {address} 没有应答，无法通知。等 Sentinel 换上新的主节点（./部署.sh status），或用 --now 直接继续。',
+  OTHER_IS_LEAVING: '机器 {machine} 正在退出集群；各机器须依次退出。一分钟后再次运行同一命令。',
+  GOODBYE_FAILED: '集群的 Redis 主节点没有把 {machine} 除名。在另一台机器上查看 ./部署.sh status；再次运行同一命令，或在那里运行：./部署.sh forget {address}',
+  UNKNOWN_MACHINE: '集群中没有媒体机 {machine}。现有：{known}',
+  MACHINE_LIVES: '机器 {machine} 在 {address} 有应答。请在那台机器上运行 ./部署.sh leave。',
+  NOT_SURE_FORGET: '没有终端可以询问 {machine} 是否确已永久失去。请加 --yes 再次运行。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
@@ -153,6 +168,9 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DRAINING: 'LiveKit 等待 {count} 位参会者离开，最多 {seconds} 秒',
   REALLY_CUT: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。继续吗？[y/N] ',
   LEFT: '本机已退出集群，单元已停用。要恢复请执行：./部署.sh {command}',
+  LEFT_UNTOLD: '未与其他机器协调即已退出（--now）：它们仍计入本机。在其中一台上运行 ./部署.sh forget {address}',
+  FORGOTTEN: '{machine} 已从集群除名；投票在一分钟内随之调整。若它再次开机，请在那台机器上运行 ./部署.sh leave --now。',
+  REALLY_FORGET: '{machine} 是否确已永久失去？其他机器将不再计入它。[y/N] ',
   HANDED_OVER: 'Redis 主节点现为 {address}',
   UNINSTALLED: '已卸载。保留：{kept}',
   REALLY_UNINSTALL: '从本机卸载 livekit-fleet，{what}？[y/N] ',
