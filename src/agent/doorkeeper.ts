@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Logger } from 'pino';
 import { isSame, knockKey, prove, readPacket, writePacket } from '../contract/knock.ts';
-import type { Packet } from '../contract/knock.ts';
+import type { Claim, Packet } from '../contract/knock.ts';
 
 /** A cookie is good for one period at least, and two at most. */
 const COOKIE_PERIOD_MS = 10_000;
@@ -27,16 +27,16 @@ export async function startDoorkeeper(options: DoorkeeperOptions): Promise<() =>
   const cookieKey = randomBytes(32);
   const socket = createSocket('udp4');
   const cookieFor = (address: string, period: number): string => createHmac('sha256', cookieKey).update(`${address} ${period}`).digest('hex');
-  const proof = (kind: 'proof' | 'welcome', cookie: string): string => prove(key, kind, { cookie, door: bind });
+  const proof = (kind: Claim, cookie: string): string => prove(key, kind, { cookie, door: bind });
   const isOurs = (cookie: string, address: string): boolean => {
     const period = Math.floor(monotonicMs() / COOKIE_PERIOD_MS);
     return isSame(cookie, cookieFor(address, period)) || isSame(cookie, cookieFor(address, period - 1));
   };
-  /** Silent until the address is let in: whoever knocks, knocks again. */
   const answer = async (packet: Packet, address: string): Promise<Packet | null> => {
     if (packet.kind === 'hello') return { kind: 'challenge', cookie: cookieFor(address, Math.floor(monotonicMs() / COOKIE_PERIOD_MS)) };
     if (packet.kind !== 'proof' || !isOurs(packet.cookie, address) || !isSame(packet.mac, proof('proof', packet.cookie))) return null;
-    return (await admit(address)) ? { kind: 'welcome', mac: proof('welcome', packet.cookie) } : null;
+    const kind = (await admit(address)) ? 'welcome' : 'wait';
+    return { kind, mac: proof(kind, packet.cookie) };
   };
   socket.on('message', (bytes, from) => {
     const packet = readPacket(bytes);

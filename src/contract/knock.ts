@@ -8,13 +8,15 @@ export const MEMBERS_KEY = 'fleet:members';
  * How a machine shows another one that it belongs to the fleet, in four UDP packets, before that one's firewall lets it in:
  * hello, challenge, proof, welcome. The challenge comes to the address that asked, so a proof cannot come from a forged address or be used
  * again from another one; no clocks are compared. Both proofs name the address that was knocked at, so that whoever holds it cannot pass
- * them on to another machine's. The welcome is proof of the same secret, and comes once the firewall has opened.
+ * them on to another machine's. The answer is proof of the same secret: welcome once the firewall has opened, wait until then.
  */
 export type Packet =
   | { kind: 'hello' }
   | { kind: 'challenge'; cookie: string }
   | { kind: 'proof'; cookie: string; mac: string }
-  | { kind: 'welcome'; mac: string };
+  | { kind: 'wait' | 'welcome'; mac: string };
+/** What is proved with the key. */
+export type Claim = 'proof' | 'wait' | 'welcome';
 
 const PREFIX = 'lkfleet1';
 /** No answer is longer than what is asked with: nobody gains by asking in another one's name. */
@@ -27,7 +29,7 @@ export function knockKey(password: string): Buffer {
 }
 
 /** Shows knowledge of the key for this cookie. @param door address that was knocked at */
-export function prove(key: Buffer, kind: 'proof' | 'welcome', { cookie, door }: { cookie: string; door: string }): string {
+export function prove(key: Buffer, kind: Claim, { cookie, door }: { cookie: string; door: string }): string {
   return createHmac('sha256', key).update(`${kind} ${cookie} ${door}`).digest('hex');
 }
 
@@ -44,8 +46,9 @@ export function writePacket(packet: Packet): Buffer {
       return Buffer.from(`${PREFIX} challenge ${packet.cookie}`);
     case 'proof':
       return Buffer.from(`${PREFIX} proof ${packet.cookie} ${packet.mac}`);
+    case 'wait':
     case 'welcome':
-      return Buffer.from(`${PREFIX} welcome ${packet.mac}`);
+      return Buffer.from(`${PREFIX} ${packet.kind} ${packet.mac}`);
   }
 }
 
@@ -58,5 +61,5 @@ export function readPacket(bytes: Buffer): Packet | null {
   if (kind === 'proof') return isHex && HEX.safeParse(second).success ? { kind, cookie: first ?? '', mac: second ?? '' } : null;
   if (!isHex || second !== undefined) return null;
   if (kind === 'challenge') return { kind, cookie: first ?? '' };
-  return kind === 'welcome' ? { kind, mac: first ?? '' } : null;
+  return kind === 'wait' || kind === 'welcome' ? { kind, mac: first ?? '' } : null;
 }

@@ -95,7 +95,7 @@ describe('the firewall part', () => {
     expect(await state()).toBe('in force');
     await write('agent/members', '10.0.0.7\n10.0.0.8\n');
     await until(async () => (await members()).length === 2, 5_000);
-    expect(await readFile(`${folder}/run.members`, 'utf8')).toBe('10.0.0.7\n10.0.0.8\n');
+    await until(async () => (await readFile(`${folder}/run.members`, 'utf8')) === '10.0.0.7\n10.0.0.8\n', 5_000);
     await stop('SIGTERM');
     expect(await nft('list', 'tables')).toBe('table inet theirs');
     expect(await nft('list', 'table', 'inet', 'theirs')).toBe(theirs);

@@ -26,6 +26,8 @@ export interface User {
   nodeOfNewRoom(): Promise<string>;
   /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. */
   startMeeting(options?: { isRelayed: boolean }): Promise<{ room: string; end: () => Promise<Counts> }>;
+  /** Makes ten rooms a second, until it is stopped; `made` grows meanwhile. */
+  makeRooms(): Promise<{ made: ReadonlyArray<{ atMs: number; path: string }>; stop: () => void }>;
   remove(): Promise<void>;
 }
 
@@ -86,6 +88,15 @@ export async function userOf(lab: Lab): Promise<User> {
           return JSON.parse(await next()) as Counts;
         },
       };
+    },
+    async makeRooms() {
+      const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca() };
+      const child = lab.client([process.execPath, `${import.meta.dirname}/room-maker.ts`, 'https://livekit.example.com'], env);
+      children.add(child);
+      child.stderr.resume();
+      const made: Array<{ atMs: number; path: string }> = [];
+      createInterface(child.stdout).on('line', (line) => made.push(JSON.parse(line) as (typeof made)[number]));
+      return { made, stop: () => void child.kill('SIGTERM') };
     },
     async remove() {
       for (const child of children) child.kill('SIGKILL');

@@ -18,11 +18,14 @@ list() {
 
 # Rules and members in one act: the old ones or the new ones, never none.
 load() {
+  # Before the reading: what is written from now on is newer.
+  : >"$run.read"
   wanted=$(list)
   problem=$({
     cat "$in_force"
     [ -z "$wanted" ] || printf 'add element %s members { %s }\n' "$table" "$(echo "$wanted" | paste -sd, -)"
   } | nft -f - 2>&1) || {
+    touch -d @0 "$run.read"
     say "failed: $(echo "$problem" | head -n 1). Set FIREWALL=print or FIREWALL=off in .env where nftables cannot be used"
     return 1
   }
@@ -32,7 +35,7 @@ load() {
 
 unload() {
   nft delete table $table 2>/dev/null
-  rm -f "$run.members"
+  rm -f "$run.members" "$run.read"
 }
 
 former() {
@@ -84,5 +87,5 @@ while :; do
     fi
   fi
   [ -n "$in_force" ] || continue
-  if [ "$members" -nt "$run.members" ] || { [ $((second % 10)) -eq 0 ] && is_stale; }; then load "$mood"; fi
+  if [ "$members" -nt "$run.read" ] || { [ $((second % 10)) -eq 0 ] && is_stale; }; then load "$mood"; fi
 done
