@@ -118,6 +118,7 @@ export const problems = {
   TLS_FILES_MISSING: 'TLS_MODE=files needs TLS_CERT_FILE and TLS_KEY_FILE',
   TURN_FILES_MISSING: 'needs TURN_CERT_FILE and TURN_KEY_FILE',
   BAD_CHARACTERS: 'has spaces, quotes, backslashes, colons, # or characters beyond ASCII. Use letters, digits, - and _',
+  PASSWORD_TOO_LONG: 'longer than {hint} characters, which not every Redis takes. Use a shorter one, or leave it empty to have one derived',
   PORT_CLASH: 'the same port as {hint}. Choose another',
 } as const;
 

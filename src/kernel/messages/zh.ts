@@ -106,6 +106,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TLS_FILES_MISSING: 'TLS_MODE=files 需要 TLS_CERT_FILE 和 TLS_KEY_FILE',
   TURN_FILES_MISSING: '需要 TURN_CERT_FILE 和 TURN_KEY_FILE',
   BAD_CHARACTERS: '含有空格、引号、反斜杠、冒号、# 或非 ASCII 字符。请用字母、数字、- 和 _',
+  PASSWORD_TOO_LONG: '超过 {hint} 个字符，并非所有 Redis 都接受。请改短，或留空由系统派生',
   PORT_CLASH: '与 {hint} 端口相同。请另选一个',
 
   NAME_UNRESOLVED: '本机无法解析该域名。请为 DOMAIN 设置指向网关机的 DNS 记录（或写入 /etc/hosts）',
