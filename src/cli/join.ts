@@ -16,7 +16,8 @@ const IDENTITY = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] as 
 /**
  * Gives this machine's `.env` what the join line of a media machine says, and brings a gateway that is deployed up with it.
  * @param word the join line's word; read from standard input where it is missing or `-`, which keeps it out of the process list
- * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN; nothing is changed then
+ * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_WEBHOOK_KEY, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN; nothing is
+ * changed then
  */
 export async function join(context: CliContext, word: string | undefined, { isForced }: { isForced: boolean }): Promise<void> {
   requireRoot('join');
@@ -25,6 +26,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   const before = loadSettings(context, 'gateway').settings;
   const other = IDENTITY.find((name) => !isPlaceholder(before[name]) && before[name] !== wanted[name]);
   if (other !== undefined && !isForced) throw new FleetError('JOIN_OTHER_FLEET', { variable: other }, { exitCode: 2 });
+  const { WEBHOOK_API_KEY: webhookKey } = before;
+  if (!isPlaceholder(webhookKey) && webhookKey !== wanted.LIVEKIT_API_KEY) throw new FleetError('JOIN_WEBHOOK_KEY', {}, { exitCode: 2 });
   const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
   const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
   if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });

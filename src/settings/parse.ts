@@ -92,7 +92,9 @@ function crossCheck(
   if (key !== undefined && secret !== undefined && isPlaceholder(key) !== isPlaceholder(secret)) {
     add('KEY_WITHOUT_SECRET', isPlaceholder(key) ? 'LIVEKIT_API_SECRET' : 'LIVEKIT_API_KEY');
   }
-  if (key !== undefined && webhookKey !== undefined && !isPlaceholder(webhookKey) && webhookKey !== key) add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
+  // Machine 1 may know the key that signs webhooks before it has joined the fleet whose key that is.
+  if (key !== undefined && webhookKey !== undefined && [key, webhookKey].every((one) => !isPlaceholder(one)) && webhookKey !== key)
+    add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
   if (settings.TLS_MODE === 'files' && (settings.TLS_CERT_FILE === '' || settings.TLS_KEY_FILE === '')) add('TLS_FILES_MISSING', 'TLS_MODE');
   if (settings.TURN_DOMAIN !== undefined && settings.TURN_DOMAIN !== '' && (settings.TURN_CERT_FILE === '' || settings.TURN_KEY_FILE === ''))
     add('TURN_FILES_MISSING', 'TURN_DOMAIN');

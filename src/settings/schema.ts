@@ -66,7 +66,7 @@ export const schema = {
     en: 'Webhook receivers, comma-separated; empty: the built-in business service',
   }),
   WEBHOOK_API_KEY: variable({
-    type: is.text,
+    type: is.credential,
     fallback: '',
     group: 'guide',
     zh: '签名 Webhook 的 API key；留空同 LIVEKIT_API_KEY',

@@ -3,6 +3,8 @@ import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeJoin } from '../../src/settings/join-line.ts';
+import { parseSettings } from '../../src/settings/parse.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const COMMANDS = [
@@ -144,6 +146,20 @@ describe('the command line', () => {
       ],
     });
     expect(text.err + json.out + json.err).not.toContain('hunter2');
+    expect(await everything()).toEqual(before);
+  });
+
+  it('refuses a join line whose key is not the one that WEBHOOK_API_KEY names, also where it is told to, and changes nothing', async () => {
+    const file = `${place}/gateway.env`;
+    const { settings } = parseSettings(`LIVEKIT_API_KEY=APIfleet\nLIVEKIT_API_SECRET=${SECRET}\nREDIS_PASSWORD=x\n`, {});
+    if (settings === null) throw new Error('bad settings');
+    const word = writeJoin(settings, '127.0.0.1');
+    await writeFile(file, `DOMAIN=livekit.example.com\nDATA_DIR=${place}/data\nLIVEKIT_API_KEY=your_key\nWEBHOOK_API_KEY=APIother\n`);
+    const before = await everything();
+    const [text, json] = await Promise.all([run(`join ${word} --env ${file}`), run(`join ${word} --force --json --env ${file}`)]);
+    expect(text).toMatchObject({ code: 2, out: '' });
+    expect(text.err).toMatch(/WEBHOOK_API_KEY in \.env .* LIVEKIT_API_KEY .* Leave WEBHOOK_API_KEY empty/);
+    expect([json.code, JSON.parse(json.out)]).toEqual([2, { error: 'JOIN_WEBHOOK_KEY' }]);
     expect(await everything()).toEqual(before);
   });
 

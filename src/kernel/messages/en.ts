@@ -56,6 +56,8 @@ export const errors = {
     'This machine’s clock is {seconds} s away from that of {host} (at most {limit} s): LiveKit would take living nodes for dead. Switch time synchronisation on (timedatectl set-ntp true) and run the same command again.',
   JOIN_DAMAGED: 'The word behind join is not a whole join line. Copy the line that deploy-livekit-only printed again, from ./部署.sh to its end.',
   JOIN_OTHER_FLEET: 'This machine belongs to another fleet already: {variable} in .env is not that of the join line. With --force the join line wins.',
+  JOIN_WEBHOOK_KEY:
+    'WEBHOOK_API_KEY in .env is not the LIVEKIT_API_KEY of the join line, and the fleet signs webhooks with that one. Leave WEBHOOK_API_KEY empty (or write that key) and run the same command again; nothing was changed.',
   JOIN_UNREACHABLE: '{host}:{port} does not answer ({reason}). Is that machine up, and do firewalls let this machine through? Nothing was changed.',
   REDIS_REFUSED: 'Redis at {address} did not take a command ({reason}). See: ./部署.sh status, ./部署.sh logs redis',
   NOT_SURE:

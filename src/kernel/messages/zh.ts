@@ -50,6 +50,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '本机时钟与 {host} 相差 {seconds} 秒（最多 {limit} 秒）：LiveKit 会把正常的节点当作已失效。请开启时间同步（timedatectl set-ntp true）后，再执行同一命令。',
   JOIN_DAMAGED: 'join 后面的内容不完整。请重新复制 deploy-livekit-only 输出的那一行，从 ./部署.sh 到行尾。',
   JOIN_OTHER_FLEET: '本机已属于另一个集群：.env 中的 {variable} 与 join 行不同。加 --force 则以 join 行为准。',
+  JOIN_WEBHOOK_KEY:
+    '.env 中的 WEBHOOK_API_KEY 与 join 行的 LIVEKIT_API_KEY 不同，而集群用后者签名 Webhook。请将 WEBHOOK_API_KEY 留空（或写成该 key）后重新执行同一命令；未做任何更改。',
   JOIN_UNREACHABLE: '{host}:{port} 无应答（{reason}）。那台机器是否在运行？防火墙是否放行本机？未做任何改动。',
   REDIS_REFUSED: '{address} 的 Redis 未执行命令（{reason}）。请看：./部署.sh status、./部署.sh logs redis',
   NOT_SURE: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。请在他们离开后执行，或加 --yes 再执行同一命令。',
