@@ -185,7 +185,9 @@ export const texts = {
     'The firewall is missing: nftables is not installed, and {ports} can be reached by whoever reaches this machine (Redis asks for a password). Run: apt-get install nftables, and the same command again; or set FIREWALL=off in .env.',
   FIREWALL_OPEN: 'Let these through the firewall of your network as well: {ports}',
   SIGNALLING: 'LiveKit       {address}  (for the gateway machine)',
-  JOIN_LINE: 'Run this once on machine 1 (the gateway). The line is a credential: whoever has it can use this LiveKit.\n\n  {line}\n',
+  JOIN_LINE:
+    'Run this once on machine 1 (the gateway). The line is a credential: whoever has it can use this LiveKit.\n\n  {line}\n\nTo keep it out of the shell’s history and the process list, run ./部署.sh join - there, and paste the word that begins with lkf1.\n',
+  JOIN_ASKED: 'Paste the word that begins with lkf1, and press Enter: ',
   WAITING_FOR_MEDIA: 'Waiting for media machines: run ./部署.sh deploy-livekit-only on one, and here the join line that it prints.',
   JOINED: 'Written into {path}: {names}',
   JOIN_NEXT: 'Next          ./部署.sh deploy-caddy-service-only',

@@ -164,7 +164,9 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '防火墙未启用：没有安装 nftables，能访问本机者即可访问 {ports}（Redis 需要密码）。请执行 apt-get install nftables 后重新执行同一命令；或在 .env 中设 FIREWALL=off。',
   FIREWALL_OPEN: '网络（云）防火墙也须放行：{ports}',
   SIGNALLING: 'LiveKit       {address}（供机器 1 访问）',
-  JOIN_LINE: '请在机器 1（网关）上执行一次下面这一行。它是凭据：得到它的人就能使用这里的 LiveKit。\n\n  {line}\n',
+  JOIN_LINE:
+    '请在机器 1（网关）上执行一次下面这一行。它是凭据：得到它的人就能使用这里的 LiveKit。\n\n  {line}\n\n若不想让它留在 shell 历史和进程列表中：在机器 1 上执行 ./部署.sh join -，再粘贴以 lkf1 开头的那一段。\n',
+  JOIN_ASKED: '请粘贴以 lkf1 开头的那一段，然后按回车：',
   WAITING_FOR_MEDIA: '正在等待媒体机：请在媒体机上执行 ./部署.sh deploy-livekit-only，再在本机执行它输出的 join 行。',
   JOINED: '已写入 {path}：{names}',
   JOIN_NEXT: '下一步        ./部署.sh deploy-caddy-service-only',
