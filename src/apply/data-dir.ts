@@ -1,16 +1,33 @@
 import { basename } from 'node:path';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
-import type { Topology } from '../topology/topology.ts';
+import type { Layout, Topology } from '../topology/topology.ts';
 
 /**
  * Refuses a DATA_DIR in which others have something: its owner and rights become ours.
  * @throws FleetError DATA_DIR_FOREIGN
  */
 export async function checkDataDir(host: Host, { layout }: Topology): Promise<void> {
-  const ours = new Set(
-    [layout.config, layout.state, layout.logs, layout.run, layout.app, layout.lock, 'components', 'lost+found'].map((path) => basename(path)),
-  );
-  const foreign = (await host.list(layout.root)).find((name) => !ours.has(name.replace(/^lock\.\d+$/, 'lock')));
+  const [foreign] = await listOthers(host, layout);
   if (foreign !== undefined) throw new FleetError('DATA_DIR_FOREIGN', { path: layout.root, entry: foreign }, { exitCode: 2 });
+}
+
+/**
+ * Removes DATA_DIR with all that is ours in it. What others have there stays, and so does the folder then.
+ * Gives the names of what stays.
+ */
+export async function purgeDataDir(host: Host, layout: Layout): Promise<string[]> {
+  for (const name of await host.list(layout.root)) if (isOurs(layout, name)) await host.remove(`${layout.root}/${name}`);
+  if ((await host.list(layout.root)).length === 0) await host.remove(layout.root);
+  return listOthers(host, layout);
+}
+
+/** Names in DATA_DIR that are not ours; a file system's own folder is nobody's. */
+async function listOthers(host: Host, layout: Layout): Promise<string[]> {
+  return (await host.list(layout.root)).filter((name) => name !== 'lost+found' && !isOurs(layout, name));
+}
+
+function isOurs({ config, state, logs, run, app, lock }: Layout, name: string): boolean {
+  const ours = [...[config, state, logs, run, app, lock].map((path) => basename(path)), 'components'];
+  return ours.includes(name.replace(/^lock\.\d+$/, 'lock'));
 }

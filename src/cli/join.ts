@@ -1,6 +1,8 @@
+import { text } from 'node:stream/consumers';
 import { askAll } from '../apply/ask-fleet.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { translate } from '../kernel/messages/translate.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { readJoin } from '../settings/join-line.ts';
 import { isPlaceholder } from '../settings/parse.ts';
@@ -9,6 +11,7 @@ import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
 import { PRIVATE, createEnv, deploy } from './deploy.ts';
+import { readLine } from './make-way.ts';
 
 /** Those whose other value means another fleet. */
 const IDENTITY = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] as const;
@@ -16,15 +19,18 @@ const IDENTITY = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] as 
 /**
  * Gives this machine's `.env` what the join line of a media machine says, and brings a gateway that is deployed up with it.
  * @param word the join line's word; read from standard input where it is missing or `-`, which keeps it out of the process list
- * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN; nothing is changed then
+ * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_WEBHOOK_KEY, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN; nothing is
+ * changed then
  */
 export async function join(context: CliContext, word: string | undefined, { isForced }: { isForced: boolean }): Promise<void> {
-  requireRoot('join');
+  requireRoot('join', word);
   const { reporter, host, envPath } = context;
-  const wanted = readJoin(word === undefined || word === '-' ? await readInput() : word);
+  const wanted = readJoin(word === undefined || word === '-' ? await readInput(context) : word);
   const before = loadSettings(context, 'gateway').settings;
   const other = IDENTITY.find((name) => !isPlaceholder(before[name]) && before[name] !== wanted[name]);
   if (other !== undefined && !isForced) throw new FleetError('JOIN_OTHER_FLEET', { variable: other }, { exitCode: 2 });
+  const { WEBHOOK_API_KEY: webhookKey } = before;
+  if (!isPlaceholder(webhookKey) && webhookKey !== wanted.LIVEKIT_API_KEY) throw new FleetError('JOIN_WEBHOOK_KEY', {}, { exitCode: 2 });
   const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
   const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
   if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });
@@ -43,8 +49,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   else await deploy(context, { role: 'gateway', isDryRun: false, isNewFleet: false, isNow: false, isSure: false });
 }
 
-async function readInput(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('utf8').trim().split(/\s+/).at(-1) ?? '';
+/** The last word of what is piped in, or of the line that is typed: a whole join line is one too. */
+async function readInput(context: CliContext): Promise<string> {
+  const input = await (process.stdin.isTTY ? readLine(context, translate(context.language, 'JOIN_ASKED')) : text(process.stdin));
+  return input.trim().split(/\s+/).at(-1) ?? '';
 }

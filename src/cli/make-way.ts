@@ -37,12 +37,18 @@ export async function makeWay(context: CliContext, settings: Settings, topology:
 }
 
 /** @throws FleetError INTERRUPTED unless the answer begins with y */
-export async function ask({ language, signal }: CliContext, code: TextCode, params: Readonly<Record<string, string | number>>): Promise<void> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+export async function ask(context: CliContext, code: TextCode, params: Readonly<Record<string, string | number>>): Promise<void> {
+  const answer = await readLine(context, translate(context.language, code, params));
+  if (!/^\s*(y|yes|是)\s*$/i.test(answer)) throw new FleetError('INTERRUPTED', {}, { exitCode: 130 });
+}
+
+/** The line that is typed behind a question. */
+export async function readLine({ signal }: CliContext, question: string): Promise<string> {
+  // The terminal keeps its own ways: in readline's, Ctrl-C is no signal but an error.
+  const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   try {
-    const answer = await terminal.question(translate(language, code, params), { signal });
-    if (!/^\s*(y|yes|是)\s*$/i.test(answer)) throw new FleetError('INTERRUPTED', {}, { exitCode: 130 });
+    return await lines.question(question, { signal });
   } finally {
-    terminal.close();
+    lines.close();
   }
 }

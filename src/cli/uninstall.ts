@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { purgeDataDir } from '../apply/data-dir.ts';
 import { appliedFile } from '../apply/observe.ts';
 import { sentinelFile } from '../render/redis.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -11,7 +12,7 @@ import type { WayOptions } from './make-way.ts';
 
 /**
  * Removes what deploy made: parts, units, configuration and secrets below DATA_DIR. Data, logs and components stay unless
- * `isPurge`; the settings file is a person's and always stays.
+ * `isPurge`; the settings file is a person's and always stays, as does what others have in DATA_DIR.
  */
 export async function uninstall(context: CliContext, { isPurge, ...options }: WayOptions & { isPurge: boolean }): Promise<void> {
   await change(
@@ -30,9 +31,10 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
       else await removeParts(context, deployment);
       // Another role would take what its Sentinel watches for its own.
       await context.host.remove(sentinelFile(topology));
-      for (const folder of isPurge ? [layout.root] : [layout.config, layout.app, layout.run]) await context.host.remove(folder);
+      if (!isPurge) for (const folder of [layout.config, layout.app, layout.run]) await context.host.remove(folder);
+      const others = isPurge ? await purgeDataDir(context.host, layout) : [];
       if (isPurge) await context.host.run(['userdel', settings.SERVICE_USER]);
-      const kept = [context.envPath, ...(isPurge ? [] : [layout.state, layout.logs])];
+      const kept = [context.envPath, ...(isPurge ? others.map((name) => `${layout.root}/${name}`) : [layout.state, layout.logs])];
       context.reporter.say('UNINSTALLED', { kept: kept.join(', ') });
       context.reporter.result({ uninstalled: true, kept });
     },

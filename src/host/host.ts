@@ -28,7 +28,7 @@ export interface Host {
   makeFolder(path: string, options: FileAttributes): Promise<void>;
   /** Gives a file or folder another name on the same disk; nothing to do where there is none. */
   move(from: string, to: string): Promise<void>;
-  /** Removes a file, or a folder with all that is in it; nothing to do where there is none. */
+  /** Removes a file, or a folder with all that is in it; nothing to do where there is none. Of a mount point only what is in it. */
   remove(path: string): Promise<void>;
 }
 
@@ -79,9 +79,7 @@ export function localHost(): Host {
     },
     settle,
     stage: (path, content, options) => onDisk(path, () => stage(path, content, options)),
-    async remove(path) {
-      await rm(path, { recursive: true, force: true });
-    },
+    remove,
     move: async (from, to) => void (await rename(from, to).catch(ignoreMissing)),
     list: async (path) => (await readdir(path).catch(ignoreMissing)) ?? [],
     async makeFolder(path, { mode, uid, gid }) {
@@ -137,6 +135,16 @@ async function stage(path: string, content: string, { mode, uid, gid }: FileAttr
       else await rename(former, path).catch((error: unknown) => (isMissing(error) ? rm(path, { force: true }) : Promise.reject(error)));
     },
   };
+}
+
+async function remove(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    // It is a mount point (rmdir(2)), or one is somewhere below.
+    if (!hasCode(error, 'EBUSY')) throw error;
+    for (const name of await readdir(path)) await remove(`${path}/${name}`);
+  }
 }
 
 async function settle(paths: readonly string[]): Promise<void> {

@@ -50,8 +50,12 @@ function isCurrent(file: RenderedFile, now: { content: string; mode: number }): 
 /** The new text with the lines of the old one that the program itself has written, or has left out, since it first ran. */
 function keepDirectives(file: RenderedFile, old: string): string {
   if (file.ownership.kind !== 'shared') return file.content;
-  const { keep, body } = file.ownership;
-  const kept = old.split('\n').filter((line) => keep.some((directive) => line.startsWith(`${directive} `)));
-  // Sentinel always has a line about what it watches; a text without one was never a whole file of ours.
-  return old.includes('# livekit-fleet ') ? `${body}${kept.map((line) => `${line}\n`).join('')}` : file.content;
+  const { keep, needs, body } = file.ownership;
+  const kept = old.split('\n').filter((line) => keep.some((directive) => has(line, directive)));
+  const isWhole = old.includes('# livekit-fleet ') && (needs === null || kept.some((line) => has(line, needs)));
+  return isWhole ? `${kept.map((line) => `${line}\n`).join('')}${body}` : file.content;
+}
+
+function has(line: string, directive: string): boolean {
+  return line.startsWith(`${directive} `);
 }

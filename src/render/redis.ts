@@ -61,11 +61,14 @@ export function renderRedis(settings: Settings, topology: Topology, { primary }:
       'min-replicas-max-lag 5',
       `replica-announce-ip ${address}`,
     ],
-    { keep: ['replicaof'], first: primary === address ? [] : [`replicaof ${primary} ${settings.REDIS_PORT}`] },
+    { keep: ['replicaof'], needs: null, first: primary === address ? [] : [`replicaof ${primary} ${settings.REDIS_PORT}`] },
   );
 }
 
-/** sentinel.conf. Sentinel itself adds what it learns and, after a failover, another primary. */
+/**
+ * sentinel.conf. Sentinel itself adds what it learns and, after a failover, another primary. What it watches stands first:
+ * Sentinel 6.0 and before refuse a password for what they do not watch yet, and print the line that they refuse.
+ */
 export function renderSentinel(settings: Settings, topology: Topology, { primary, quorum }: FleetSeed): RenderedFile {
   const learnt = ['monitor', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'].map((name) => `sentinel ${name} ${masterName}`);
   return shared(
@@ -78,6 +81,8 @@ export function renderSentinel(settings: Settings, topology: Topology, { primary
     ],
     {
       keep: [...learnt, ...identity],
+      // The gateway machine's may watch nothing, and this machine may have been one.
+      needs: `sentinel monitor ${masterName}`,
       first: [`sentinel monitor ${masterName} ${primary} ${settings.REDIS_PORT} ${quorum}`],
     },
   );
@@ -87,7 +92,7 @@ export function renderSentinel(settings: Settings, topology: Topology, { primary
 export function renderWitness(settings: Settings, topology: Topology): RenderedFile {
   const watched = ['monitor', 'auth-pass', 'down-after-milliseconds', 'failover-timeout', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'];
   const keep = [...watched.map((name) => `sentinel ${name} ${masterName}`), ...identity];
-  return shared(sentinelFile(topology), sentinelLines(settings, topology), { keep, first: [] });
+  return shared(sentinelFile(topology), sentinelLines(settings, topology), { keep, needs: null, first: [] });
 }
 
 function sentinelLines(settings: Settings, { layout, address, bindAddresses }: Topology): string[] {
@@ -102,15 +107,20 @@ function sentinelLines(settings: Settings, { layout, address, bindAddresses }: T
   ];
 }
 
-function shared(path: string, lines: readonly string[], { keep, first }: { keep: readonly string[]; first: readonly string[] }): RenderedFile {
+/** @param own the lines that the program goes on with: those it starts `first` with, then what `keep` names of its own */
+function shared(
+  path: string,
+  lines: readonly string[],
+  { first, ...own }: { keep: readonly string[]; needs: string | null; first: readonly string[] },
+): RenderedFile {
   const text = `${lines.join('\n')}\n`;
   const marker = `# livekit-fleet ${createHash('sha256').update(text).digest('hex')}`;
   const body = `${marker}\n${text}`;
   return {
     path,
-    content: `${body}${first.map((line) => `${line}\n`).join('')}`,
+    content: `${first.map((line) => `${line}\n`).join('')}${body}`,
     mode: 0o640,
     owner: 'service',
-    ownership: { kind: 'shared', marker, keep, body },
+    ownership: { kind: 'shared', marker, ...own, body },
   };
 }

@@ -7,10 +7,11 @@ export interface RenderedFile {
   readonly owner: 'root' | 'service';
   /**
    * `ours`: always made equal. `shared`: the program rewrites it as well (Redis, Sentinel); it is written again only when
-   * the marker in its first line differs. Directives named in `keep` are the program's own once it has run: the file's
-   * former lines survive, `content` ends with the ones that it begins with, and `body` is `content` without those.
+   * the marker line differs. Directives named in `keep` are the program's own once it has run: the file's former lines
+   * survive, `content` begins with the ones that it starts from, and `body` is `content` without those. A former text
+   * without the directive `needs` survives in nothing.
    */
-  readonly ownership: { kind: 'ours' } | { kind: 'shared'; marker: string; keep: readonly string[]; body: string };
+  readonly ownership: { kind: 'ours' } | { kind: 'shared'; marker: string; keep: readonly string[]; needs: string | null; body: string };
 }
 
 /** Everything but content defaulted: 0640, root-owned, ours. */

@@ -8,7 +8,7 @@ import type { Settings } from './schema.ts';
 const joinSchema = z.object({
   LIVEKIT_API_KEY: is.credential,
   LIVEKIT_API_SECRET: is.credential,
-  REDIS_PASSWORD: is.credential,
+  REDIS_PASSWORD: is.password,
   REDIS_HOST: is.host,
   REDIS_PORT: z.int(),
   SENTINEL_PORT: z.int(),

@@ -6,7 +6,7 @@ import { findClashes } from './port-clash.ts';
 import type { Problem } from './problem.ts';
 import { schema, variableNames } from './schema.ts';
 import type { Settings, VariableName } from './schema.ts';
-import { LONGEST_ROOT } from './variable.ts';
+import { LONGEST_PASSWORD, LONGEST_ROOT } from './variable.ts';
 
 /** Where a value came from. */
 export type Origin = 'command-line' | 'file' | 'default';
@@ -20,6 +20,8 @@ export interface ParsedSettings {
 
 /** What LiveKit asks of an API secret's length. */
 const SHORTEST_SECRET = 32;
+/** Hints of problems with a value's length. */
+const LIMITS: Readonly<Partial<Record<ProblemCode, string>>> = { PATH_TOO_LONG: String(LONGEST_ROOT), PASSWORD_TOO_LONG: String(LONGEST_PASSWORD) };
 const PLACEHOLDER = /^(your_key|your_secret|changeme|change_me|<.*>)$/i;
 
 /** True for an empty value or one of the guide's placeholders. */
@@ -66,7 +68,7 @@ export function parseSettings(text: string, environment: Readonly<Record<string,
 function describe(name: VariableName, message: string): { code: ProblemCode; hint: string | null } {
   const { type } = schema[name];
   if (!isProblemCode(message)) return { code: 'NOT_ONE_OF', hint: 'options' in type ? (type.options as string[]).join('|') : null };
-  return { code: message, hint: message === 'PATH_TOO_LONG' ? String(LONGEST_ROOT) : null };
+  return { code: message, hint: LIMITS[message] ?? null };
 }
 
 /** The value as a problem may show it: no secret, no user and password of a URL. */
@@ -90,7 +92,9 @@ function crossCheck(
   if (key !== undefined && secret !== undefined && isPlaceholder(key) !== isPlaceholder(secret)) {
     add('KEY_WITHOUT_SECRET', isPlaceholder(key) ? 'LIVEKIT_API_SECRET' : 'LIVEKIT_API_KEY');
   }
-  if (key !== undefined && webhookKey !== undefined && !isPlaceholder(webhookKey) && webhookKey !== key) add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
+  // Machine 1 may know the key that signs webhooks before it has joined the fleet whose key that is.
+  if (key !== undefined && webhookKey !== undefined && [key, webhookKey].every((one) => !isPlaceholder(one)) && webhookKey !== key)
+    add('WEBHOOK_KEY_UNKNOWN', 'WEBHOOK_API_KEY');
   if (settings.TLS_MODE === 'files' && (settings.TLS_CERT_FILE === '' || settings.TLS_KEY_FILE === '')) add('TLS_FILES_MISSING', 'TLS_MODE');
   if (settings.TURN_DOMAIN !== undefined && settings.TURN_DOMAIN !== '' && (settings.TURN_CERT_FILE === '' || settings.TURN_KEY_FILE === ''))
     add('TURN_FILES_MISSING', 'TURN_DOMAIN');

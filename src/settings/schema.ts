@@ -35,7 +35,7 @@ export const schema = {
   }),
   REDIS_PORT: variable({ type: is.port, fallback: '6379', group: 'guide', zh: 'Redis 端口', en: 'Redis port' }),
   REDIS_PASSWORD: variable({
-    type: is.credential,
+    type: is.password,
     fallback: '',
     group: 'guide',
     zh: 'Redis 密码；留空则由 API secret 派生并写回',
@@ -66,7 +66,7 @@ export const schema = {
     en: 'Webhook receivers, comma-separated; empty: the built-in business service',
   }),
   WEBHOOK_API_KEY: variable({
-    type: is.text,
+    type: is.credential,
     fallback: '',
     group: 'guide',
     zh: '签名 Webhook 的 API key；留空同 LIVEKIT_API_KEY',

@@ -12,7 +12,8 @@ export interface SecretsWanted {
 
 /**
  * The secrets that the settings lack: new random API key, secret and room-API token, and the Redis password derived
- * (HKDF-SHA256) from the API secret, so that machines with the same secret agree without another variable.
+ * (HKDF-SHA256) from the API secret, so that machines with the same secret agree without another variable. An API key that
+ * WEBHOOK_API_KEY names already is the one.
  * The result holds plain text for `.env`; empty where nothing is missing.
  */
 export function missingSecrets(settings: Settings, { makesKeys, hasApi }: SecretsWanted): Record<string, string> {
@@ -20,7 +21,7 @@ export function missingSecrets(settings: Settings, { makesKeys, hasApi }: Secret
   let secret = settings.LIVEKIT_API_SECRET;
   if (isPlaceholder(secret) && makesKeys) {
     secret = randomBytes(36).toString('base64url');
-    found['LIVEKIT_API_KEY'] = `API${randomBytes(9).toString('hex')}`;
+    found['LIVEKIT_API_KEY'] = isPlaceholder(settings.WEBHOOK_API_KEY) ? `API${randomBytes(9).toString('hex')}` : settings.WEBHOOK_API_KEY;
     found['LIVEKIT_API_SECRET'] = secret;
   }
   if (isPlaceholder(settings.REDIS_PASSWORD) && !isPlaceholder(secret)) found['REDIS_PASSWORD'] = deriveRedisPassword(secret);

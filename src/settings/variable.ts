@@ -35,6 +35,12 @@ export const text = z.string();
 /** Text that is an API key, a password or a token: what every configuration file and header holds without quoting. */
 export const credential = z.string().refine((value) => /^[!-~]*$/.test(value) && !/["'\\:#]/.test(value), says('BAD_CHARACTERS'));
 
+/** Redis 6.0 and before refuse a longer one, and print it (config.c, CONFIG_AUTHPASS_MAX_LEN). */
+export const LONGEST_PASSWORD = 512;
+
+/** The password of Redis and Sentinel. */
+export const password = credential.refine((value) => value.length <= LONGEST_PASSWORD, says('PASSWORD_TOO_LONG'));
+
 /** A system user's name. */
 export const user = z.string().regex(/^[a-z_][a-z0-9_-]{0,30}$/, says('NOT_A_USER'));
 

@@ -1,8 +1,13 @@
 import { execa } from 'execa';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeJoin } from '../../src/settings/join-line.ts';
+import { parseSettings } from '../../src/settings/parse.ts';
+import { until } from '../e2e/installation.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const COMMANDS = [
@@ -49,12 +54,13 @@ describe('the command line', () => {
   let place: string;
   let node: string;
 
-  async function run(words: string, options: { env?: Record<string, string>; isRoot?: boolean } = {}): Promise<Ran> {
+  async function run(words: string, options: { env?: Record<string, string>; isRoot?: boolean; input?: string } = {}): Promise<Ran> {
     const argv = [node, `${place}/dist/cli.mjs`, ...words.split(' ').filter((word) => word !== '')];
     const [program = '', ...rest] = options.isRoot === false ? ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', ...argv] : argv;
     const result = await execa(program, rest, {
       env: { PATH: process.env['PATH'] ?? '', LANG: 'C', ...options.env },
       extendEnv: false,
+      input: options.input ?? '',
       reject: false,
       cwd: place,
     });
@@ -145,6 +151,52 @@ describe('the command line', () => {
     });
     expect(text.err + json.out + json.err).not.toContain('hunter2');
     expect(await everything()).toEqual(before);
+  });
+
+  describe('join', () => {
+    let file: string;
+    let word: string;
+
+    beforeAll(async () => {
+      file = `${place}/gateway.env`;
+      await writeFile(file, `DOMAIN=livekit.example.com\nDATA_DIR=${place}/data\nLIVEKIT_API_KEY=your_key\nWEBHOOK_API_KEY=APIother\n`);
+      const { settings } = parseSettings(`LIVEKIT_API_KEY=APIfleet\nLIVEKIT_API_SECRET=${SECRET}\nREDIS_PASSWORD=x\n`, {});
+      if (settings === null) throw new Error('bad settings');
+      word = writeJoin(settings, '127.0.0.1');
+    });
+
+    it('refuses a line whose key is not the one that WEBHOOK_API_KEY names, also where it is told to, and changes nothing', async () => {
+      const before = await everything();
+      const [text, json] = await Promise.all([run(`join ${word} --env ${file}`), run(`join ${word} --force --json --env ${file}`)]);
+      expect(text).toMatchObject({ code: 2, out: '' });
+      expect(text.err).toMatch(/WEBHOOK_API_KEY in \.env .* LIVEKIT_API_KEY .* Leave WEBHOOK_API_KEY empty/);
+      expect([json.code, JSON.parse(json.out)]).toEqual([2, { error: 'JOIN_WEBHOOK_KEY' }]);
+      expect(await everything()).toEqual(before);
+    });
+
+    it('reads the word, or the whole line, from standard input', async () => {
+      for (const input of [word, `\n${word}\n`, `./部署.sh join ${word}\n`]) {
+        const { code, out } = await run(`join - --json --env ${file}`, { input });
+        expect([code, JSON.parse(out)]).toEqual([2, { error: 'JOIN_WEBHOOK_KEY' }]);
+      }
+    });
+
+    it.each([
+      ['goes on when Enter is pressed', () => `${word}\n`, { code: 2, text: 'WEBHOOK_API_KEY in .env' }],
+      ['ends with Ctrl-C', () => '\u0003', { code: 130, text: '✗ Interrupted' }],
+    ])('asks for the word in a terminal, and %s', async (_, typed, expected) => {
+      const child = spawn('script', ['-qec', `${node} ${place}/dist/cli.mjs join - --env ${file} --lang en`, '/dev/null']);
+      try {
+        let said = '';
+        child.stdout.on('data', (text) => (said += String(text)));
+        await until(async () => said.includes('Paste the word'), 20_000);
+        child.stdin.write(typed());
+        const [code] = (await once(child, 'close', { signal: AbortSignal.timeout(20_000) })) as [number];
+        expect([code, said]).toEqual([expected.code, expect.stringContaining(expected.text)]);
+      } finally {
+        child.kill('SIGKILL');
+      }
+    });
   });
 
   it('says what is not there yet', async () => {

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { writeJoin } from '../../src/settings/join-line.ts';
+import { parseSettings } from '../../src/settings/parse.ts';
 import { brokenLivekit, until } from '../e2e/installation.ts';
 import type { Ran } from '../e2e/installation.ts';
 import { createLab } from './machines.ts';
@@ -68,9 +70,16 @@ describe('one machine with systemd', () => {
     expect(await asUser(['status'])).toMatchObject({ code: 0 });
     const planned = await asUser(['plan'], { SERVICE_API_TOKEN: 'token-of-the-command-line' });
     expect(planned.out).toContain('service.json');
+    const { settings } = parseSettings(`LIVEKIT_API_KEY=APIother\nLIVEKIT_API_SECRET=${'s'.repeat(32)}\nREDIS_PASSWORD=other\n`, {});
+    if (settings === null) throw new Error('bad settings');
+    const word = writeJoin(settings, '192.168.1.1');
+    const joined = await asUser(['join', word]);
+    expect([joined.code, joined.err]).toEqual([2, expect.stringContaining('This machine belongs to another fleet already')]);
     const { out: said } = await machine.exec(['journalctl', '-q', '_COMM=sudo', '--no-pager']);
     expect(said).toContain('部署.sh plan');
     expect(said).not.toContain('token-of-the-command-line');
+    expect(said).toContain('部署.sh join - --env');
+    expect(said).not.toContain('lkf1');
     await machine.exec(['rm', '/etc/sudoers.d/ops']);
     const refused = await asUser(['status']);
     expect(refused.code).toBe(1);

@@ -44,6 +44,7 @@ describe('a .env that is meant well', () => {
     ['nothing at all', '', { DOMAIN: 'localhost', NODES: ['localhost'], HTTPS_PORT: 443 }],
     ['empty values', 'DOMAIN=\nHTTP_PORT=\n', { DOMAIN: 'localhost', HTTP_PORT: 80 }],
     ['every way to say yes', 'WEBHOOK_ENABLED=Yes\n', { WEBHOOK_ENABLED: true }],
+    ['the key of webhooks before that of LiveKit', 'WEBHOOK_API_KEY=APIours\nDOMAIN=livekit.example.com', { WEBHOOK_API_KEY: 'APIours' }],
     ['no final newline', 'HTTP_PORT=8000', { HTTP_PORT: 8000 }],
     ['its own example', renderExample(), { DOMAIN: 'localhost' }],
     ['a service of one’s own on the port that ours would have', 'BUSINESS_UPSTREAM=127.0.0.1:8080\nHTTP_PORT=8088', { BUSINESS_UPSTREAM: '127.0.0.1:8080' }],
@@ -92,6 +93,8 @@ describe('a bad .env', () => {
     [`LIVEKIT_API_KEY=abc\nLIVEKIT_API_SECRET=${SECRET}\nWEBHOOK_API_KEY=other`, ['WEBHOOK_KEY_UNKNOWN WEBHOOK_API_KEY 3']],
     ['TLS_MODE=files\nTLS_CERT_FILE=/a.pem', ['TLS_FILES_MISSING TLS_MODE 1']],
     ['REDIS_PASSWORD=a:b', ['BAD_CHARACTERS REDIS_PASSWORD 1']],
+    [`REDIS_PASSWORD=${'x'.repeat(513)}`, ['PASSWORD_TOO_LONG REDIS_PASSWORD 1 512']],
+    ['WEBHOOK_API_KEY=a:b', ['BAD_CHARACTERS WEBHOOK_API_KEY 1']],
     ['SERVICE_API_TOKEN=密码', ['BAD_CHARACTERS SERVICE_API_TOKEN 1']],
     ['HTTP_PORT=8080', ['PORT_CLASH HTTP_PORT 1 SERVICE_PORT']],
     ['AGENT_PORT=7000\nMETRICS_PORT=7000', ['PORT_CLASH AGENT_PORT 1 METRICS_PORT']],
@@ -191,6 +194,13 @@ describe('missing secrets', () => {
     const second = settingsOf(editEnv(renderExample(), made));
     expect(missingSecrets(second, all)).toEqual({});
     expect(missingSecrets({ ...second, REDIS_PASSWORD: '' }, all)).toEqual({ REDIS_PASSWORD: made['REDIS_PASSWORD'] });
+  });
+
+  it('have the API key that webhooks are said to be signed with', () => {
+    const text = 'LIVEKIT_API_KEY=your_key\nLIVEKIT_API_SECRET=your_secret\nWEBHOOK_API_KEY=APIours\n';
+    const made = missingSecrets(settingsOf(text), all);
+    expect(made).toMatchObject({ LIVEKIT_API_KEY: 'APIours' });
+    expect(settingsOf(editEnv(text, made)).LIVEKIT_API_KEY).toBe('APIours');
   });
 
   it('take the place of the guide’s placeholders', () => {

@@ -56,6 +56,8 @@ export const errors = {
     'This machine’s clock is {seconds} s away from that of {host} (at most {limit} s): LiveKit would take living nodes for dead. Switch time synchronisation on (timedatectl set-ntp true) and run the same command again.',
   JOIN_DAMAGED: 'The word behind join is not a whole join line. Copy the line that deploy-livekit-only printed again, from ./部署.sh to its end.',
   JOIN_OTHER_FLEET: 'This machine belongs to another fleet already: {variable} in .env is not that of the join line. With --force the join line wins.',
+  JOIN_WEBHOOK_KEY:
+    'WEBHOOK_API_KEY in .env is not the LIVEKIT_API_KEY of the join line, and the fleet signs webhooks with that one. Leave WEBHOOK_API_KEY empty (or write that key) and run the same command again; nothing was changed.',
   JOIN_UNREACHABLE: '{host}:{port} does not answer ({reason}). Is that machine up, and do firewalls let this machine through? Nothing was changed.',
   REDIS_REFUSED: 'Redis at {address} did not take a command ({reason}). See: ./部署.sh status, ./部署.sh logs redis',
   NOT_SURE:
@@ -118,6 +120,7 @@ export const problems = {
   TLS_FILES_MISSING: 'TLS_MODE=files needs TLS_CERT_FILE and TLS_KEY_FILE',
   TURN_FILES_MISSING: 'needs TURN_CERT_FILE and TURN_KEY_FILE',
   BAD_CHARACTERS: 'has spaces, quotes, backslashes, colons, # or characters beyond ASCII. Use letters, digits, - and _',
+  PASSWORD_TOO_LONG: 'longer than {hint} characters, which not every Redis takes. Use a shorter one, or leave it empty to have one derived',
   PORT_CLASH: 'the same port as {hint}. Choose another',
 } as const;
 
@@ -182,7 +185,9 @@ export const texts = {
     'The firewall is missing: nftables is not installed, and {ports} can be reached by whoever reaches this machine (Redis asks for a password). Run: apt-get install nftables, and the same command again; or set FIREWALL=off in .env.',
   FIREWALL_OPEN: 'Let these through the firewall of your network as well: {ports}',
   SIGNALLING: 'LiveKit       {address}  (for the gateway machine)',
-  JOIN_LINE: 'Run this once on machine 1 (the gateway). The line is a credential: whoever has it can use this LiveKit.\n\n  {line}\n',
+  JOIN_LINE:
+    'Run this once on machine 1 (the gateway). The line is a credential: whoever has it can use this LiveKit.\n\n  {line}\n\nTo keep it out of the shell’s history and the process list, run ./部署.sh join - there, and paste the word that begins with lkf1.\n',
+  JOIN_ASKED: 'Paste the word that begins with lkf1, and press Enter: ',
   WAITING_FOR_MEDIA: 'Waiting for media machines: run ./部署.sh deploy-livekit-only on one, and here the join line that it prints.',
   JOINED: 'Written into {path}: {names}',
   JOIN_NEXT: 'Next          ./部署.sh deploy-caddy-service-only',

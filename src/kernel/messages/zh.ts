@@ -50,6 +50,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '本机时钟与 {host} 相差 {seconds} 秒（最多 {limit} 秒）：LiveKit 会把正常的节点当作已失效。请开启时间同步（timedatectl set-ntp true）后，再执行同一命令。',
   JOIN_DAMAGED: 'join 后面的内容不完整。请重新复制 deploy-livekit-only 输出的那一行，从 ./部署.sh 到行尾。',
   JOIN_OTHER_FLEET: '本机已属于另一个集群：.env 中的 {variable} 与 join 行不同。加 --force 则以 join 行为准。',
+  JOIN_WEBHOOK_KEY:
+    '.env 中的 WEBHOOK_API_KEY 与 join 行的 LIVEKIT_API_KEY 不同，而集群用后者签名 Webhook。请将 WEBHOOK_API_KEY 留空（或写成该 key）后重新执行同一命令；未做任何更改。',
   JOIN_UNREACHABLE: '{host}:{port} 无应答（{reason}）。那台机器是否在运行？防火墙是否放行本机？未做任何改动。',
   REDIS_REFUSED: '{address} 的 Redis 未执行命令（{reason}）。请看：./部署.sh status、./部署.sh logs redis',
   NOT_SURE: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。请在他们离开后执行，或加 --yes 再执行同一命令。',
@@ -106,6 +108,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TLS_FILES_MISSING: 'TLS_MODE=files 需要 TLS_CERT_FILE 和 TLS_KEY_FILE',
   TURN_FILES_MISSING: '需要 TURN_CERT_FILE 和 TURN_KEY_FILE',
   BAD_CHARACTERS: '含有空格、引号、反斜杠、冒号、# 或非 ASCII 字符。请用字母、数字、- 和 _',
+  PASSWORD_TOO_LONG: '超过 {hint} 个字符，并非所有 Redis 都接受。请改短，或留空由系统派生',
   PORT_CLASH: '与 {hint} 端口相同。请另选一个',
 
   NAME_UNRESOLVED: '本机无法解析该域名。请为 DOMAIN 设置指向网关机的 DNS 记录（或写入 /etc/hosts）',
@@ -161,7 +164,9 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '防火墙未启用：没有安装 nftables，能访问本机者即可访问 {ports}（Redis 需要密码）。请执行 apt-get install nftables 后重新执行同一命令；或在 .env 中设 FIREWALL=off。',
   FIREWALL_OPEN: '网络（云）防火墙也须放行：{ports}',
   SIGNALLING: 'LiveKit       {address}（供机器 1 访问）',
-  JOIN_LINE: '请在机器 1（网关）上执行一次下面这一行。它是凭据：得到它的人就能使用这里的 LiveKit。\n\n  {line}\n',
+  JOIN_LINE:
+    '请在机器 1（网关）上执行一次下面这一行。它是凭据：得到它的人就能使用这里的 LiveKit。\n\n  {line}\n\n若不想让它留在 shell 历史和进程列表中：在机器 1 上执行 ./部署.sh join -，再粘贴以 lkf1 开头的那一段。\n',
+  JOIN_ASKED: '请粘贴以 lkf1 开头的那一段，然后按回车：',
   WAITING_FOR_MEDIA: '正在等待媒体机：请在媒体机上执行 ./部署.sh deploy-livekit-only，再在本机执行它输出的 join 行。',
   JOINED: '已写入 {path}：{names}',
   JOIN_NEXT: '下一步        ./部署.sh deploy-caddy-service-only',
