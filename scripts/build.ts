@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +15,8 @@ const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
     const slow = new Set(['node:crypto', 'node:http2', 'node:https', 'node:tls']);
+    // A script cannot import this one, which is not bundled, either.
+    onResolve({ filter: /^@livekit\/rtc-node$/ }, ({ path, kind }) => (kind === 'import-statement' ? { path, namespace: 'lazy-builtins' } : null));
     onResolve({ filter: /./ }, ({ path, kind, namespace }) => {
       if (!isBuiltin(path) || namespace === 'lazy-builtins') return null;
       const full = path.startsWith('node:') ? path : `node:${path}`;
@@ -50,7 +53,7 @@ const stampPath = `${root}/dist/stamp`;
 // A little back, since file systems date by a clock of some milliseconds: a source changed from now on is newer than the stamp.
 const started = Date.now() / 1000 - 0.02;
 const hash = createHash('sha256');
-for (const file of [...globSync('src/**/*.ts', { cwd: root }).toSorted(), 'scripts/build.ts', 'package-lock.json']) {
+for (const file of [...globSync('src/**/*.{ts,mjs}', { cwd: root }).toSorted(), 'scripts/build.ts', 'package-lock.json']) {
   hash.update(file).update(readFileSync(`${root}/${file}`));
 }
 const stamp = hash.digest('hex');
@@ -72,7 +75,6 @@ async function bundle(): Promise<void> {
     absWorkingDir: root,
     entryPoints: Object.fromEntries(entries.map((name) => [name, `src/${name}/main.ts`])),
     outdir: 'dist',
-    outExtension: { '.js': '.mjs' },
     write: false,
     bundle: true,
     platform: 'node',
@@ -85,9 +87,10 @@ async function bundle(): Promise<void> {
     // After the first two, what Fastify requires for JSON schemas and for requests without a network: the service has neither.
     external: ['@livekit/rtc-node', 'esbuild', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler', 'light-my-request'],
     plugins: [lazyBuiltins, quickIoredis],
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",
-    },
+    // No module, but a script for starter.mjs, which names the sources in its first line. What an import would be is required.
+    define: { 'import.meta.url': '__url', 'import.meta.dirname': '__dirname' },
+    banner: { js: `// ${stamp}\n(async (require, __url, __filename, __dirname) => {` },
+    footer: { js: '})' },
     logLevel: 'warning',
   });
   mkdirSync(`${root}/dist`, { recursive: true });
@@ -95,5 +98,11 @@ async function bundle(): Promise<void> {
   for (const { path, contents } of outputFiles) {
     writeFileSync(`${path}.${process.pid}`, contents);
     renameSync(`${path}.${process.pid}`, path);
+  }
+  for (const name of entries) copyFileSync(`${root}/src/starter.mjs`, `${root}/dist/${name}.mjs`);
+  // These are compiled as they run, as far as they come without a configuration; the CLI keeps what each command compiled.
+  for (const name of ['agent', 'service']) {
+    spawnSync(process.execPath, [`${root}/dist/${name}.mjs`], { env: { FLEET_COMPILED: `${root}/dist/compiled` }, stdio: 'ignore' });
+    renameSync(`${root}/dist/compiled.${name}`, `${root}/dist/${name}.compiled`);
   }
 }

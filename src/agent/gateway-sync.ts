@@ -27,7 +27,7 @@ export interface GatewaySyncOptions {
 
 /** Keeps Caddy equal to the registry. */
 export interface GatewaySync {
-  /** True while Caddy answered last time and its configuration has the ids that the agent fills. */
+  /** True while Caddy answered last time and its configuration has the ids that the agent fills; false until a machine was in the fleet. */
   isCaddyReady(): boolean;
   stop(): Promise<void>;
 }
@@ -64,7 +64,8 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (!isLoaded) known = await memory.load();
     isLoaded = true;
     const seen = await look();
-    if (seen === null) return;
+    // A registry in which nobody has ever been says nothing: what the deploy gave Caddy stands, and every write reloads Caddy.
+    if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
     const problem = await applyRoutes(options, seen.fleet, seen.nowMs);
     isCaddyReady = problem === null;

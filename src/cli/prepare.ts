@@ -42,7 +42,8 @@ export async function prepare(
   const brought = await bring(context, settings, { topology, names, isDryRun });
   const path = (component: ComponentName, name: string): string => (names.includes(component) ? binary(brought, component, name) : '');
   const tools = topology.supervisor === 'processes' ? dirname(path('runit', 'runsvdir')) : null;
-  const apps = Object.fromEntries(['agent.mjs', 'service.mjs'].map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
+  const appFiles = ['agent', 'service'].flatMap((name) => [`${name}.mjs`, `${name}.js`, `${name}.compiled`]);
+  const apps = Object.fromEntries(appFiles.map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
   const programs = {
     node,
     redisServer: path('redis', 'redis-server'),

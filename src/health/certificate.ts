@@ -50,7 +50,8 @@ function shakeHands({ HTTPS_PORT: port, DOMAIN: domain }: Settings): Promise<X50
   return new Promise((resolve) => {
     // RFC 6066: no address in the server name.
     const servername = isIpv4(domain) ? {} : { servername: domain };
-    const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, timeout: HANDSHAKE_MS, ...servername }, () => {
+    // Nobody is trusted or not: without a list of authorities Node does not load its own, which takes 15 ms.
+    const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ca: [], timeout: HANDSHAKE_MS, ...servername }, () => {
       resolve(socket.getPeerX509Certificate() ?? null);
       socket.destroy();
     });

@@ -44,11 +44,11 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
         stopSeconds: settings.DRAIN_TIMEOUT + 30,
       },
     ),
-    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`], {
+    service: spec('service', node('service'), [`${layout.config}/service.json`, `${layout.app}/service.mjs`, `${layout.app}/service.js`], {
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
     }),
-    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`], {
+    agent: spec('agent', node('agent'), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`, `${layout.app}/agent.js`], {
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
     }),

@@ -5,8 +5,10 @@ import { ensureCaddyValue, openCaddyAdmin } from '../../src/clients/caddy-admin.
 import type { CaddyAdmin } from '../../src/clients/caddy-admin.ts';
 import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
 import { gatewayRoutes } from '../../src/contract/gateway-routes.ts';
+import { NODES_KEY } from '../../src/contract/node-record.ts';
 import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
 import { nodeRecord, silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
+import { startRedis } from './redis.ts';
 
 /** Caddy's part of the admin API: a value per id and field. */
 function fakeCaddy(): { admin: CaddyAdmin; values: Map<string, unknown>; writes: string[]; reads: () => number; restart: () => void } {
@@ -67,6 +69,23 @@ test('starts from the remembered fleet while Redis is away, writes once, and aga
 
   caddy.restart();
   await until(() => expect(caddy.writes).toHaveLength(6));
+});
+
+test('before anybody has registered, what the deploy gave Caddy stands', async () => {
+  const { connect } = await startRedis();
+  const redis = connect();
+  const caddy = fakeCaddy();
+  caddy.values.set('media/upstreams', [{ dial: 'as the deploy wrote it' }]);
+  let looks = 0;
+  const memory = openFleetMemory(join(await temporaryDirectory(), 'fleet.json'));
+  const clock = (): number => ++looks;
+  const sync = startGatewaySync({ redis, subscriber: connect(), caddy: caddy.admin, memory, log: silentLog, monotonicMs: clock });
+  onTestFinished(() => sync.stop());
+  await until(() => expect(looks).toBeGreaterThan(2));
+  expect(caddy.writes).toEqual([]);
+
+  await redis.hset(NODES_KEY, 'm2', JSON.stringify(nodeRecord({ machine: 'm2', updatedAtMs: Date.now() })));
+  await until(() => expect(caddy.writes).toEqual(['node-paths', 'media', 'media-internal']));
 });
 
 test('a missing id is reported and the others are written all the same', async () => {

@@ -1,29 +1,12 @@
-import { spawn } from 'node:child_process';
-import { globSync } from 'node:fs';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { expect, inject, onTestFinished, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { expect, onTestFinished, test } from 'vitest';
 import { startWebhookAnnouncer } from '../../src/agent/webhook-announcer.ts';
 import { followTargets } from '../../src/agent/webhook-relay/follow-targets.ts';
 import type { WebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
 import { parseWebhookTargets } from '../../src/contract/webhook-targets.ts';
 import { silentLog, temporaryDirectory, until } from './fixtures.ts';
-import { freePorts } from '../e2e/installation.ts';
-
-/** A real Redis; gives connections to it. */
-async function startRedis(): Promise<{ connect: () => Redis; kill: () => void }> {
-  const [port = 0] = await freePorts(1);
-  const [program = ''] = globSync(`${inject('componentStore')}/redis/*/bin/redis-server`);
-  const child = spawn(program, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', await temporaryDirectory()], { stdio: 'ignore' });
-  onTestFinished(() => void child.kill('SIGKILL'));
-  const connect = (): Redis => {
-    const redis = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 50 });
-    redis.on('error', () => undefined);
-    onTestFinished(() => redis.disconnect());
-    return redis;
-  };
-  return { connect, kill: () => void child.kill('SIGKILL') };
-}
+import { startRedis } from './redis.ts';
 
 /** A media machine's follower; gives where its relay was pointed to, a word per redirection. */
 function follow(connect: () => Redis, path: string, ownUrls: readonly string[] = []): string[] {

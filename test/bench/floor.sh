@@ -4,7 +4,7 @@
 # Usage: floor.sh ENV_FILE, of an installation whose rendered files stand in DATA_DIR and whose caddy.json names its upstreams.
 . "$1" || exit 2
 pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait; while kill -0 "${pids[@]}" 2>/dev/null; do sleep 0.05; done' EXIT
+trap '{ kill -KILL "${pids[@]}"; wait; } 2>/dev/null' EXIT
 for part in redis sentinel livekit service caddy; do
   "$DATA_DIR/run/services/$part/run" >"$DATA_DIR/logs/$part/floor.log" </dev/null &
   pids+=($!)

@@ -79,7 +79,7 @@ describe('the command line', () => {
     place = await mkdtemp(`${tmpdir()}/livekit-fleet-cli-`);
     await chmod(place, 0o755);
     await mkdir(`${place}/dist`);
-    for (const file of ['dist/cli.mjs', 'package.json', '.env.example']) await copyFile(`${root}/${file}`, `${place}/${file}`);
+    for (const file of ['dist/cli.mjs', 'dist/cli.js', 'package.json', '.env.example']) await copyFile(`${root}/${file}`, `${place}/${file}`);
     node = `${place}/node`;
     await copyFile(process.execPath, node);
     await chmod(node, 0o755);

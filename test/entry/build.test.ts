@@ -15,6 +15,7 @@ describe('build', () => {
     folder = await mkdtemp(`${tmpdir()}/fleet-build-`);
     await mkdir(`${folder}/scripts`);
     await cp(`${root}/scripts/build.ts`, `${folder}/scripts/build.ts`);
+    await cp(`${root}/src/starter.mjs`, `${folder}/src/starter.mjs`);
     await symlink(`${root}/node_modules`, `${folder}/node_modules`);
     await writeFile(`${folder}/package-lock.json`, '{}');
     await writeFile(`${folder}/package.json`, '{"type":"module"}');
@@ -43,6 +44,26 @@ describe('build', () => {
     expect((await stat(`${folder}/dist/cli.mjs`)).mtimeMs).toBe(before);
     await setText('two');
     expect(await isCurrent()).toBe(false);
+  });
+
+  it('starts programs with what was compiled of them, and compiles anew where that is damaged or of another build', async () => {
+    const path = `${folder}/dist/own.agent`;
+    /** Told where to write, a program writes what it compiled only where it had to. */
+    const hasCompiled = async (): Promise<boolean> => {
+      const before = await stat(path).catch(() => null);
+      const { stdout } = await execa(process.execPath, [`${folder}/dist/agent.mjs`], { env: { FLEET_COMPILED: `${folder}/dist/own` } });
+      expect(`${await readFile(`${folder}/src/agent/main.ts`, 'utf8')}`).toContain(stdout);
+      return (await stat(path)).ino !== before?.ino;
+    };
+    await build();
+    expect(await readFile(`${folder}/dist/agent.compiled`, 'utf8')).toMatch(/^\/\/ [0-9a-f]{64}\n\d+\n[\w+/]+=*\n$/);
+    expect([await hasCompiled(), await hasCompiled()]).toEqual([true, false]);
+    const good = await readFile(path, 'utf8');
+    await writeFile(path, good.replace(/.{9}(=*\n)$/, 'damagedXX$1'));
+    expect([await hasCompiled(), await hasCompiled()]).toEqual([true, false]);
+    await setText('two');
+    await build();
+    expect([await hasCompiled(), await hasCompiled()]).toEqual([true, false]);
   });
 
   it('keeps the former bundles whole where the new ones cannot be made', async () => {

@@ -11,7 +11,7 @@ const cases = globSync('*/.env', { cwd: import.meta.dirname })
 /** Path → text of everything below `expected`; `tree.txt` holds mode, owner and path of each file. */
 function renderTree(name: string): Map<string, string> {
   const { desired } = desireCase(name);
-  const files = desired.files.filter((file) => !file.path.endsWith('.mjs'));
+  const files = desired.files.filter((file) => !file.path.endsWith('.js'));
   const rows = files.map((file) => `${file.mode.toString(8).padStart(4, '0')} ${file.owner.padEnd(7)} ${file.ownership.kind.padEnd(6)} ${file.path}\n`);
   return new Map([['tree.txt', rows.toSorted().join('')], ...files.map((file) => [file.path.slice(1), file.content] as const)]);
 }

@@ -55,7 +55,7 @@ export function desireFrom(
     seed: seed ?? { primary: topology.address, quorum: 1 },
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     livekitVersion: '1.13.11',
-    apps: { 'agent.mjs': '// agent\n', 'service.mjs': '// service\n' },
+    apps: { 'agent.js': '// agent\n', 'service.js': '// service\n' },
     pems: [...(topology.parts.includes('caddy') ? pemCopies(topology.tls) : []), ...turnPems(topology.turn)].map(({ copy, variable }) => ({
       copy,
       text: variable.endsWith('_KEY_FILE') ? `${privateKey}\n` : `text of ${variable}\n`,
