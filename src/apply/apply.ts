@@ -84,6 +84,7 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
     await move(context, change);
   };
   await Promise.all(moves.filter((change) => change.kind === 'start').map(one));
+  await endBeforeRedis(context, moves);
   for (const change of moves) if (change.kind !== 'start') await one(change);
   if (moves.length === 0) return;
   const applied = await readApplied(context.host, context.topology);
@@ -92,6 +93,15 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
     else applied[change.part] = change.fingerprint;
   }
   await writeApplied(context, applied);
+}
+
+/** A LiveKit that has lost its Redis does not end by itself: where both are restarted it ends first. */
+async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[]): Promise<void> {
+  const ending = new Set(moves.filter((change) => change.kind !== 'start').map((change) => change.part));
+  if (!ending.has('livekit') || !(ending.has('redis') || ending.has('sentinel'))) return;
+  const { deadlineMs, fleet } = context.way;
+  if (deadlineMs === null) await context.manager.stop('livekit');
+  else await stopLivekit(context, { deadlineMs, fleet });
 }
 
 async function move(context: ApplyContext, change: PartChange): Promise<void> {

@@ -33,7 +33,7 @@ export interface FindContext {
 /**
  * Asks the other machines that the settings name, or that this one has seen, where the fleet's Redis primary is, before anything is
  * changed here. A machine alone begins a fleet, unless that would be a second one of the same keys.
- * @throws FleetError FLEET_UNREACHABLE, FLEET_FOREIGN, FLEET_SECRETS_DIFFER, FLEET_KEYS_DIFFER, FLEET_SPLIT, FLEET_LEFT, PRIMARY_WITHOUT_DATA, CLOCKS_APART
+ * @throws FleetError FLEET_UNREACHABLE, FLEET_FOREIGN, FLEET_SECRETS_DIFFER, FLEET_KEYS_DIFFER, FLEET_SPLIT, FLEET_LEFT, PRIMARY_WITHOUT_DATA, CLOCKS_APART, FLEET_PORTS
  */
 export async function findFleet(settings: Settings, topology: Topology, context: FindContext): Promise<FleetSeed> {
   const { address, redisHosts, hasMedia, layout } = topology;
@@ -47,6 +47,12 @@ export async function findFleet(settings: Settings, topology: Topology, context:
   for (;;) {
     const words = await askAll(settings, others, context.door);
     const word = judge(words, settings, { topology, wallClock: context.wallClock });
+    if (word !== null && word.primary.port !== settings.REDIS_PORT && hasMedia)
+      throw new FleetError(
+        'FLEET_PORTS',
+        { variable: 'REDIS_PORT', was: word.primary.port, wanted: settings.REDIS_PORT, hosts: others.join(', ') },
+        { exitCode: 2 },
+      );
     const trouble = word === null || !hasMedia ? null : await troubleOf(words, { own, word }, { topology, host: context.host });
     if (word !== null && trouble === null) return { primary: word.primary.host, quorum: word.quorum };
     const waited = context.now() - began;

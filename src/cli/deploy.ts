@@ -53,7 +53,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   requireRoot(COMMANDS[role]);
   const { reporter, host } = context;
   const first = loadSettings(context, role);
-  await checkInstalled(host, first.topology);
+  await checkInstalled(host, first.settings, first.topology);
   if (isDryRun) return showPlan(context, first, { isNewFleet });
   await checkOperatingSystem(host);
   await checkDataDir(host, first.topology);

@@ -50,10 +50,15 @@ function isCurrent(file: RenderedFile, now: { content: string; mode: number }): 
 /** The new text with the lines of the old one that the program itself has written, or has left out, since it first ran. */
 function keepDirectives(file: RenderedFile, old: string): string {
   if (file.ownership.kind !== 'shared') return file.content;
-  const { keep, needs, body } = file.ownership;
+  const { keep, needs, adapt, body } = file.ownership;
   const kept = old.split('\n').filter((line) => keep.some((directive) => has(line, directive)));
   const isWhole = old.includes('# livekit-fleet ') && (needs === null || kept.some((line) => has(line, needs)));
-  return isWhole ? `${kept.map((line) => `${line}\n`).join('')}${body}` : file.content;
+  return isWhole ? `${kept.map((line) => `${adapted(line, adapt)}\n`).join('')}${body}` : file.content;
+}
+
+function adapted(line: string, adapt: readonly [string, string] | null): string {
+  const [beginning, word] = adapt ?? ['', ''];
+  return adapt === null || !line.startsWith(beginning) ? line : `${beginning}${word}${line.slice(beginning.length).replace(/^\S+/, '')}`;
 }
 
 function has(line: string, directive: string): boolean {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Settings } from '../settings/schema.ts';
 import type { Topology } from '../topology/topology.ts';
-import type { RenderedFile } from './rendered-file.ts';
+import type { RenderedFile, SharedFile } from './rendered-file.ts';
 
 /** Name under which Sentinel watches the fleet's Redis. */
 export const masterName = 'livekit';
@@ -61,7 +61,7 @@ export function renderRedis(settings: Settings, topology: Topology, { primary }:
       'min-replicas-max-lag 5',
       `replica-announce-ip ${address}`,
     ],
-    { keep: ['replicaof'], needs: null, first: primary === address ? [] : [`replicaof ${primary} ${settings.REDIS_PORT}`] },
+    { keep: ['replicaof'], adapt: null, needs: null, first: primary === address ? [] : [`replicaof ${primary} ${settings.REDIS_PORT}`] },
   );
 }
 
@@ -78,9 +78,11 @@ export function renderSentinel(settings: Settings, topology: Topology, { primary
       `sentinel auth-pass ${masterName} ${settings.REDIS_PASSWORD}`,
       `sentinel down-after-milliseconds ${masterName} ${sentinelTimes.downAfterMs}`,
       `sentinel failover-timeout ${masterName} ${sentinelTimes.failoverTimeoutMs}`,
+      `# this machine's Redis: ${settings.REDIS_PORT}`,
     ],
     {
       keep: [...learnt, ...identity],
+      adapt: [`sentinel monitor ${masterName} ${topology.address} `, `${settings.REDIS_PORT}`],
       // The gateway machine's may watch nothing, and this machine may have been one.
       needs: `sentinel monitor ${masterName}`,
       first: [`sentinel monitor ${masterName} ${primary} ${settings.REDIS_PORT} ${quorum}`],
@@ -92,7 +94,7 @@ export function renderSentinel(settings: Settings, topology: Topology, { primary
 export function renderWitness(settings: Settings, topology: Topology): RenderedFile {
   const watched = ['monitor', 'auth-pass', 'down-after-milliseconds', 'failover-timeout', 'known-replica', 'known-sentinel', 'config-epoch', 'leader-epoch'];
   const keep = [...watched.map((name) => `sentinel ${name} ${masterName}`), ...identity];
-  return shared(sentinelFile(topology), sentinelLines(settings, topology), { keep, needs: null, first: [] });
+  return shared(sentinelFile(topology), sentinelLines(settings, topology), { keep, adapt: null, needs: null, first: [] });
 }
 
 function sentinelLines(settings: Settings, { layout, address, bindAddresses }: Topology): string[] {
@@ -111,7 +113,7 @@ function sentinelLines(settings: Settings, { layout, address, bindAddresses }: T
 function shared(
   path: string,
   lines: readonly string[],
-  { first, ...own }: { keep: readonly string[]; needs: string | null; first: readonly string[] },
+  { first, ...own }: Pick<SharedFile, 'keep' | 'adapt' | 'needs'> & { first: readonly string[] },
 ): RenderedFile {
   const text = `${lines.join('\n')}\n`;
   const marker = `# livekit-fleet ${createHash('sha256').update(text).digest('hex')}`;

@@ -9,9 +9,19 @@ export interface RenderedFile {
    * `ours`: always made equal. `shared`: the program rewrites it as well (Redis, Sentinel); it is written again only when
    * the marker line differs. Directives named in `keep` are the program's own once it has run: the file's former lines
    * survive, `content` begins with the ones that it starts from, and `body` is `content` without those. A former text
-   * without the directive `needs` survives in nothing.
+   * without the directive `needs` survives in nothing. In a line that survives and begins with `adapt`'s text, the next word is replaced.
    */
-  readonly ownership: { kind: 'ours' } | { kind: 'shared'; marker: string; keep: readonly string[]; needs: string | null; body: string };
+  readonly ownership: { kind: 'ours' } | SharedFile;
+}
+
+/** See RenderedFile. */
+export interface SharedFile {
+  readonly kind: 'shared';
+  readonly marker: string;
+  readonly keep: readonly string[];
+  readonly needs: string | null;
+  readonly adapt: readonly [string, string] | null;
+  readonly body: string;
 }
 
 /** Everything but content defaulted: 0640, root-owned, ours. */

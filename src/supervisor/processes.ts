@@ -65,7 +65,8 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     // runsvdir looks for new folders every 5 s at most; until then `sv` has nobody to talk to.
     for (let left = 80; ; left--) {
       const { code, stdout } = await sv(...words, home(part));
-      if (code === 0) return;
+      // `sv` calls it a failure that it had to kill the part in the end.
+      if (code === 0 || stdout.startsWith('kill: ')) return;
       if (left === 0 || !/unable to open supervise|runsv not running|supervise\/ok/.test(stdout))
         throw new FleetError('PART_NOT_CONTROLLED', { part, action: words.join(' '), detail: stdout.trim() });
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -110,12 +111,8 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     async restart(part) {
       // `up` returns at once: whether the part stays up is for the health probes to say.
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
-      try {
-        if ((await readSupervised(home(part)))?.state === 'run') await act(part, '-w', wait, 'force-stop');
-      } finally {
-        // Also where it had to be killed, which `sv` calls a failure.
-        await up(part);
-      }
+      if ((await readSupervised(home(part)))?.state === 'run') await act(part, '-w', wait, 'force-stop');
+      await up(part);
     },
     async stop(part) {
       await act(part, '-w', wait, 'force-stop');

@@ -78,6 +78,8 @@ export const errors = {
     'This machine has left the fleet of {hosts}, none of which answers now; with the same keys it would be a second fleet beside it. Run the same command when one of them is up. If they are gone for good: --new-fleet.',
   PRIMARY_WITHOUT_DATA:
     'The fleet still takes {address} for its Redis primary, but this machine has no data: its replicas would be emptied. Run ./部署.sh status on another media machine; when it names another primary, run the same command again.',
+  FLEET_PORTS:
+    '{variable} is {was} on the fleet’s machines ({hosts}); with {wanted} this one would be cut off. Write {variable}={was}. To change it for the fleet: let all but one leave, change it there, and deploy the others again with it.',
   ROLE_CHANGES: 'This machine was deployed with {was}; {wanted} would end parts that others count on. First run ./部署.sh {way}, then {wanted}.',
   DATA_DIR_MOVES:
     'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',

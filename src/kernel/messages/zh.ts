@@ -71,6 +71,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '本机已退出 {hosts} 所在的集群，它们现在都没有应答；用同样的密钥再建会成为并存的第二个集群。等其中一台恢复后再次运行同一命令；若它们已不复存在：--new-fleet。',
   PRIMARY_WITHOUT_DATA:
     '集群仍把 {address} 当作 Redis 主节点，而本机没有数据：副本会被清空。在另一台媒体机上运行 ./部署.sh status，待其显示另一主节点后，再次运行同一命令。',
+  FLEET_PORTS:
+    '集群各机器（{hosts}）的 {variable} 为 {was}；改为 {wanted} 会使本机与它们隔绝。请写 {variable}={was}。要为整个集群更改：除一台外全部退出，在那台上更改，再用新值重新部署其他机器。',
   ROLE_CHANGES: '本机是用 {was} 部署的；{wanted} 会终止其他机器依赖的部件。先运行 ./部署.sh {way}，再运行 {wanted}。',
   DATA_DIR_MOVES:
     '本机部署时 DATA_DIR={from}；改为 {to} 会在没有数据的情况下开始。请改回，或迁移数据：DATA_DIR={from} ./部署.sh stop；mv {from} {to}；rm /etc/systemd/system/livekit-fleet-*.service；再运行同一命令。',
