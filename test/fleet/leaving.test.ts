@@ -80,6 +80,10 @@ describe('machines come and go', () => {
     await refused(2, [command], /deployed with DATA_DIR=\/var\/lib\/livekit-fleet; with \/srv\/other it would begin without its data/, {
       DATA_DIR: '/srv/other',
     });
+    await refused(2, [command], /REDIS_PORT is 6379 on the fleet’s machines \(.*192\.168\.1\.3.*\); with 6380 this one would be cut off/, {
+      REDIS_PORT: '6380',
+    });
+    await refused(3, [command], /AGENT_PORT is 7980 on the fleet’s machines/, { AGENT_PORT: '7981' });
   });
 
   it('a stopped machine can leave, and comes back though its settings name nobody', async () => {
@@ -127,9 +131,16 @@ describe('machines come and go', () => {
     const [from, to] = ['/var/lib/livekit-fleet', '/srv/other'];
     await done(2, ['stop']);
     await lab.machine(2).exec(['sh', '-c', `mv ${from} ${to} && rm /etc/systemd/system/livekit-fleet-*.service`]);
-    await done(2, [command], { DATA_DIR: to, NODES: '192.168.1.2' });
-    const { code, out } = await run(2, ['status'], { DATA_DIR: to });
+    const moved = { DATA_DIR: to, NODES: '192.168.1.2' };
+    await done(2, [command], moved);
+    const { code, out } = await run(2, ['status'], moved);
     expect(out).toContain('m192-168-1-2');
     expect(code).toBe(0);
+    // Alone it may also change its ports.
+    const others = { ...moved, REDIS_PORT: '6380', SENTINEL_PORT: '26380', AGENT_PORT: '7981' };
+    await done(2, [command], others);
+    const after = await run(2, ['status'], others);
+    expect(after.out).toContain('m192-168-1-2');
+    expect(after.code).toBe(0);
   });
 });
