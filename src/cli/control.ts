@@ -22,6 +22,7 @@ import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
+import { followAsJson } from './follow.ts';
 import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
@@ -188,7 +189,7 @@ function sayFleet({ reporter }: CliContext, topology: Topology, fleet: FleetView
 }
 
 /** Prints a part's log (all parts one after the other without a name); follows it with `isFollowing`. */
-export async function logs(context: CliContext, options: { part: string | undefined; lines: number; isFollowing: boolean }): Promise<void> {
+export async function logs(context: CliContext, options: { part: string | undefined; lines: number; isFollowing: boolean; isJson: boolean }): Promise<void> {
   requireRoot('logs');
   const { settings, topology } = deployed(context);
   const manager = await openManager(context, settings, topology);
@@ -196,10 +197,13 @@ export async function logs(context: CliContext, options: { part: string | undefi
   if (!options.isFollowing) {
     for (const part of parts) {
       if (parts.length > 1) context.reporter.line(`==> ${part} <==`);
-      context.reporter.line(await manager.tailLog(part, options.lines));
+      const text = await manager.tailLog(part, options.lines);
+      context.reporter.line(text);
+      context.reporter.result({ part, lines: text === '' ? [] : text.split('\n') });
     }
     return;
   }
+  if (options.isJson) return followAsJson(context, manager, { parts, lines: options.lines });
   const [program = '', ...words] = manager.followLogs(parts, options.lines);
   const child = spawn(program, words, { stdio: ['ignore', 'inherit', 'ignore'] });
   context.signal.addEventListener('abort', () => child.kill());

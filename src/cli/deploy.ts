@@ -87,8 +87,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     sayFirewall(context, settings, topology);
     const result = { role, machine: topology.machine, changes: changes.map(describe) };
     if (role === 'media') {
-      sayJoin(context, settings, topology);
-      return reporter.result(result);
+      return reporter.result({ ...result, ...sayJoin(context, settings, topology) });
     }
     const served = await awaitCertificate({ settings, manager, ...patience, now: context.now, signal: context.signal });
     sayWhere(context, settings, topology);
@@ -176,12 +175,15 @@ function secretsWanted(settings: Settings, { role, address, redisHosts }: Topolo
   return { makesKeys: role !== 'gateway', hasApi: role !== 'media' };
 }
 
-/** The one place that shows secrets: the line that a person carries to the gateway machine. */
-function sayJoin({ reporter }: CliContext, settings: Settings, topology: Topology): void {
+/** The one place that shows secrets: the line that a person, or a program, carries to the gateway machine. Gives its word. */
+function sayJoin({ reporter }: CliContext, settings: Settings, topology: Topology): { signalling: string; join: string } {
+  const signalling = `${topology.address}:${settings.LIVEKIT_HTTP_PORT}`;
+  const join = writeJoin(settings, topology.address);
   reporter.line('');
   reporter.say('DEPLOYED');
-  reporter.say('SIGNALLING', { address: `${topology.address}:${settings.LIVEKIT_HTTP_PORT}` });
-  reporter.say('JOIN_LINE', { line: `./部署.sh join ${writeJoin(settings, topology.address)}` });
+  reporter.say('SIGNALLING', { address: signalling });
+  reporter.say('JOIN_LINE', { line: `./部署.sh join ${join}` });
+  return { signalling, join };
 }
 
 function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topology: Topology): void {

@@ -19,6 +19,7 @@ import { verify } from './verify.ts';
 
 adoptEnvironment();
 const language = sniffLanguage(process.argv, process.env);
+const isJson = process.argv.includes('--json');
 const say = (zh: string, en: string): string => (language === 'zh' ? zh : en);
 
 /** Runs one command with its context; known errors become a hint and their exit code, unknown ones show their stack. */
@@ -44,11 +45,12 @@ function options<T>(command: Command): T {
 }
 
 function examples(...lines: string[]): string {
+  if (isJson) return '';
   return `\n${say('示例：', 'Examples:')}\n${lines.map((line) => `  ${line}\n`).join('')}`;
 }
 
 const program = new Command('部署.sh');
-speak(program, language);
+speak(program, language, { isJson });
 program
   .description(say('部署并运行自己的 LiveKit 服务', 'Deploy and run your own LiveKit service'))
   .option('--env <file>', say('配置文件（默认为项目目录的 .env）', 'settings file (default: .env of the project)'))
@@ -165,7 +167,7 @@ program
 try {
   await program.parseAsync();
 } catch (error) {
-  const reporter = createContext({ lang: language, json: process.argv.includes('--json') }).reporter;
+  const reporter = createContext({ lang: language, json: isJson }).reporter;
   if (error instanceof CommanderError) sayUsage(reporter, error);
   else {
     // Node itself would print a part of the bundled program before the stack.
@@ -198,7 +200,7 @@ function addMonitor(parent: Command, script: string): void {
     .action(
       action((context, part) => {
         const given = options<{ follow?: boolean; lines?: number }>(command);
-        return logs(context, { part, lines: given.lines ?? 50, isFollowing: given.follow === true });
+        return logs(context, { part, lines: given.lines ?? 50, isFollowing: given.follow === true, isJson });
       }),
     );
 }

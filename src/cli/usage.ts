@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import type { Command } from 'commander';
+import type { Command, Help, Option } from 'commander';
 import { FleetError } from '../kernel/errors.ts';
 import { chooseLanguage } from '../kernel/messages/translate.ts';
 import type { Language } from '../kernel/messages/translate.ts';
@@ -19,15 +19,46 @@ export function sniffLanguage(argv: readonly string[], environment: Readonly<Rec
   return chooseLanguage(at === -1 ? joined : argv[at + 1], environment);
 }
 
-/** Makes help speak the language and usage errors come as exceptions; call it before adding commands, which inherit it. */
-export function speak(program: Command, language: Language): void {
+/** Makes help speak the language, or JSON, and usage errors come as exceptions; call it before adding commands, which inherit it. */
+export function speak(program: Command, language: Language, { isJson }: { isJson: boolean }): void {
   const isChinese = language === 'zh';
   program
     .exitOverride()
     .configureOutput({ outputError: () => {} })
-    .configureHelp({ showGlobalOptions: true, styleTitle: (title) => (isChinese ? (TITLES[title] ?? title) : title) })
+    .configureHelp({
+      showGlobalOptions: true,
+      styleTitle: (title) => (isChinese ? (TITLES[title] ?? title) : title),
+      ...(isJson ? { formatHelp: helpAsJson } : {}),
+    })
     .helpOption('-h, --help', isChinese ? '显示帮助' : 'show help')
     .helpCommand('help [command]', isChinese ? '显示命令的帮助' : 'show the help of a command');
+}
+
+/** What a command is, takes and has below it. */
+interface Described {
+  readonly name: string;
+  readonly description: string;
+  readonly arguments: ReadonlyArray<{ name: string; isRequired: boolean }>;
+  readonly options: ReadonlyArray<{ flags: string; description: string }>;
+  readonly commands: readonly Described[];
+}
+
+function helpAsJson(command: Command, helper: Help): string {
+  return `${JSON.stringify({ ...describeCommand(command, helper), globalOptions: describeOptions(helper.visibleGlobalOptions(command)) })}\n`;
+}
+
+function describeCommand(command: Command, helper: Help): Described {
+  return {
+    name: command.name(),
+    description: command.description(),
+    arguments: command.registeredArguments.map((one) => ({ name: one.name(), isRequired: one.required })),
+    options: describeOptions(helper.visibleOptions(command)),
+    commands: helper.visibleCommands(command).map((one) => describeCommand(one, helper)),
+  };
+}
+
+function describeOptions(options: readonly Option[]): Described['options'] {
+  return options.map(({ flags, description }) => ({ flags, description }));
 }
 
 /**

@@ -104,6 +104,27 @@ describe('the command line', () => {
     for (const command of COMMANDS) expect(bare.err).toMatch(new RegExp(`\n  ${command}\\b`));
   });
 
+  it('gives its help as JSON', async () => {
+    const [all, same, one, other] = await Promise.all(['help --json', '--help --json', 'logs --help --json', 'help logs --json'].map((words) => run(words)));
+    expect(all).toMatchObject({ code: 0, err: '' });
+    expect(same).toEqual(all);
+    expect(other).toEqual(one);
+    const { commands } = JSON.parse(all?.out ?? '') as { commands: Array<{ name: string; description: string; options: unknown[] }> };
+    expect(commands.map((command) => command.name).toSorted()).toEqual([...COMMANDS, 'help'].toSorted());
+    const lines = { flags: '-n, --lines <n>', description: 'number of lines (default: 50)' };
+    const logs = {
+      name: 'logs',
+      description: 'show logs',
+      arguments: [{ name: 'part', isRequired: false }],
+      options: expect.arrayContaining([lines]) as unknown,
+    };
+    expect(commands).toContainEqual({ ...logs, commands: [] });
+    expect(JSON.parse(one?.out ?? '')).toMatchObject({
+      ...logs,
+      globalOptions: expect.arrayContaining([{ flags: '--json', description: 'print JSON' }]) as unknown,
+    });
+  });
+
   it.each([
     ['deplyo', 'UNKNOWN_COMMAND', { given: 'deplyo', suggestion: 'deploy' }],
     ['xyzzy', 'UNKNOWN_COMMAND', { given: 'xyzzy', suggestion: COMMANDS.join(', ') }],
