@@ -67,13 +67,10 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     const topology = await withPublicAddress(context, planned, asked);
     await writeSecrets(context, envText, made);
     const { desired, manager } = await prepare(context, settings, { topology, seed, isDryRun: false });
-    const [observed, listeners, known] = await Promise.all([
-      observe(host, desired, { topology, manager }),
-      readListeners(),
-      findUser(host, settings.SERVICE_USER),
-    ]);
+    const [observed, known] = await Promise.all([observe(host, desired, { topology, manager }), findUser(host, settings.SERVICE_USER)]);
     const changes = makePlan(desired, observed);
-    await checkPorts(host, settings, { topology, starting: new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : []))), listeners });
+    const starting = new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : [])));
+    await checkPorts(host, settings, { topology, starting, listeners: readListeners() });
     const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
     const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
     const began = Date.now();

@@ -4,8 +4,8 @@ import type { Part } from '../topology/topology.ts';
 import { probeAll } from './probe.ts';
 import type { Health, ProbeContext } from './probe.ts';
 
-/** Loopback answers within milliseconds; asking more often would only take the CPU from the parts that are starting. */
-const POLL_MS = 50;
+/** A part that does not listen yet costs a look at the kernel's table; more often would only take the CPU from those that are starting. */
+const POLL_MS = 20;
 /** Those of the supervisor itself stand between the part's own. */
 const LOG_LINES = 20;
 

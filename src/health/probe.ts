@@ -29,7 +29,8 @@ const ANSWER_MS = 1500;
 
 /** Asks each of these parts once, side by side. */
 export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[]): Promise<Health[]> {
-  const listeners = await readListeners();
+  // Ours listen on IPv4, which the kernel prefers for 127.0.0.1: who holds the port on IPv6 alone is never asked.
+  const listeners = readListeners({ ofIpv4: true });
   return Promise.all(parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners })));
 }
 

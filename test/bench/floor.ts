@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, cp, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, cp, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
@@ -25,7 +25,7 @@ export async function keepRendered({ place, data }: BenchInstallation): Promise<
 }
 
 /** Lays the kept files into an empty DATA_DIR, starts them bare and gives the seconds until every part answered. */
-export async function timeFloor({ place, data }: BenchInstallation): Promise<number> {
+export async function timeFloor({ place, data, forgetData }: BenchInstallation): Promise<number> {
   const kept = keptFolder(place.folder);
   await cp(kept, data, { recursive: true });
   await copyOwners(kept, data);
@@ -38,7 +38,7 @@ export async function timeFloor({ place, data }: BenchInstallation): Promise<num
   } finally {
     bare.stdin.end();
     await ended;
-    await rm(data, { recursive: true });
+    await forgetData();
   }
 }
 

@@ -11,7 +11,7 @@ it('finds what this process listens on, with its user, protocol and reach', asyn
   const datagrams = createSocket('udp4').bind(0);
   try {
     await Promise.all([near, far, everywhere, datagrams].map((one) => once(one, 'listening')));
-    const found = await readListeners();
+    const found = readListeners();
     const uid = process.getuid?.();
     expect(found).toContainEqual({ protocol: 'tcp', port: port(near), uid, isOnLoopback: true });
     expect(found).toContainEqual({ protocol: 'tcp', port: port(far), uid, isOnLoopback: false });
