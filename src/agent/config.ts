@@ -13,6 +13,8 @@ export const agentConfigSchema = z.object({
   bind: z.string().min(1),
   port,
   stateDir: absolutePath,
+  /** What was done on this machine. */
+  journal: absolutePath,
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   redis: z
     .object({

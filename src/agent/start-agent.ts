@@ -17,6 +17,7 @@ import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { createHttpApi } from './http-api.ts';
+import { startJournalShipper } from './journal-shipper.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
 import { startWitness } from './witness.ts';
@@ -125,6 +126,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           path: join(config.stateDir, 'webhook-targets.json'),
           log: log.child({ part: 'webhook' }),
         });
+  const stopShipping = startJournalShipper({ redis, path: config.journal, log: log.child({ part: 'journal' }) });
   const server = createHttpApi({
     machine: config.machine,
     redis,
@@ -140,7 +142,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     server.close();
     server.closeAllConnections();
     endDoorkeeper?.();
-    await Promise.all([stopVoting?.(), stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop(), membership?.stop()]);
+    await Promise.all([stopShipping(), stopVoting?.(), stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop(), membership?.stop()]);
     await relay?.stop();
     subscriber.disconnect();
     redis.disconnect();

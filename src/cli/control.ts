@@ -22,6 +22,7 @@ import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
+import { recorded } from './journal.ts';
 import { followAsJson } from './follow.ts';
 import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
@@ -135,7 +136,7 @@ export async function change(
   requireRoot(command);
   const { settings, topology } = deployed(context, { isRemnantEnough });
   await withLock(topology.layout.lock, command, async () => {
-    await work(await healthContext(context, settings, topology));
+    await recorded(context, { settings, topology }, async () => work(await healthContext(context, settings, topology)));
   });
 }
 

@@ -30,6 +30,7 @@ import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
+import { recorded } from './journal.ts';
 import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { prepare } from './prepare.ts';
@@ -57,7 +58,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   if (isDryRun) return showPlan(context, first, { isNewFleet });
   await checkOperatingSystem(host);
   await checkDataDir(host, first.topology);
-  await withLock(first.topology.layout.lock, COMMANDS[role], async () => {
+  const run = async (): Promise<void> => {
     await createEnv(context);
     const { settings: given, topology: planned, envText } = loadSettings(context, role);
     const asked = planned.asksPublicAddress ? findPublicAddress(given) : Promise.resolve(null);
@@ -90,7 +91,8 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     sayWhere(context, settings, topology);
     if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
     reporter.result({ ...result, url: topology.publicUrl, certificate: served });
-  });
+  };
+  await withLock(first.topology.layout.lock, COMMANDS[role], () => recorded(context, first, run));
 }
 
 /** Announces the public address where one was found, now or by the last deploy, and says which. */

@@ -6,9 +6,10 @@ import { translate } from '../kernel/messages/translate.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { readJoin } from '../settings/join-line.ts';
 import { isPlaceholder } from '../settings/parse.ts';
-import { layoutOf, roleFile } from '../topology/topology.ts';
+import { roleFile } from '../topology/topology.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
+import { recorded } from './journal.ts';
 import type { CliContext } from './context.ts';
 import { PRIVATE, createEnv, deploy } from './deploy.ts';
 import { readLine } from './make-way.ts';
@@ -26,7 +27,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   requireRoot('join', word);
   const { reporter, host, envPath } = context;
   const wanted = readJoin(word === undefined || word === '-' ? await readInput(context) : word);
-  const before = loadSettings(context, 'gateway').settings;
+  const { settings: before, topology } = loadSettings(context, 'gateway');
+  const { layout } = topology;
   const other = IDENTITY.find((name) => !isPlaceholder(before[name]) && before[name] !== wanted[name]);
   if (other !== undefined && !isForced) throw new FleetError('JOIN_OTHER_FLEET', { variable: other }, { exitCode: 2 });
   const { WEBHOOK_API_KEY: webhookKey } = before;
@@ -37,15 +39,16 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   if (answer?.kind === 'foreign') throw new FleetError('FLEET_FOREIGN', { host: machine, port, reason: answer.reason });
   if (answer?.kind === 'unreachable') throw new FleetError('JOIN_UNREACHABLE', { host: machine, port, reason: answer.reason });
 
-  await withLock(layoutOf(before).lock, 'join', async () => {
+  const write = async (): Promise<void> => {
     await createEnv(context);
     const { envText, settings } = loadSettings(context, 'gateway');
     const changed = Object.entries(wanted).filter(([name, value]) => settings[name as keyof typeof wanted] !== value);
     if (changed.length === 0) return;
     await host.write(envPath, editEnv(envText, Object.fromEntries(changed.map(([name, value]) => [name, String(value)]))), PRIVATE);
     reporter.say('JOINED', { path: envPath, names: changed.map(([name]) => name).join(', ') });
-  });
-  if ((await host.read(roleFile(layoutOf(before)))) === null) reporter.say('JOIN_NEXT');
+  };
+  await withLock(layout.lock, 'join', () => recorded(context, { settings: before, topology }, write));
+  if ((await host.read(roleFile(layout))) === null) reporter.say('JOIN_NEXT');
   else await deploy(context, { role: 'gateway', isDryRun: false, isNewFleet: false, isNow: false, isSure: false });
 }
 

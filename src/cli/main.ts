@@ -10,6 +10,7 @@ import { deploy, showPlan } from './deploy.ts';
 import type { DeployOptions } from './deploy.ts';
 import { forget } from './forget.ts';
 import { join } from './join.ts';
+import { journal } from './journal.ts';
 import { leave } from './leave.ts';
 import type { WayOptions } from './make-way.ts';
 import { uninstall } from './uninstall.ts';
@@ -152,6 +153,12 @@ const bundleCommand: Command = program
   );
 addMonitor(program, './部署.sh');
 addMonitor(program.command('monitor', { hidden: true }), './监控.sh');
+const journalCommand: Command = program
+  .command('journal')
+  .description(say('何时、何人、在哪台机器上做了什么', 'what was done on the fleet: when, where, by whom, with which result'))
+  .option('-n, --lines <n>', say('行数（默认 50）', 'number of lines (default: 50)'), parseCount)
+  .addHelpText('after', examples('./部署.sh journal', './部署.sh journal -n 200 --json'))
+  .action(action((context) => journal(context, { lines: options<{ lines?: number }>(journalCommand).lines ?? 50 })));
 program
   .command('version')
   .description(say('显示版本', 'show the version'))

@@ -19,6 +19,8 @@ export interface Host {
   read(path: string, options?: { followLinks?: boolean }): Promise<{ content: string; mode: number } | null>;
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
   write(path: string, content: string, options: FileAttributes): Promise<void>;
+  /** Adds to a file; one that is longer than `longest` bytes is first set aside as `.1`. Nothing to do where its folder is gone. */
+  append(path: string, text: string, options: FileAttributes & { longest: number }): Promise<void>;
   /** Writes and syncs the text beside the target; nobody sees it before `commit`, which needs no more space on the disk. */
   stage(path: string, content: string, options: FileAttributes): Promise<StagedFile>;
   /** Lets go of what staging left beside these files, in this run or in one that was killed. */
@@ -77,6 +79,7 @@ export function localHost(): Host {
       }
       await settle([path]);
     },
+    append: (path, text, options) => onDisk(path, () => append(path, text, options)),
     settle,
     stage: (path, content, options) => onDisk(path, () => stage(path, content, options)),
     remove,
@@ -102,6 +105,16 @@ async function read(path: string, { followLinks = false } = {}): Promise<{ conte
     if (isMissing(error) || hasCode(error, 'ELOOP') || hasCode(error, 'ENXIO')) return null;
     throw error;
   }
+}
+
+async function append(path: string, text: string, { mode, uid, gid, longest }: FileAttributes & { longest: number }): Promise<void> {
+  const info = await lstat(path).catch(ignoreMissing);
+  if ((info?.size ?? 0) > longest) await rename(path, `${path}.1`);
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
+  await using file = await open(path, flags, mode).catch(ignoreMissing);
+  if (file === undefined) return;
+  await file.write(text);
+  await file.chown(uid, gid);
 }
 
 async function stage(path: string, content: string, { mode, uid, gid }: FileAttributes): Promise<StagedFile> {

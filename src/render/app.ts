@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles, membersFile } from '../topology/firewall-files.ts';
+import { journalFile } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
 import { caddyAdminSocket, internalCaFile } from './caddy.ts';
 import { metricsUser } from './livekit.ts';
@@ -43,6 +44,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       bind: '127.0.0.1',
       port: settings.AGENT_PORT,
       stateDir: `${topology.layout.state}/agent`,
+      journal: journalFile(topology.layout),
       logLevel: settings.LOG_LEVEL,
       redis:
         hosts.length === 0

@@ -142,6 +142,11 @@ export function layoutOf(settings: Settings): Layout {
   return { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` };
 }
 
+/** What was done on this machine, a line of JSON each. */
+export function journalFile(layout: Layout): string {
+  return `${layout.logs}/journal.jsonl`;
+}
+
 /** Where it stands what this machine was deployed as. */
 export function roleFile(layout: Layout): string {
   return `${layout.config}/role.json`;

@@ -11,6 +11,7 @@ const valid = {
   bind: '127.0.0.1',
   port: 7980,
   stateDir: '/var/lib/agent',
+  journal: '/var/log/journal.jsonl',
   logLevel: 'info',
   redis: { sentinels: [], masterName: 'livekit', password: 'top-secret', direct: { host: '127.0.0.1', port: 6379 } },
   sentinel: null,

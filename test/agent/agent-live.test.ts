@@ -34,6 +34,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
       bind: '127.0.0.1',
       port: agentPort,
       stateDir: join(directory, 'state'),
+      journal: join(directory, 'journal.jsonl'),
       logLevel: 'silent',
       redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: redisPort } },
       sentinel: null,

@@ -35,6 +35,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       bind: '127.0.0.1',
       port,
       stateDir,
+      journal: join(stateDir, 'journal.jsonl'),
       logLevel: 'silent',
       redis: { sentinels: [{ host: first, port: fleet.sentinelPort }], masterName, password: '', direct: null },
       sentinel: null,

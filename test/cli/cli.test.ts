@@ -26,6 +26,7 @@ const COMMANDS = [
   'bundle',
   'status',
   'logs',
+  'journal',
   'version',
 ];
 const NEEDS_ROOT = [

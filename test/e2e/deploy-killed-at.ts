@@ -28,6 +28,7 @@ const mortal: Host = {
   list: host.list,
   write: act('write', host.write),
   makeFolder: act('makeFolder', host.makeFolder),
+  append: act('append', host.append),
   move: act('move', host.move),
   settle: act('settle', host.settle),
   remove: act('remove', host.remove),

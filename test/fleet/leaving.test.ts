@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from '../e2e/installation.ts';
+import type { JournalEntry } from '../../src/contract/journal.ts';
 import type { Ran } from '../e2e/installation.ts';
 import { createLab } from './machines.ts';
 import type { Lab } from './machines.ts';
@@ -113,6 +114,27 @@ describe('machines come and go', () => {
     await until(async () => (await run(2, ['forget', '192.168.1.4', '--yes'])).code === 0, 30_000);
     await settled(2, 3, ['2', '3']);
     await settled(3, 3, ['2', '3']);
+  });
+
+  it('every machine can tell what was done on all of them, and by whom', async () => {
+    const expected = [
+      '2 root deploy-livekit-only ok',
+      '4 root stop ok',
+      '4 root leave ok',
+      '4 root uninstall ok',
+      '2 root forget MACHINE_LIVES',
+      '2 root forget ok',
+    ];
+    for (const number of [2, 3]) {
+      await until(async () => {
+        const { entries } = JSON.parse(await done(number, ['journal', '-n', '500', '--json'])) as { entries: JournalEntry[] };
+        const found = new Set(entries.map(({ machine, by, words, ended }) => `${machine.slice(-1)} ${by} ${words[0]} ${ended?.code ?? 'ok'}`));
+        return expected.every((one) => found.has(one));
+      }, 20_000);
+    }
+    const { out } = await lab.machine(3).exec(['cat', '/var/lib/livekit-fleet/logs/journal.jsonl']);
+    expect(out).not.toContain(/^LIVEKIT_API_SECRET=(.+)$/m.exec(secrets)?.[1]);
+    expect((await lab.machine(3).exec(['stat', '-c', '%U %a', '/var/lib/livekit-fleet/logs/journal.jsonl'])).out).toBe('root 640');
   });
 
   it('the primary stays while no other can take its place, and loses nobody for having asked', async () => {

@@ -199,6 +199,8 @@ export const texts = {
   LEFT_UNTOLD: 'Gone without the others’ help (--now): they still count this machine. On one of them run ./部署.sh forget {address}',
   FORGOTTEN: '{machine} is off the fleet; the vote follows within a minute. Should it come up again, run ./部署.sh leave --now there.',
   REALLY_FORGET: 'Is {machine} gone for good? The others will no longer count it. [y/N] ',
+  JOURNAL_EMPTY: 'Nothing was done here yet.',
+  JOURNAL_OWN_ONLY: 'Redis does not answer: these are this machine’s own entries.',
   HANDED_OVER: 'Redis primary is now {address}',
   UNINSTALLED: 'Removed. Kept: {kept}',
   REALLY_UNINSTALL: 'Remove livekit-fleet from this machine, {what}? [y/N] ',

@@ -178,6 +178,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   LEFT_UNTOLD: '未与其他机器协调即已退出（--now）：它们仍计入本机。在其中一台上运行 ./部署.sh forget {address}',
   FORGOTTEN: '{machine} 已从集群除名；投票在一分钟内随之调整。若它再次开机，请在那台机器上运行 ./部署.sh leave --now。',
   REALLY_FORGET: '{machine} 是否确已永久失去？其他机器将不再计入它。[y/N] ',
+  JOURNAL_EMPTY: '尚无记录。',
+  JOURNAL_OWN_ONLY: 'Redis 没有应答：以上仅为本机的记录。',
   HANDED_OVER: 'Redis 主节点现为 {address}',
   UNINSTALLED: '已卸载。保留：{kept}',
   REALLY_UNINSTALL: '从本机卸载 livekit-fleet，{what}？[y/N] ',
