@@ -17,6 +17,7 @@ import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { createHttpApi } from './http-api.ts';
+import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { startMediaRegistry } from './media-registry.ts';
@@ -126,6 +127,15 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           path: join(config.stateDir, 'webhook-targets.json'),
           log: log.child({ part: 'webhook' }),
         });
+  const stopKeeping =
+    config.media === null
+      ? null
+      : startGhostKeeper({
+          machine: config.machine,
+          redis,
+          send: relay === null ? null : (event) => relay.send(event),
+          log: log.child({ part: 'rooms' }),
+        });
   const stopShipping = startJournalShipper({ redis, path: config.journal, log: log.child({ part: 'journal' }) });
   const server = createHttpApi({
     machine: config.machine,
@@ -142,7 +152,16 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     server.close();
     server.closeAllConnections();
     endDoorkeeper?.();
-    await Promise.all([stopShipping(), stopVoting?.(), stopAnnouncing?.(), stopFollowing?.(), gateway?.stop(), media?.stop(), membership?.stop()]);
+    await Promise.all([
+      stopShipping(),
+      stopKeeping?.(),
+      stopVoting?.(),
+      stopAnnouncing?.(),
+      stopFollowing?.(),
+      gateway?.stop(),
+      media?.stop(),
+      membership?.stop(),
+    ]);
     await relay?.stop();
     subscriber.disconnect();
     redis.disconnect();

@@ -4,7 +4,8 @@ import { GIVE_UP_AFTER_MS, startDispatcher } from './dispatcher.ts';
 import type { Dispatcher, Targets } from './dispatcher.ts';
 import type { WebhookStore } from './store.ts';
 import { parseWebhookEvent } from '../../contract/webhook-event.ts';
-import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
+import type { WebhookEvent } from '../../contract/webhook-event.ts';
+import { isWebhookTokenValid, signWebhook, signedBodyHash } from '../../clients/livekit-token.ts';
 
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;
@@ -25,6 +26,8 @@ export interface WebhookRelay {
   isSigned(authorization: string): boolean;
   /** Gives the status to answer with: 200 once the event is on disk (or was before), 401 for a wrong signature, 400 for what is no event. */
   receive(body: Uint8Array, authorization: string): 200 | 400 | 401;
+  /** Passes on an event that LiveKit could not send any more, signed as LiveKit's are; it is on disk when this returns. One of the same id is passed on once. */
+  send(event: object): void;
   /** From now on events go there, and those that wait as well. */
   redirect(targets: Targets): void;
   stop(): Promise<void>;
@@ -42,6 +45,11 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
     urls = targets.urls;
     dispatcher.redirect(targets);
   };
+  const accept = (event: WebhookEvent, body: Uint8Array, authorization: string): void => {
+    const room = event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '';
+    const isNew = store.accept({ eventId: event.id, room, body, authorization, receivedAtMs: nowMs() }, urls);
+    if (isNew) dispatcher.wake((urls ?? []).map((url) => ({ url, room })));
+  };
   const forget = (): void => {
     store.forgetSeen(nowMs() - REMEMBER_IDS_MS);
     const dropped = store.dropUndirected(nowMs() - GIVE_UP_AFTER_MS);
@@ -51,14 +59,17 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
   forget();
   const timer = setInterval(forget, FORGET_PERIOD_MS);
   return {
+    send(event) {
+      const body = Buffer.from(JSON.stringify(event));
+      const parsed = parseWebhookEvent(body);
+      if (parsed !== null) accept(parsed, body, signWebhook(body, { ...signing, nowMs: nowMs() }));
+    },
     isSigned: (authorization) => signedBodyHash(authorization, { keys: config.keys, nowMs: nowMs() }) !== null,
     receive(body, authorization) {
       if (!isWebhookTokenValid(authorization, body, { keys: config.keys, nowMs: nowMs() })) return 401;
       const event = parseWebhookEvent(body);
       if (event === null) return 400;
-      const room = event.room?.name ?? event.egressInfo?.roomName ?? event.ingressInfo?.roomName ?? '';
-      const isNew = store.accept({ eventId: event.id, room, body, authorization, receivedAtMs: nowMs() }, urls);
-      if (isNew) dispatcher.wake((urls ?? []).map((url) => ({ url, room })));
+      accept(event, body, authorization);
       return 200;
     },
     redirect,

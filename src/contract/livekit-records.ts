@@ -1,0 +1,95 @@
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+
+/** What LiveKit's Redis says of a room (livekit/protocol, livekit_models.proto), as far as webhooks need it. */
+export interface RoomRecord {
+  readonly sid: string;
+  readonly name: string;
+  readonly metadata: string;
+  readonly emptyTimeout: number;
+  readonly departureTimeout: number;
+  /** Seconds and milliseconds since 1970. */
+  readonly creationTime: number;
+  readonly creationTimeMs: number;
+}
+
+/** Of a participant. */
+export interface ParticipantRecord {
+  readonly sid: string;
+  readonly identity: string;
+  readonly name: string;
+  readonly metadata: string;
+  readonly joinedAt: number;
+}
+
+const ROOM_FIELDS = {
+  sid: 1,
+  name: 2,
+  emptyTimeout: 3,
+  creationTime: 5,
+  metadata: 8,
+  departureTimeout: 14,
+  creationTimeMs: 15,
+} as const;
+const PARTICIPANT_FIELDS = { sid: 1, identity: 2, metadata: 5, joinedAt: 6, name: 9 } as const;
+
+/** Reads a value of the Redis hash `rooms`; null for what is none. Throws nothing. */
+export function readRoom(bytes: Uint8Array): RoomRecord | null {
+  const found = readFields(bytes, ROOM_FIELDS);
+  if (found === null || found.text('sid') === '' || found.text('name') === '') return null;
+  return {
+    sid: found.text('sid'),
+    name: found.text('name'),
+    metadata: found.text('metadata'),
+    emptyTimeout: found.count('emptyTimeout'),
+    departureTimeout: found.count('departureTimeout'),
+    creationTime: found.count('creationTime'),
+    creationTimeMs: found.count('creationTimeMs'),
+  };
+}
+
+/** Reads a value of a Redis hash `room_participants:*`; null for what is none. Throws nothing. */
+export function readParticipant(bytes: Uint8Array): ParticipantRecord | null {
+  const found = readFields(bytes, PARTICIPANT_FIELDS);
+  if (found === null || found.text('sid') === '') return null;
+  return {
+    sid: found.text('sid'),
+    identity: found.text('identity'),
+    name: found.text('name'),
+    metadata: found.text('metadata'),
+    joinedAt: found.count('joinedAt'),
+  };
+}
+
+interface Fields<Name extends string> {
+  text(name: Name): string;
+  count(name: Name): number;
+}
+
+/** The wanted fields of a protobuf message; what is missing is empty, as protobuf has it. */
+function readFields<Name extends string>(bytes: Uint8Array, wanted: Readonly<Record<Name, number>>): Fields<Name> | null {
+  const values = new Map<number, string | number>();
+  const numbers = new Set<number>(Object.values(wanted));
+  try {
+    const reader = new BinaryReader(bytes);
+    while (reader.pos < reader.len) {
+      const [field, type] = reader.tag();
+      if (!numbers.has(field)) reader.skip(type, field);
+      else if (type === WireType.LengthDelimited) values.set(field, reader.string());
+      else if (type === WireType.Varint) values.set(field, Number(reader.int64()));
+      else return null;
+    }
+  } catch {
+    // The reader knows one kind of failure: these bytes are no message.
+    return null;
+  }
+  return {
+    text(name) {
+      const value = values.get(wanted[name]);
+      return typeof value === 'string' ? value : '';
+    },
+    count(name) {
+      const value = values.get(wanted[name]);
+      return typeof value === 'number' ? value : 0;
+    },
+  };
+}
