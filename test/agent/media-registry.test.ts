@@ -17,12 +17,12 @@ const media = {
 test('a node whose port closes a moment after its connections is forgotten all the same', async () => {
   const redis = await startRedis();
   let answer: LivekitAnswer = 'ok';
-  let onEnd: (() => void) | null = null;
+  const watchers: (() => void)[] = [];
   const probe = {
     check: async () => answer,
     readNodeId: async () => (answer === 'ok' ? 'ND_1' : null),
     watch(end: () => void) {
-      onEnd = end;
+      watchers.push(end);
       return () => undefined;
     },
   };
@@ -33,7 +33,7 @@ test('a node whose port closes a moment after its connections is forgotten all t
   const record = async (): Promise<unknown> => JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? 'null');
   await until(async () => expect(await record()).toMatchObject({ state: 'serving', nodeId: 'ND_1' }));
   answer = 'unready';
-  onEnd?.();
+  watchers[0]?.();
   const writtenMs = Number((await redis.time())[0]) * 1_000;
   await until(async () => expect(((await record()) as { updatedAtMs: number }).updatedAtMs).toBeGreaterThan(writtenMs));
   expect(await record()).toMatchObject({ nodeId: 'ND_1' });

@@ -12,6 +12,10 @@ import { publishTone } from '../../src/meeting/media.ts';
 /** A message each; what is on its way at the end gets this long. */
 const MESSAGE_MS = 50;
 const TAIL_MS = 15_000;
+/** Far longer than a client that is connected needs. */
+const SEND_MS = 1_000;
+/** Leaving is one message; a client that cannot send it does not end by itself. */
+const LEAVE_MS = 3_000;
 const RATE = 48_000;
 /** Of 16-bit samples: the tone reaches 8000, what stands in for lost audio fades below this. */
 const LOUD = 1_000;
@@ -68,15 +72,15 @@ while (!stop.signal.aborted) {
 for (const deadline = Date.now() + TAIL_MS; counts.last < counts.sent && Date.now() < deadline; await sleep(MESSAGE_MS * 10))
   if (counts.reconnections > 0) await send();
 process.stdout.write(`${JSON.stringify(counts)}\n`);
-await stopTone();
-await Promise.all([alice.disconnect(), bob.disconnect()]);
-await Promise.all(listening);
+const leaving = Promise.all([stopTone(), alice.disconnect(), bob.disconnect(), ...listening]);
+await Promise.race([leaving, sleep(LEAVE_MS)]);
 process.exit();
 
 async function send(): Promise<void> {
   counts.sent += 1;
-  // While it reconnects nothing can be sent.
-  await alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true }).catch(() => {});
+  // While it reconnects nothing can be sent, and the client may wait for ever.
+  const sending = alice.localParticipant?.publishData(Buffer.from(String(counts.sent)), { reliable: true }).catch(() => {});
+  await Promise.race([sending, sleep(SEND_MS, undefined, { ref: false })]);
 }
 
 function note(what: string): void {
