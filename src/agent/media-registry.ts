@@ -11,6 +11,9 @@ import { startTicker } from './ticker.ts';
 const PERIOD_MS = 1_000;
 /** LiveKit answers 406 while Redis is away and for some seconds after: to take it out for that would empty the whole fleet. */
 const UNREADY_TOLERANCE_MS = 10_000;
+/** A process that ends closes its connections first and its port a moment later: asked again this soon, for this long. */
+const ENDING_POLL_MS = 50;
+const ENDING_MS = 2_000;
 /** The id changes only when LiveKit starts, which the watch notices; asked again this often in case it did not. */
 const NODE_ID_PERIOD_MS = 5_000;
 
@@ -37,7 +40,10 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   const judge = createServingJudge(monotonicMs);
   let isServing = false;
   let nodeId: string | null = null;
+  /** What the record names: the same, or a former node that is not yet proved to have ended. */
+  let named: string | null = null;
   let nodeIdAtMs = 0;
+  let endedAtMs = Number.NEGATIVE_INFINITY;
   let endWatch: (() => void) | null = null;
   let announced = '';
 
@@ -52,33 +58,37 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     if (answer === 'ok') endWatch ??= options.probe.watch(onLivekitEnd);
     return answer;
   };
-  /** The node that this machine's record still names has ended where another one runs now, or none listens. */
-  const forgetFormer = async (answer: LivekitAnswer): Promise<void> => {
+  /** The node that this machine's record still names has ended where another one runs now, or none listens. Gives the node to name. */
+  const forgetFormer = async (answer: LivekitAnswer): Promise<string | null> => {
     const former = parseNodeRecord((await redis.hget(NODES_KEY, options.machine)) ?? '')?.nodeId ?? null;
-    if (former === null || former === nodeId || (nodeId === null && answer !== 'refused')) return;
+    if (former === null || former === nodeId) return nodeId;
+    if (nodeId === null && answer !== 'refused') return former;
     log.info({ nodeId: former, rooms: await forgetNode(redis, former) }, 'ended node removed');
+    return nodeId;
   };
   const onLivekitEnd = (): void => {
     endWatch = null;
     nodeId = null;
+    endedAtMs = monotonicMs();
     ticker.poke();
   };
   const write = async (state: NodeRecord['state']): Promise<void> => {
     const { machine, media } = options;
-    const fixed = { machine, signalling: media.advertiseAddress, nodeId, version: media.version, state, keyFingerprint: media.keyFingerprint };
+    const fixed = { machine, signalling: media.advertiseAddress, nodeId: named, version: media.version, state, keyFingerprint: media.keyFingerprint };
     const record: NodeRecord = { ...fixed, updatedAtMs: await redisTimeMs(redis) };
     await redis.hset(NODES_KEY, machine, JSON.stringify(record));
     const news = JSON.stringify(fixed);
     if (news === announced) return;
     await redis.publish(CHANGED_CHANNEL, machine);
     announced = news;
-    log.info({ state, nodeId }, 'record changed');
+    log.info({ state, nodeId: named }, 'record changed');
   };
   const tick = async (): Promise<void> => {
     const answer = await observe();
+    if (answer === 'unready' && nodeId === null && monotonicMs() - endedAtMs < ENDING_MS) setTimeout(() => ticker.poke(), ENDING_POLL_MS);
     if (redis.status !== 'ready') return;
     // Before the record says `serving`: rooms would be given to the dead node for five seconds more.
-    await forgetFormer(answer);
+    named = await forgetFormer(answer);
     const isDraining = isServing && (await redis.sismember(DRAINING_KEY, options.machine)) === 1;
     await write(isDraining ? 'draining' : isServing ? 'serving' : 'down');
   };

@@ -67,16 +67,16 @@ async function grow(lab: Lab, user: User): Promise<number[]> {
   await fleet(lab, 2, ['deploy-livekit-only']);
   const seconds: number[] = [];
   for (const number of [3, 4]) {
-    const { made, stop } = await user.makeRooms();
+    const { attempts, end } = await user.createRooms();
     await fleet(lab, number, ['deploy-livekit-only']);
     const began = Date.now();
     let first: number | undefined;
     while (first === undefined) {
       if (Date.now() - began > PLACED_MS) throw new Error(`no room came to machine ${number}`);
       await sleep(50);
-      first = made.find(({ atMs, path }) => atMs >= began && path === `/n/m192-168-1-${number}`)?.atMs;
+      first = attempts.find(({ endedMs, path }) => endedMs >= began && path === `/n/m192-168-1-${number}`)?.endedMs;
     }
-    stop();
+    end();
     seconds.push((first - began) / 1000);
   }
   return seconds;

@@ -1,20 +1,22 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchDeploy } from './deploy.ts';
+import { benchFailover } from './failover.ts';
 import { benchFirstDeploy } from './first.ts';
 import { benchGrowth } from './growth.ts';
 import { formatTable, judge } from './table.ts';
 import type { Row } from './table.ts';
 
 const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
-npm run bench -- growth --store FOLDER [--rounds N] [--json]   (see docs/benchmarks.md)`;
+npm run bench -- growth --store FOLDER [--rounds N] [--json]
+npm run bench -- failover --store FOLDER [--rounds N] [--json]   (see docs/benchmarks.md)`;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { rounds: { type: 'string', default: '5' }, store: { type: 'string' }, first: { type: 'boolean' }, json: { type: 'boolean' } },
 });
 const rounds = Number(values.rounds);
 const [subject = '', ...more] = positionals;
-const isKnown = subject === 'deploy' || (subject === 'growth' && values.store !== undefined);
+const isKnown = subject === 'deploy' || (['growth', 'failover'].includes(subject) && values.store !== undefined);
 if (!isKnown || more.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
   console.error(USAGE);
   process.exit(2);
@@ -41,5 +43,6 @@ try {
 async function measure(): Promise<Row[]> {
   const common = { signal: abort.signal, say };
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
+  if (subject === 'failover') return benchFailover({ ...common, rounds, store: resolve(values.store ?? '') });
   return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store: values.store ?? null });
 }

@@ -27,6 +27,8 @@ export interface Machine {
   kill(): Promise<void>;
   /** Boots it (again) and waits until systemd is done. */
   boot(): Promise<void>;
+  /** Loses every packet to and from another machine, without a word, until the returned function is called. */
+  cutFrom(other: number): Promise<() => Promise<void>>;
 }
 
 /** Machines 192.168.1.N on a private switch of their own. */
@@ -128,18 +130,26 @@ async function plugIn(options: {
     return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
   }
 
+  async function cable(state: 'up' | 'down'): Promise<void> {
+    await run('ip', '-n', switchName, 'link', 'set', portOf(id, String(number)), state);
+  }
+
   const machine = {
     exec,
     async write(path: string, text: string) {
       await writeFile(`${disk}${path}`, text);
     },
     async kill() {
+      // First the cable: the kernel ends the connections of killed processes, which a machine without power cannot.
+      await cable('down');
       process.kill(Number(await inner()), 'SIGKILL');
       const ended = pid;
       pid = null;
       await until(async () => !existsSync(`/proc/${ended}`), 20_000);
+      await forgetConnections(name);
     },
     async boot() {
+      await cable('up');
       const log = await open(`${folder}/console.log`, 'a');
       const child = spawn(
         'systemd-nspawn',
@@ -152,6 +162,20 @@ async function plugIn(options: {
       await log.close();
       await until(async () => /^(running|degraded)/.test((await exec(['systemctl', 'is-system-running']).catch(() => ({ out: '' }))).out), 60_000);
     },
+    async cutFrom(other: number) {
+      // Each drops what comes: a program that sends is not told, as it would be if its own packets were refused.
+      const ends = [
+        { within: name, from: other },
+        { within: `lf${id}m${other}`, from: number },
+      ];
+      for (const { within, from } of ends) {
+        const chain = `chain input { type filter hook input priority 0; ip saddr 192.168.1.${from} drop; }`;
+        await run('ip', 'netns', 'exec', within, 'nft', `table ip cut${from} { ${chain} }`);
+      }
+      return async () => {
+        for (const { within, from } of ends) await run('ip', 'netns', 'exec', within, 'nft', 'delete', 'table', 'ip', `cut${from}`);
+      };
+    },
     async destroy() {
       if (pid !== null) await machine.kill();
       await run('umount', disk);
@@ -161,9 +185,19 @@ async function plugIn(options: {
   return machine;
 }
 
+/** The switch's end of a cable. */
+function portOf(id: string, port: string): string {
+  return `lf${id}b${port}`;
+}
+
+/** What a network namespace still wants to send for processes that have ended: a machine that boots knows nothing of it. */
+async function forgetConnections(name: string): Promise<void> {
+  await run('ip', 'netns', 'exec', name, 'ss', '-K', '-t', '-a');
+}
+
 /** A network of its own with one address, plugged into the switch. @param options.port short and unique in the lab */
 async function plug({ name, id, port, switchName, address }: Readonly<Record<'name' | 'id' | 'port' | 'switchName' | 'address', string>>): Promise<void> {
-  const [inside, outside] = [`lf${id}a${port}`, `lf${id}b${port}`];
+  const [inside, outside] = [`lf${id}a${port}`, portOf(id, port)];
   await run('ip', 'netns', 'add', name);
   await run('ip', 'link', 'add', inside, 'netns', name, 'type', 'veth', 'peer', 'name', outside, 'netns', switchName);
   await run('ip', '-n', switchName, 'link', 'set', outside, 'master', 'br0', 'up');

@@ -1,4 +1,6 @@
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, ChildProcessByStdio } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -15,6 +17,29 @@ export interface Counts {
   readonly frames: number;
   readonly silent: number;
   readonly longestSilenceMs: number;
+  /** From one sound to the next by the clock, also while no track was there at all. */
+  readonly longestGapMs: number;
+  /** What happened to the clients, with the time of day (UTC). */
+  readonly timeline: readonly string[];
+}
+
+/** A room that was asked for; times in milliseconds since 1970. */
+export interface Attempt {
+  readonly startedMs: number;
+  readonly endedMs: number;
+  readonly isCreated: boolean;
+  /** Where its participants are sent: the path of its node; '' for any, or where it was not made. */
+  readonly path: string;
+}
+
+/** A meeting of two clients. */
+export interface Meeting {
+  readonly room: string;
+  /** Gaps of its sound that have ended, in milliseconds. */
+  readonly gapsMs: readonly number[];
+  end(): Promise<Counts>;
+  /** Ends both clients without a word. */
+  kill(): void;
 }
 
 /** A user's computer in the lab: it knows the address, the room API's token and machine 1's certificate authority. */
@@ -24,10 +49,10 @@ export interface User {
   /** The machine that a room's path leads to; '' for any. */
   roomNode(room: string): Promise<string>;
   nodeOfNewRoom(): Promise<string>;
-  /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. */
-  startMeeting(options?: { isRelayed: boolean }): Promise<{ room: string; end: () => Promise<Counts> }>;
-  /** Makes ten rooms a second, until it is stopped; `made` grows meanwhile. */
-  makeRooms(): Promise<{ made: ReadonlyArray<{ atMs: number; path: string }>; stop: () => void }>;
+  /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. `on`: in a room of this machine. */
+  startMeeting(options?: { isRelayed?: boolean; on?: string }): Promise<Meeting>;
+  /** Asks for new rooms, ten a second, until it is ended; resolves with the first answer. */
+  createRooms(): Promise<{ attempts: readonly Attempt[]; end: () => void }>;
   remove(): Promise<void>;
 }
 
@@ -59,44 +84,70 @@ export async function userOf(lab: Lab): Promise<User> {
     return /\/n\/([^/]+)$/.exec(url)?.[1] ?? '';
   }
 
+  async function createRoom(): Promise<string> {
+    const { ok, text: answer } = await ask('/v1/rooms', { method: 'POST', body: {} });
+    if (!ok) throw new Error(answer);
+    return (JSON.parse(answer) as { id: string }).id;
+  }
+
+  /** Rooms go to nodes at random. */
+  async function createRoomOn(machine: string): Promise<string> {
+    for (let tries = 0; tries < 60; tries++) {
+      const room = await createRoom();
+      if ((await roomNode(room)) === machine) return room;
+    }
+    throw new Error(`no room came to ${machine}`);
+  }
+
+  async function environment(): Promise<Record<string, string>> {
+    return { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
+  }
+
+  function start(program: string, env: Readonly<Record<string, string>>): ChildProcessByStdio<null, Readable, Readable> {
+    const child = lab.client([process.execPath, `${import.meta.dirname}/${program}`, 'https://livekit.example.com'], env);
+    children.add(child);
+    return child;
+  }
+
   return {
     ask,
     roomNode,
-    async nodeOfNewRoom() {
-      const { id } = JSON.parse((await ask('/v1/rooms', { method: 'POST', body: {} })).text) as { id: string };
-      return roomNode(id);
-    },
-    async startMeeting({ isRelayed } = { isRelayed: false }) {
-      const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca(), ...(isRelayed ? { RELAY: 'only' } : {}) };
-      const child = lab.client([process.execPath, `${import.meta.dirname}/watched-meeting.ts`, 'https://livekit.example.com'], env);
-      children.add(child);
-      const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    nodeOfNewRoom: async () => roomNode(await createRoom()),
+    async startMeeting({ isRelayed = false, on } = {}) {
+      const room = on === undefined ? {} : { ROOM: await createRoomOn(on) };
+      const child = start('watched-meeting.ts', { ...(await environment()), ...(isRelayed ? { RELAY: 'only' } : {}), ...room });
       const errors = text(child.stderr);
-      const next = async (): Promise<string> => {
-        for (;;) {
-          const line = await lines.next();
-          if (line.done === true) throw new Error(await errors);
-          // The client's native part logs to standard output.
-          if (!line.value.startsWith('{"level"')) return line.value;
-        }
-      };
-      const { started: room } = JSON.parse(await next()) as { started: string };
+      const gapsMs: number[] = [];
+      const [started, ended] = [Promise.withResolvers<string>(), Promise.withResolvers<Counts>()];
+      createInterface(child.stdout).on('line', (line) => {
+        // The client's native part logs to standard output.
+        if (line.startsWith('{"level"')) return;
+        const said = JSON.parse(line) as { started: string } | { gapMs: number } | Counts;
+        if ('started' in said) started.resolve(said.started);
+        else if ('gapMs' in said) gapsMs.push(said.gapMs);
+        else ended.resolve(said);
+      });
+      const closed = once(child, 'close').then(async () => Promise.reject(new Error(await errors)));
+      closed.catch(started.reject);
+      closed.catch(ended.reject);
+      ended.promise.catch(() => undefined);
       return {
-        room,
-        async end() {
+        room: await started.promise,
+        gapsMs,
+        end() {
           child.kill('SIGTERM');
-          return JSON.parse(await next()) as Counts;
+          return ended.promise;
         },
+        kill: () => void child.kill('SIGKILL'),
       };
     },
-    async makeRooms() {
-      const env = { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca() };
-      const child = lab.client([process.execPath, `${import.meta.dirname}/room-maker.ts`, 'https://livekit.example.com'], env);
-      children.add(child);
-      child.stderr.resume();
-      const made: Array<{ atMs: number; path: string }> = [];
-      createInterface(child.stdout).on('line', (line) => made.push(JSON.parse(line) as (typeof made)[number]));
-      return { made, stop: () => void child.kill('SIGTERM') };
+    async createRooms() {
+      const child = start('room-creator.ts', await environment());
+      const attempts: Attempt[] = [];
+      const lines = createInterface(child.stdout);
+      lines.on('line', (line) => attempts.push(JSON.parse(line) as Attempt));
+      await once(lines, 'line');
+      return { attempts, end: () => child.kill('SIGTERM') };
     },
     async remove() {
       for (const child of children) child.kill('SIGKILL');
