@@ -12,6 +12,10 @@ const nodes = '192.168.1.2,192.168.1.3,192.168.1.4';
 const media = (redisHost: string): string =>
   `NODES=${nodes}\nREDIS_HOST=${redisHost}\nREDIS_PORT=6379\nLIVEKIT_API_KEY=your_key\nLIVEKIT_API_SECRET=your_secret\n`;
 
+function count(events: ReadonlyArray<{ event: string }>, event: string): number {
+  return events.filter((one) => one.event === event).length;
+}
+
 /** The guide's four machines from nothing, and what may be wrong with their settings. One story; the order matters. */
 describe('four machines', () => {
   let lab: Lab;
@@ -124,6 +128,29 @@ describe('four machines', () => {
     for (const one of again) expect(JSON.parse(one.out)).toMatchObject({ changes: [] });
     const used = new Set<string>();
     await until(async () => used.add(await user.nodeOfNewRoom()).size === 3, 20_000);
+  });
+
+  it('tells what a LiveKit that was killed could not tell any more, and nothing twice', async () => {
+    const events = async (room: string): Promise<Array<{ event: string; identity: string | null }>> =>
+      (JSON.parse((await user.ask(`/v1/rooms/${room}/events`)).text) as { events: Array<{ event: string; identity: string | null }> }).events;
+    const [goesOn, ends] = [await user.startMeeting(), await user.startMeeting()];
+    const paths = new Set(await Promise.all([goesOn, ends].map(({ room }) => user.roomNode(room))));
+    ends.kill();
+    for (const path of paths) {
+      const kill = ['systemctl', 'kill', '--kill-whom=main', '--signal=KILL', 'livekit-fleet-livekit.service'];
+      expect((await lab.machine(Number(path.slice(-1))).exec(kill)).code).toBe(0);
+    }
+    // Both came back, so four sessions began; two of them ended with the node.
+    await until(async () => count(await events(goesOn.room), 'participant_joined') === 4, 20_000);
+    await until(async () => count(await events(goesOn.room), 'participant_left') === 2, 20_000);
+    await until(async () => count(await events(ends.room), 'room_finished') === 1, 60_000);
+    expect(count(await events(ends.room), 'participant_left')).toBe(2);
+    expect(count(await events(goesOn.room), 'room_finished')).toBe(0);
+    await goesOn.end();
+    await until(async () => count(await events(goesOn.room), 'participant_left') === 4, 20_000);
+    const password = (await lab.machine(2).exec(['sed', '-n', 's/^REDIS_PASSWORD=//p', '/etc/fleet.env'])).out;
+    const kept = await lab.machine(2).exec(['redis-cli', '--no-auth-warning', '-a', password, 'hexists', 'rooms', ends.room]);
+    expect(kept.out).toBe('0');
   });
 
   it('says where a meeting can be tried', async () => {
