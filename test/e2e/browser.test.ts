@@ -75,7 +75,7 @@ describe('a browser on localhost', () => {
   });
 
   async function openBrowser(trusted: string | null): Promise<Browser> {
-    const browser = await launchChromium({ home: await mkdtemp(`${place.folder}/home-`), trusted });
+    const browser = await launchChromium({ home: await mkdtemp(`${place.folder}/home-`), trusted: trusted === null ? [] : [trusted] });
     onTestFinished(() => browser.close());
     return browser;
   }

@@ -64,7 +64,11 @@ describe('the firewall of a fleet', () => {
   it('follows a fleet that grows, in any order', async () => {
     const [key, secret] = (await lab.machine(2).exec(['grep', '^LIVEKIT_API_', '/etc/fleet.env'])).out.split('\n');
     for (const number of [3, 4]) {
-      await lab.machine(number).write('/etc/fleet.env', `${ground}NODES=192.168.1.2,192.168.1.3,192.168.1.4\nREDIS_HOST=192.168.1.2\n${key}\n${secret}\n`);
+      // The rules are kept by root's own part, also where runit supervises it.
+      const supervisor = number === 4 ? 'SUPERVISOR=processes\n' : '';
+      await lab
+        .machine(number)
+        .write('/etc/fleet.env', `${ground}${supervisor}NODES=192.168.1.2,192.168.1.3,192.168.1.4\nREDIS_HOST=192.168.1.2\n${key}\n${secret}\n`);
       const done = await fleet(number, ['deploy-livekit-only']);
       expect(done.err).toBe('');
       expect(done.code).toBe(0);
@@ -77,6 +81,8 @@ describe('the firewall of a fleet', () => {
     ] as const)
       await until(async () => (await seen(from, to)).every((one) => one === 'open'), 20_000);
     for (const to of ['192.168.1.2', '192.168.1.3', '192.168.1.4']) expect(await seen(outsider, to)).toEqual(silent);
+    expect(await members(4)).toEqual(expect.arrayContaining(['192.168.1.1', '192.168.1.2', '192.168.1.3']));
+    expect(await stateOf(4)).toBe('in force');
     const done = await fleet(2, ['deploy-livekit-only'], { NODES: '192.168.1.2,192.168.1.3,192.168.1.4' });
     expect(done.err).toBe('');
     expect(done.code).toBe(0);

@@ -74,7 +74,7 @@ export async function createLab(options: { machines: readonly number[]; componen
     await plug({ name: clientName, id, port: 'u', switchName, address: '192.168.1.200' });
     // `ip netns exec` puts these files over those of /etc.
     await mkdir(`/etc/netns/${clientName}`, { recursive: true });
-    await writeFile(`/etc/netns/${clientName}/hosts`, '127.0.0.1 localhost\n192.168.1.1 livekit.example.com\n');
+    await writeFile(`/etc/netns/${clientName}/hosts`, '127.0.0.1 localhost\n192.168.1.1 livekit.example.com\n192.168.1.2 turn2.example.com\n');
     for (const number of options.machines) {
       machines.set(number, await plugIn({ number, id, folder: `${folder}/${number}`, switchName, componentStore: options.componentStore }));
     }

@@ -1,6 +1,6 @@
 import { execa } from 'execa';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -15,6 +15,17 @@ describe('the ways to a media machine', () => {
     lab.machine(number).exec(['/opt/livekit-fleet/部署.sh', ...words, '--env', '/etc/fleet.env'], env);
   const announced = async (): Promise<string> =>
     (await lab.machine(2).exec(['sed', '-n', 's/^ *node_ip: //p', '/var/lib/livekit-fleet/config/livekit.yaml'])).out;
+
+  /** Two browsers of a user meet through TURN over TLS alone. @param folder with the certificate of TURN */
+  const meetOverTls = async (folder: string): Promise<unknown> => {
+    const ca = await lab.machine(1).exec(['cat', '/var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt']);
+    await writeFile(`${folder}/root.crt`, ca.out);
+    const [, token = ''] = /^SERVICE_API_TOKEN=(.+)$/m.exec((await lab.machine(1).exec(['cat', '/etc/fleet.env'])).out) ?? [];
+    const browsers = lab.client([process.execPath, `${import.meta.dirname}/browsers-over-tls.ts`, folder], { API_TOKEN: token });
+    const [out, err] = await Promise.all([text(browsers.stdout), text(browsers.stderr)]);
+    if (out === '') throw new Error(err);
+    return JSON.parse(out);
+  };
 
   beforeAll(async () => {
     lab = await createLab({ machines: [1, 2], componentStore: inject('componentStore') });
@@ -86,6 +97,7 @@ describe('the ways to a media machine', () => {
         const socket = require('node:tls').connect(options, () => socket.write(request));
         socket.once('data', (answer) => { console.log(answer.subarray(0, 2).toString('hex'), answer.subarray(8, 20).equals(request.subarray(8))); process.exit(); });`;
       expect((await text(lab.client([process.execPath, '-e', program]).stdout)).trim()).toBe('0101 true');
+      expect(await meetOverTls(folder)).toEqual({ relayProtocols: ['tls'], hasSound: true, hasPictures: true });
       const user = await lab.machine(2).exec(['sh', '-c', 'ps -o user= -p $(pgrep livekit-server)']);
       expect(user.out.trim()).not.toBe('root');
     } finally {

@@ -8,14 +8,14 @@ import { needPrograms } from '../../debian-packages.ts';
 /**
  * Debian's Chromium with a test picture as camera and a beep as microphone, both granted without a question.
  * @param options.home an empty folder; nothing of the caller's own browser is read or changed
- * @param options.trusted file of a root certificate that it trusts, put where a user's own roots stand; null: none
+ * @param options.trusted files of root certificates that it trusts, put where a user's own roots stand
  */
-export async function launchChromium(options: { home: string; trusted: string | null }): Promise<Browser> {
+export async function launchChromium(options: { home: string; trusted: readonly string[] }): Promise<Browser> {
   await needPrograms({ chromium: 'chromium', certutil: 'libnss3-tools' });
   const database = `${options.home}/.pki/nssdb`;
   await mkdir(database, { recursive: true });
   await execa('certutil', ['-d', `sql:${database}`, '-N', '--empty-password']);
-  if (options.trusted !== null) await execa('certutil', ['-d', `sql:${database}`, '-A', '-t', 'C,,', '-n', 'root', '-i', options.trusted]);
+  for (const path of options.trusted) await execa('certutil', ['-d', `sql:${database}`, '-A', '-t', 'C,,', '-n', path, '-i', path]);
   return chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],

@@ -10,11 +10,13 @@ export interface Received {
 
 /** One participant in the page; the global `seat` there. */
 export interface Seat {
-  /** Joins with camera and microphone; done when both are published. */
-  enter(url: string, token: string): Promise<void>;
+  /** Joins with camera and microphone; done when both are published. `isOverTls`: through a TURN server over TLS only. */
+  enter(url: string, token: string, options?: { isOverTls: boolean }): Promise<void>;
   /** Identities of the others. */
   others(): string[];
   received(): Promise<Received>;
+  /** How its packets go to the relays that are in use: udp, tcp or tls; none where no relay is. */
+  relayProtocols(): Promise<string[]>;
   leave(): Promise<void>;
 }
 

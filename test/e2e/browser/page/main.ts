@@ -9,6 +9,26 @@ room.on(RoomEvent.TrackSubscribed, (track) => {
   document.body.append(track.attach());
 });
 
+const connections: RTCPeerConnection[] = [];
+
+function narrow(config: RTCConfiguration = {}): RTCConfiguration {
+  const servers = (config.iceServers ?? []).map((one) => ({ ...one, urls: [one.urls].flat().filter((url) => url.startsWith('turns:')) }));
+  return { ...config, iceTransportPolicy: 'relay', iceServers: servers.filter((one) => one.urls.length > 0) };
+}
+
+/** From now on connections know of no way but the TURN servers over TLS that LiveKit names. */
+function allowOnlyTls(): void {
+  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(config?: RTCConfiguration) {
+      super(narrow(config));
+      connections.push(this);
+    }
+    override setConfiguration(config?: RTCConfiguration): void {
+      super.setConfiguration(narrow(config));
+    }
+  };
+}
+
 /** The numbers of one track that WebRTC's statistics have under these names. */
 async function measure(track: RemoteTrack, names: readonly string[]): Promise<number[]> {
   const report = await track.getRTCStatsReport();
@@ -17,7 +37,8 @@ async function measure(track: RemoteTrack, names: readonly string[]): Promise<nu
 }
 
 const seat: Seat = {
-  async enter(url, token) {
+  async enter(url, token, { isOverTls } = { isOverTls: false }) {
+    if (isOverTls) allowOnlyTls();
     await room.connect(url, token);
     await room.localParticipant.enableCameraAndMicrophone();
   },
@@ -34,6 +55,15 @@ const seat: Seat = {
       }
     }
     return sum;
+  },
+  async relayProtocols() {
+    const reports = await Promise.all(connections.map((one) => one.getStats()));
+    const used = reports.flatMap((report) => {
+      const all = [...report.values()] as Array<Record<string, unknown>>;
+      const pairs = all.filter((one) => one['type'] === 'candidate-pair' && one['nominated'] === true);
+      return pairs.map((pair) => all.find((one) => one['id'] === pair['localCandidateId'])?.['relayProtocol']);
+    });
+    return [...new Set(used.flatMap((one) => (typeof one === 'string' ? [one] : [])))];
   },
   leave: () => room.disconnect(),
 };
