@@ -39,6 +39,8 @@ export const agentConfigSchema = z.object({
       metricsUsername: z.string(),
       metricsPassword: z.string(),
       version: z.string(),
+      /** The file that LiveKit is started with. */
+      livekitConfig: absolutePath,
       keyFingerprint: z.string(),
     })
     .nullable(),

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
+import { DRAINING_KEY } from '../contract/node-record.ts';
 import { readParticipant, readRoom } from '../contract/livekit-records.ts';
 
 /** LiveKit's own hashes (livekit-server, pkg/routing/redisrouter.go): node id → node, room name → node id. */
@@ -28,7 +29,7 @@ export async function forgetNode(redis: Redis, nodeId: string): Promise<number> 
     for (let index = 0; index < fields.length; index += 2) if (fields[index + 1] === nodeId) rooms.push(fields[index] ?? '');
   } while (cursor !== '0');
   const nowMs = rooms.length === 0 ? 0 : await redisTimeMs(redis);
-  const ending = redis.multi().hdel(NODES_KEY, nodeId);
+  const ending = redis.multi().hdel(NODES_KEY, nodeId).srem(DRAINING_KEY, nodeId);
   // Read before anybody can come back to them on another node: who does takes his former entry's place.
   for (let first = 0; first < rooms.length; first += BATCH) {
     const names = rooms.slice(first, first + BATCH);

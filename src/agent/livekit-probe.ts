@@ -13,6 +13,8 @@ export interface LivekitProbe {
   check(): Promise<LivekitAnswer>;
   /** LiveKit's node id from the label of its metrics, null where there is none. Throws nothing. */
   readNodeId(): Promise<string | null>;
+  /** The same, with the number of its participants. */
+  look(): Promise<{ nodeId: string; participants: number } | null>;
   /** Calls `onEnd` once when the process goes away, which the kernel tells by closing this connection. Gives a function that ends the watch. */
   watch(onEnd: () => void): () => void;
 }
@@ -20,6 +22,15 @@ export interface LivekitProbe {
 /** Asks the LiveKit that the configuration names. */
 export function openLivekitProbe(config: MediaConfig): LivekitProbe {
   const authorization = `Basic ${Buffer.from(`${config.metricsUsername}:${config.metricsPassword}`).toString('base64')}`;
+  const readMetrics = async (): Promise<string> => {
+    try {
+      const answer = await sendRequest({ url: config.metricsUrl, headers: { authorization }, timeoutMs: PROBE_TIMEOUT_MS });
+      return answer.status === 200 ? answer.text : '';
+    } catch {
+      // Whatever the network says, nothing is known for now, and asked again.
+      return '';
+    }
+  };
   return {
     async check() {
       try {
@@ -29,14 +40,11 @@ export function openLivekitProbe(config: MediaConfig): LivekitProbe {
         return errorCode(error) === 'ECONNREFUSED' ? 'refused' : 'unready';
       }
     },
-    async readNodeId() {
-      try {
-        const answer = await sendRequest({ url: config.metricsUrl, headers: { authorization }, timeoutMs: PROBE_TIMEOUT_MS });
-        return answer.status === 200 ? nodeIdOf(answer.text) : null;
-      } catch {
-        // Whatever the network says, the id is unknown for now and asked for again.
-        return null;
-      }
+    readNodeId: async () => nodeIdOf(await readMetrics()),
+    async look() {
+      const metrics = await readMetrics();
+      const nodeId = nodeIdOf(metrics);
+      return nodeId === null ? null : { nodeId, participants: participantsOf(metrics) };
     },
     watch(onEnd) {
       const url = new URL(config.signallingUrl);
@@ -58,6 +66,11 @@ export function openLivekitProbe(config: MediaConfig): LivekitProbe {
       };
     },
   };
+}
+
+/** The sum of LiveKit's count over its series. */
+function participantsOf(metrics: string): number {
+  return [...metrics.matchAll(/^livekit_participant_total(?:\{[^}]*\})? (\S+)$/gm)].reduce((sum, [, value]) => sum + Number(value), 0);
 }
 
 /** The `node_id` label of a Prometheus text, null where no series carries one. */

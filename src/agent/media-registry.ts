@@ -89,7 +89,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     if (redis.status !== 'ready') return;
     // Before the record says `serving`: rooms would be given to the dead node for five seconds more.
     named = await forgetFormer(answer);
-    const isDraining = isServing && (await redis.sismember(DRAINING_KEY, options.machine)) === 1;
+    const isDraining = isServing && nodeId !== null && (await redis.sismember(DRAINING_KEY, nodeId)) === 1;
     await write(isDraining ? 'draining' : isServing ? 'serving' : 'down');
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.warn({ err: error }, 'record not written'));

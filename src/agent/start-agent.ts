@@ -20,6 +20,8 @@ import { createHttpApi } from './http-api.ts';
 import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
+import { findLivekitProcess } from './livekit-process.ts';
+import { startOrderTaker } from './order-taker.ts';
 import { startMediaRegistry } from './media-registry.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
@@ -64,14 +66,15 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   // A media machine's own Sentinel is there whenever the machine is.
   const sentinels = createSentinelBook(config.media === null ? ((await memory.load()) ?? []) : [], fleetRedis.sentinels[0]?.port ?? null);
   const redis = connectFleetRedis(fleetRedis, { onChange, moreSentinels: sentinels.known });
+  const probe = config.media === null ? null : openLivekitProbe(config.media);
   const media =
-    config.media === null
+    config.media === null || probe === null
       ? null
       : startMediaRegistry({
           machine: config.machine,
           media: config.media,
           redis,
-          probe: openLivekitProbe(config.media),
+          probe,
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
@@ -136,6 +139,17 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           send: relay === null ? null : (event) => relay.send(event),
           log: log.child({ part: 'rooms' }),
         });
+  const stopTaking =
+    config.media === null || probe === null
+      ? null
+      : startOrderTaker({
+          machine: config.machine,
+          redis,
+          livekit: findLivekitProcess(config.media.livekitConfig),
+          look: () => probe.look(),
+          log: log.child({ part: 'orders' }),
+          monotonicMs,
+        });
   const stopShipping = startJournalShipper({ redis, path: config.journal, log: log.child({ part: 'journal' }) });
   const server = createHttpApi({
     machine: config.machine,
@@ -155,6 +169,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     await Promise.all([
       stopShipping(),
       stopKeeping?.(),
+      stopTaking?.(),
       stopVoting?.(),
       stopAnnouncing?.(),
       stopFollowing?.(),

@@ -6,7 +6,7 @@ import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { FleetView } from '../clients/sentinel.ts';
-import { markDraining, stopLivekit } from './drain.ts';
+import { stopLivekit } from './drain.ts';
 import { allowTrial, confirmFirewall, forgetFirewall, whoReachesUs } from './firewall.ts';
 import { appliedFile, readApplied } from './observe.ts';
 
@@ -37,6 +37,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
   const { manager, emit, now } = context;
   await makeFolders(context);
   const began = now();
+  const former = await readApplied(context.host, context.topology);
   const files = await stageAll(
     context,
     changes.filter((change) => change.kind === 'create' || change.kind === 'update'),
@@ -57,7 +58,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
     if (isFirewallNew) await confirmFirewall(context, whoReached);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
   } catch (error) {
-    await rollBack(context, files, moved);
+    await rollBack(context, { files, moved, former });
     throw error;
   }
   await context.host.settle(desired.files.map((file) => file.path));
@@ -83,6 +84,7 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
     moved.push(change);
     await move(context, change);
   };
+  await forgetFingerprints(context, moves);
   await Promise.all(moves.filter((change) => change.kind === 'start').map(one));
   await endBeforeRedis(context, moves);
   for (const change of moves) if (change.kind !== 'start') await one(change);
@@ -93,6 +95,14 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
     else applied[change.part] = change.fingerprint;
   }
   await writeApplied(context, applied);
+}
+
+/** Should this run be killed, the next one does not take a part for started from files that it was not started from. */
+async function forgetFingerprints(context: ApplyContext, moves: readonly PartChange[]): Promise<void> {
+  const applied = await readApplied(context.host, context.topology);
+  const stale = moves.filter(({ part }) => (applied[part] ?? '') !== '');
+  if (stale.length === 0) return;
+  await writeApplied(context, { ...applied, ...Object.fromEntries(stale.map(({ part }) => [part, ''])) });
 }
 
 /** A LiveKit that has lost its Redis does not end by itself: where both are restarted it ends first. */
@@ -110,24 +120,27 @@ async function move(context: ApplyContext, change: PartChange): Promise<void> {
   if (change.part === 'livekit' && change.kind !== 'start' && way.deadlineMs !== null) {
     await stopLivekit(context, { deadlineMs: way.deadlineMs, fleet: way.fleet });
     await (change.kind === 'retire' ? manager.retire(change.part) : manager.start(change.part));
-    await markDraining(context, way.fleet, false);
   } else await manager[change.kind](change.part);
   if (change.kind === 'retire' && change.part === 'firewall') await forgetFirewall(host, topology);
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
 }
 
-async function rollBack(context: ApplyContext, files: readonly StagedFile[], moved: readonly PartChange[]): Promise<void> {
+async function rollBack(
+  context: ApplyContext,
+  { files, moved, former }: { files: readonly StagedFile[]; moved: readonly PartChange[]; former: Partial<Record<Part, string>> },
+): Promise<void> {
   const { manager } = context;
   for (const file of files) await file.revert();
   await manager.activate({ isChanged: true });
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
-  const applied = await readApplied(context.host, context.topology);
-  const unsure = Object.fromEntries(moved.filter((change) => change.kind !== 'retire').map(({ part }) => [part, '']));
-  await writeApplied(context, { ...applied, ...unsure });
+  const ofKind = (kind: PartChange['kind']): Partial<Record<Part, string>> =>
+    Object.fromEntries(moved.filter((change) => change.kind === kind).map(({ part }) => [part, '']));
+  await writeApplied(context, { ...former, ...ofKind('start'), ...ofKind('restart') });
   for (const change of moved.toReversed()) {
     if (change.kind === 'restart') await manager.restart(change.part);
     if (change.kind === 'start') await manager.stop(change.part);
   }
+  await writeApplied(context, { ...former, ...ofKind('start') });
   context.emit({ kind: 'note', code: 'ROLLED_BACK' });
 }
 

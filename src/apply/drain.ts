@@ -52,13 +52,13 @@ export async function readOccupancy(host: Host, settings: Settings, topology: To
  */
 export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: { deadlineMs: number; fleet: FleetView | null }): Promise<void> {
   const { settings, manager, emit, now, signal } = context;
-  await markDraining(context, fleet, true);
+  await markDraining(context, fleet);
   await manager.beginStop('livekit');
   const deadline = now() + deadlineMs;
   let [said, saidAt] = [-1, 0];
   while (await isAlive(manager)) {
     if (signal.aborted) {
-      await Promise.all([manager.start('livekit'), markDraining(context, fleet, false)]);
+      await manager.start('livekit');
       signal.throwIfAborted();
     }
     if (now() >= deadline) {
@@ -74,14 +74,11 @@ export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: 
   }
 }
 
-/** Takes this machine out of the ways of new connections, or back in. Without a fleet there is nobody to tell. */
-export async function markDraining(
-  { settings, topology }: Pick<DrainContext, 'settings' | 'topology'>,
-  fleet: FleetView | null,
-  isDraining: boolean,
-): Promise<void> {
-  if (fleet === null) return;
-  await sendCommands({ ...fleet.primary, password: settings.REDIS_PASSWORD }, [[isDraining ? 'SADD' : 'SREM', DRAINING_KEY, topology.machine]]);
+/** Takes this machine's LiveKit out of the ways of new connections, for the rest of its life. Without a fleet there is nobody to tell. */
+async function markDraining({ settings, topology }: DrainContext, fleet: FleetView | null): Promise<void> {
+  const nodeId = fleet?.registry?.records.find((one) => one.machine === topology.machine)?.nodeId ?? null;
+  if (fleet === null || nodeId === null) return;
+  await sendCommands({ ...fleet.primary, password: settings.REDIS_PASSWORD }, [['SADD', DRAINING_KEY, nodeId]]);
 }
 
 async function isAlive(manager: ServiceManager): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { sendCommands } from '../clients/sentinel.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { MEMBERS_KEY } from '../contract/knock.ts';
-import { CHANGED_CHANNEL, DRAINING_KEY, LEAVING_KEY, NODES_KEY } from '../contract/node-record.ts';
+import { CHANGED_CHANNEL, LEAVING_KEY, NODES_KEY } from '../contract/node-record.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { masterName } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -72,7 +72,6 @@ export async function sayGoodbye({ machine, address }: { machine: string; addres
     const replies = await tell(context, fleet, [
       ['HDEL', NODES_KEY, machine],
       ['HDEL', MEMBERS_KEY, address],
-      ['SREM', DRAINING_KEY, machine],
       ['PUBLISH', CHANGED_CHANNEL, machine],
       ...(fleet.healthyReplicas > 0 ? [REPLICATED] : []),
       ['HEXISTS', NODES_KEY, machine],

@@ -51,7 +51,8 @@ export function createContext(options: GlobalOptions): CliContext {
   const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '..');
   const language = chooseLanguage(options.lang, process.env);
   const abort = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => abort.abort(new FleetError('INTERRUPTED', {}, { exitCode: 130 })));
+  // Heard again and again: whoever listens once leaves the second one to end the process half-way.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => abort.abort(new FleetError('INTERRUPTED', {}, { exitCode: 130 })));
   const reporter = createReporter({
     language,
     isJson: options.json === true,

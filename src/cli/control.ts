@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appliedFile } from '../apply/observe.ts';
-import { markDraining, stopLivekit } from '../apply/drain.ts';
+import { stopLivekit } from '../apply/drain.ts';
 import { viewFleet } from '../apply/ask-fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { awaitHealth, checkParts } from '../health/await-health.ts';
@@ -30,8 +30,9 @@ import { openManager } from './prepare.ts';
 
 function deployed(context: CliContext, { isRemnantEnough = false } = {}): { settings: Settings; topology: Topology } {
   const { settings, topology } = loadSettings(context);
-  const signs = [appliedFile(topology), ...(isRemnantEnough ? [roleFile(topology.layout)] : [])];
-  if (!signs.some((path) => existsSync(path))) throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
+  const { layout } = topology;
+  const signs = [appliedFile(topology), ...(isRemnantEnough ? [roleFile(layout), layout.state, layout.logs] : [])];
+  if (!signs.some((path) => existsSync(path))) throw new FleetError('NOT_DEPLOYED', { path: layout.root });
   return { settings, topology };
 }
 
@@ -81,30 +82,28 @@ export async function restart(context: CliContext, name: string | undefined, opt
     const waiting = await partsToAwait(deployment, parts);
     await checkStopped(context, deployment);
     await manager.activate({ isChanged: false });
-    const fleet = await endLivekit(context, deployment, { parts, options });
+    await endLivekit(context, deployment, { parts, options });
     for (const part of parts) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }
     await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
-    await markDraining(deployment, fleet, false);
     context.reporter.say('RESTARTED', { parts: parts.join(', ') });
     context.reporter.result({ restarted: parts });
   });
 }
 
-/** Ends a LiveKit that people are in, with the care that they are owed. Gives the fleet that was told. */
+/** Ends a LiveKit that people are in, with the care that they are owed. */
 export async function endLivekit(
   context: CliContext,
   deployment: HealthContext,
   { parts, options }: { parts: readonly Part[]; options: WayOptions },
-): Promise<FleetView | null> {
+): Promise<void> {
   const { settings, topology } = deployment;
-  if (!parts.includes('livekit')) return null;
+  if (!parts.includes('livekit')) return;
   const { deadlineMs, fleet } = await makeWay(context, settings, topology, options);
-  if (deadlineMs === null) return null;
+  if (deadlineMs === null) return;
   await stopLivekit({ ...deployment, emit: context.reporter.emit, now: context.now, signal: context.signal }, { deadlineMs, fleet });
-  return fleet;
 }
 
 /**

@@ -24,7 +24,7 @@ import { isPlaceholder } from '../settings/parse.ts';
 import { missingSecrets } from '../settings/secrets.ts';
 import type { SecretsWanted } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
-import { COMMANDS, strayPems } from '../topology/topology.ts';
+import { COMMANDS, madeUserFile, strayPems } from '../topology/topology.ts';
 import type { PublicAddress, Role, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
@@ -75,7 +75,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
     const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
     const began = Date.now();
-    const user = known ?? (await makeUser(host, settings.SERVICE_USER));
+    const user = known ?? (await makeUser(host, settings.SERVICE_USER, madeUserFile(topology.layout)));
     await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal, way });
     for (const path of strayPems(topology)) await host.remove(path);
     await writeLeft(host, settings, { layout: topology.layout, hosts: [] });

@@ -1,5 +1,4 @@
 import { viewFleet, knownHosts } from '../apply/ask-fleet.ts';
-import { markDraining } from '../apply/drain.ts';
 import { handOver, sayGoodbye, giveTurn, takeTurn } from '../apply/goodbye.ts';
 import type { GoodbyeContext } from '../apply/goodbye.ts';
 import { writeLeft } from '../apply/left-fleet.ts';
@@ -105,14 +104,10 @@ async function partFrom(
 }
 
 /** Back to where it was before. */
-async function goOn(
-  { settings, topology, manager }: HealthContext,
-  { farewell: { fleet }, goodbye }: { farewell: Farewell; goodbye: GoodbyeContext },
-): Promise<void> {
+async function goOn({ topology, manager }: HealthContext, { farewell: { fleet }, goodbye }: { farewell: Farewell; goodbye: GoodbyeContext }): Promise<void> {
   for (const part of ['livekit', 'agent'] as const) await manager.start(part);
   if (fleet === null) return;
   await giveTurn(topology.machine, goodbye, fleet);
-  await markDraining({ settings, topology }, fleet, false).catch(() => undefined);
 }
 
 /** Nothing that this machine knew of the fleet is taken up again; what others have of Redis's data is set aside. */

@@ -12,6 +12,7 @@ import { forget } from './forget.ts';
 import { join } from './join.ts';
 import { journal } from './journal.ts';
 import { leave } from './leave.ts';
+import { restartFleet } from './restart-fleet.ts';
 import type { WayOptions } from './make-way.ts';
 import { uninstall } from './uninstall.ts';
 import type { Reporter } from '../report/reporter.ts';
@@ -19,6 +20,11 @@ import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
 
 adoptEnvironment();
+// Whoever listened has gone (`| head`): what was begun goes on, in silence.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 const language = sniffLanguage(process.argv, process.env);
 const isJson = process.argv.includes('--json');
 const say = (zh: string, en: string): string => (language === 'zh' ? zh : en);
@@ -111,8 +117,14 @@ withWay(stopCommand);
 const restartCommand: Command = program
   .command('restart [part]')
   .description(say('重启一个或全部部件', 'restart one part or all'))
-  .addHelpText('after', examples('./部署.sh restart', './部署.sh restart livekit'))
-  .action(action((context, part) => restart(context, part, wayOptions(restartCommand))));
+  .option('--fleet', say('依次重启所有媒体机上的 LiveKit', 'LiveKit on all media machines, one after the other'))
+  .addHelpText('after', examples('./部署.sh restart', './部署.sh restart livekit', './部署.sh restart --fleet'))
+  .action(
+    action((context, part) => {
+      const way = wayOptions(restartCommand);
+      return options<{ fleet?: boolean }>(restartCommand).fleet === true ? restartFleet(context, part, way) : restart(context, part, way);
+    }),
+  );
 withWay(restartCommand);
 const leaveCommand: Command = program
   .command('leave')

@@ -2,10 +2,12 @@ import { existsSync } from 'node:fs';
 import { purgeDataDir } from '../apply/data-dir.ts';
 import { appliedFile } from '../apply/observe.ts';
 import { sentinelFile } from '../render/redis.ts';
+import { removeMadeUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import type { CliContext } from './context.ts';
 import { change } from './control.ts';
+import { madeUserFile } from '../topology/topology.ts';
 import { leaveFleet, removeParts } from './leave.ts';
 import { ask } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
@@ -19,7 +21,7 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
     context,
     'uninstall',
     async (deployment) => {
-      const { topology, settings } = deployment;
+      const { topology } = deployment;
       const { layout } = topology;
       if (!options.isSure) {
         if (!process.stdin.isTTY) throw new FleetError('NOT_SURE_UNINSTALL', {}, { exitCode: 2 });
@@ -32,8 +34,9 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
       // Another role would take what its Sentinel watches for its own.
       await context.host.remove(sentinelFile(topology));
       if (!isPurge) for (const folder of [layout.config, layout.app, layout.run]) await context.host.remove(folder);
+      const madeUser = isPurge ? await removeMadeUser(context.host, madeUserFile(layout)) : null;
       const others = isPurge ? await purgeDataDir(context.host, layout) : [];
-      if (isPurge) await context.host.run(['userdel', settings.SERVICE_USER]);
+      if (madeUser !== null) context.reporter.say('USER_REMOVED', { name: madeUser });
       const kept = [context.envPath, ...(isPurge ? others.map((name) => `${layout.root}/${name}`) : [layout.state, layout.logs])];
       context.reporter.say('UNINSTALLED', { kept: kept.join(', ') });
       context.reporter.result({ uninstalled: true, kept });

@@ -13,7 +13,7 @@ export function hostOf(address: string): string {
 
 /** Redis hash: machine name → the machine's record as JSON. */
 export const NODES_KEY = 'fleet:nodes';
-/** Redis set of the machines that an operator drains. */
+/** Redis set of the LiveKit nodes (ids) that an operator drains: what takes a node's place is another one, and is not drained. */
 export const DRAINING_KEY = 'fleet:draining';
 /** Redis string: the machine that is leaving; one at a time. */
 export const LEAVING_KEY = 'fleet:leaving';

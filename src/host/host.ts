@@ -64,7 +64,14 @@ export function localHost(): Host {
       }
       // A deploy that brings nothing runs no command: 20 ms for nothing.
       const { execa } = await import('execa');
-      const result = await execa(program, args, { reject: false, timeout: options.timeoutMs ?? 60_000, stdin: 'ignore' });
+      const result = await execa(program, args, {
+        reject: false,
+        timeout: options.timeoutMs ?? 60_000,
+        stdin: 'ignore',
+        // Ctrl-C in a terminal is for us: what we have begun is undone, or ends in order.
+        detached: true,
+        cleanup: false,
+      });
       const code = result.exitCode ?? (result.failed ? 127 : 0);
       return { code, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
     },

@@ -21,11 +21,20 @@ export async function findUser(host: Host, name: string): Promise<ServiceUser | 
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-/** Makes the system user that the parts run as. */
-export async function makeUser(host: Host, name: string): Promise<ServiceUser> {
+/** Makes the system user that the parts run as. @param noteFile where it is noted that it is ours to remove */
+export async function makeUser(host: Host, name: string, noteFile: string): Promise<ServiceUser> {
   const how = ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin'];
   const made = await host.run(['useradd', ...how, name]);
   const user = await findUser(host, name);
   if (user === null) throw new FleetError('COMMAND_FAILED', { what: 'useradd', detail: made.stderr.trim() });
+  await host.write(noteFile, `${name}\n`, { mode: 0o600, uid: 0, gid: 0 });
   return user;
+}
+
+/** Removes the user that makeUser made; gives its name, null where it made none. */
+export async function removeMadeUser(host: Host, noteFile: string): Promise<string | null> {
+  const name = (await host.read(noteFile))?.content.trim() ?? '';
+  if (name === '') return null;
+  await host.run(['userdel', name]);
+  return name;
 }

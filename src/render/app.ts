@@ -92,6 +92,7 @@ function renderMedia(settings: Settings, topology: Topology, version: string): u
     metricsUsername: metricsUser,
     metricsPassword: settings.REDIS_PASSWORD,
     version,
+    livekitConfig: `${topology.layout.config}/livekit.yaml`,
     keyFingerprint: keyFingerprint(settings),
   };
 }

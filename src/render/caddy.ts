@@ -51,6 +51,8 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   const domain = settings.DOMAIN;
   const { upstreams, nodePaths } = ownRoutes(settings, topology);
   const hasPlainHttp = topology.plainUrl !== null;
+  // Caddy's own redirection leads to port 443, whatever it serves at itself.
+  const hasOwnRedirect = !hasPlainHttp && settings.HTTPS_PORT !== 443;
   const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
   const routes: unknown[] = [
     { match: [{ path: ['/n/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), { '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
@@ -72,8 +74,9 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
       routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
       // With the operator's own files no certificate is ever asked of a public authority, whatever names they hold.
-      automatic_https: { disable_redirects: hasPlainHttp, disable_certificates: topology.tls.kind === 'files' },
+      automatic_https: { disable_redirects: hasPlainHttp || hasOwnRedirect, disable_certificates: topology.tls.kind === 'files' },
     },
+    ...(hasOwnRedirect ? { redirect: redirectServer(settings) } : {}),
     internal: {
       listen: [`127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`],
       automatic_https: { disable: true },
@@ -94,6 +97,19 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
       },
     }),
   );
+}
+
+/** To the same address at https. Challenges of an ACME authority are answered before. */
+function redirectServer({ HTTP_PORT, HTTPS_PORT }: Settings): unknown {
+  const headers = { Location: [`https://{http.request.host}:${HTTPS_PORT}{http.request.uri}`], Connection: ['close'] };
+  return {
+    listen: [`:${HTTP_PORT}`],
+    ...TIMEOUTS,
+    ...READ_TIMEOUTS,
+    max_header_bytes: MAX_HEADER_BYTES,
+    automatic_https: { disable: true },
+    routes: [{ handle: [{ handler: 'static_response', status_code: 308, headers }] }],
+  };
 }
 
 /** The business service; only of our own we know what it takes. */

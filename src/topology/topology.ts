@@ -142,6 +142,11 @@ export function layoutOf(settings: Settings): Layout {
   return { root, config: `${root}/config`, state: `${root}/state`, logs: `${root}/logs`, run: `${root}/run`, app: `${root}/app`, lock: `${root}/lock` };
 }
 
+/** Where it stands that the service user was made here. */
+export function madeUserFile(layout: Layout): string {
+  return `${layout.state}/made-user`;
+}
+
 /** What was done on this machine, a line of JSON each. */
 export function journalFile(layout: Layout): string {
   return `${layout.logs}/journal.jsonl`;

@@ -23,7 +23,16 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
   // What a machine that lost its power left behind.
   await until(async () => expect(await redis.hset('nodes', { ND_0: 'dead', ND_9: 'of another machine' })).toBe(2));
   await redis.hset('room_node_map', { r1: 'ND_0', r2: 'ND_9' });
-  const left = { machine: 'm2', signalling: '127.0.0.1:1', nodeId: 'ND_0', version: '1', state: 'serving', keyFingerprint: 'ab', updatedAtMs: 1 };
+  const left = {
+    machine: 'm2',
+    signalling: '127.0.0.1:1',
+    nodeId: 'ND_0',
+    version: '1',
+    state: 'serving',
+    livekitConfig: join(directory, 'livekit.yaml'),
+    keyFingerprint: 'ab',
+    updatedAtMs: 1,
+  };
   await redis.hset('fleet:nodes', 'm2', JSON.stringify(left));
   const livekit = await startReceiver((request) => ({ status: 200, body: request.url === '/metrics' ? 'x{node_id="ND_1"} 1\n' : request.url }));
   const address = new URL(livekit.url).host;
@@ -45,6 +54,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
         metricsUsername: 'u',
         metricsPassword: 'p',
         version: '1',
+        livekitConfig: join(directory, 'livekit.yaml'),
         keyFingerprint: 'ab',
       },
       members: null,
@@ -60,7 +70,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
   expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, caddy: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
   expect(await redis.hgetall('nodes')).toEqual({ ND_9: 'of another machine' });
   expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_9' });
-  await redis.sadd('fleet:draining', 'm2');
+  await redis.sadd('fleet:draining', 'ND_1');
   await until(async () => expect(await upstreams()).toEqual([]));
   // A connection that was kept from before ends with Caddy's reload.
   await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));

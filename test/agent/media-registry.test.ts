@@ -11,6 +11,7 @@ const media = {
   metricsUsername: '',
   metricsPassword: '',
   version: '1',
+  livekitConfig: '/livekit.yaml',
   keyFingerprint: '',
 };
 
@@ -20,6 +21,7 @@ test('a node whose port closes a moment after its connections is forgotten all t
   const watchers: (() => void)[] = [];
   const probe = {
     check: async () => answer,
+    look: async () => null,
     readNodeId: async () => (answer === 'ok' ? 'ND_1' : null),
     watch(end: () => void) {
       watchers.push(end);

@@ -68,6 +68,25 @@ describe('a browser on localhost', () => {
     }, 10_000);
   });
 
+  it('may be cut off on the only node, which then takes rooms again', async () => {
+    const origin = `http://localhost:${place.ports['HTTP_PORT']}`;
+    const page = await openPage(await openBrowser(null), origin);
+    const enter = async (): Promise<void> => {
+      const { id } = roomSchema.parse(await callApi(page, '', {}));
+      const { url, token } = joinSchema.parse(await callApi(page, `/${id}/join`, { identity: 'ann' }));
+      await page.evaluate((join) => window.seat.enter(join.url, join.token), { url, token });
+      await until(async () => (await place.run(['restart', 'livekit'])).code === 2, 10_000);
+    };
+    await enter();
+    expect(await place.run(['restart', 'livekit', '--yes'])).toMatchObject({ code: 0, err: '' });
+    expect((await place.run(['status'])).code).toBe(0);
+    await enter();
+    expect(await place.run(['stop', '--yes'])).toMatchObject({ code: 0, err: '' });
+    expect(await place.run(['start'])).toMatchObject({ code: 0, err: '' });
+    expect((await place.run(['status'])).code).toBe(0);
+    expect((await place.run(['verify'])).code).toBe(0);
+  });
+
   it('is stopped at https while the root certificate is not trusted', async () => {
     const browser = await openBrowser(null);
     const page = await browser.newPage();

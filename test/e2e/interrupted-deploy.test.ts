@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { brokenLivekit, createInstallation } from './installation.ts';
+import { brokenLivekit, createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
 
 /** A deploy that is killed, or that finds no space: what stood goes on, and the next run reaches its end. */
@@ -52,6 +52,30 @@ describe('interrupted deploy', () => {
     const { stdout } = await execa('find', [data(), '-name', '*.new', '-o', '-name', '*.former']);
     expect(stdout).toBe('');
     expect((await place.run(['verify'])).code).toBe(0);
+  });
+
+  it.each(['SIGINT', 'SIGHUP'] as const)('puts back what stood at %s, which a terminal sends to all its processes', async (signal) => {
+    expect((await place.run(['deploy'])).code).toBe(0);
+    const argv = [`${import.meta.dirname}/../../部署.sh`, 'deploy', '--env', place.envFile];
+    const [program = '', ...words] = argv;
+    const child = execa(program, words, { env: { LANG: 'C', LOG_LEVEL: 'error' }, detached: true, reject: false });
+    child.stdout.on('data', (text: Buffer) => {
+      if (text.includes('livekit restart')) process.kill(-(child.pid ?? 0), signal);
+    });
+    const { exitCode, stderr, stdout } = await child;
+    expect(stderr).toContain('Interrupted.');
+    expect(stdout).toContain('The former files are back');
+    expect(exitCode).toBe(130);
+    await until(async () => (await place.run(['status'])).code === 0, 10_000);
+    expect(JSON.parse((await place.run(['plan', '--json'])).out)).toMatchObject({ changes: [] });
+  });
+
+  it('goes on in silence when nobody listens any more', async () => {
+    const line = `LOG_LEVEL=error ${import.meta.dirname}/../../部署.sh deploy --env ${place.envFile} | head -n 1`;
+    const { stderr, stdout } = await execa('bash', ['-c', line], { env: { LANG: 'C' } });
+    expect(stdout.split('\n').length).toBe(1);
+    expect(stderr).toBe('');
+    expect(JSON.parse((await place.run(['plan', '--json'], { LOG_LEVEL: 'error' })).out)).toMatchObject({ changes: [] });
   });
 
   it('changes nothing when the disk is full, and goes on when there is space', async () => {

@@ -1,6 +1,6 @@
 import { execa } from 'execa';
-import { access, mkdir, readdir, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { access, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, inject, it, onTestFinished } from 'vitest';
 import { createInstallation } from './installation.ts';
 import type { Installation } from './installation.ts';
 
@@ -36,4 +36,17 @@ it('removes what is ours from a disk of its own, and names what others have ther
   expect((await readdir(data, { recursive: true })).toSorted()).toEqual(['components', 'components/cache', 'lost+found', 'notes.txt']);
   expect((await execa('getent', ['passwd', 'livekit-purged'], { reject: false })).exitCode).toBe(2);
   await access(place.envFile);
+});
+
+it('purges what an uninstallation has kept, and no user that was there before', async () => {
+  await execa('useradd', ['--system', 'livekit-kept']);
+  onTestFinished(async () => void (await execa('userdel', ['livekit-kept'])));
+  const env = { SERVICE_USER: 'livekit-kept' };
+  await rm(`${data}/notes.txt`);
+  expect(await place.run(['deploy-caddy-service-only'], env)).toMatchObject({ code: 0 });
+  expect(await place.run(['uninstall', '--yes'], env)).toMatchObject({ code: 0, err: '' });
+  expect((await readdir(data)).toSorted()).toEqual(['components', 'logs', 'lost+found', 'state']);
+  expect(await place.run(['uninstall', '--purge', '--yes'], env)).toMatchObject({ code: 0, err: '' });
+  expect((await readdir(data)).toSorted()).toEqual(['components', 'lost+found']);
+  expect((await execa('getent', ['passwd', 'livekit-kept'])).exitCode).toBe(0);
 });

@@ -16,6 +16,12 @@ function count(events: ReadonlyArray<{ event: string }>, event: string): number 
   return events.filter((one) => one.event === event).length;
 }
 
+/** Process ids of the machines' LiveKits. */
+function livekitPids(lab: Lab): Promise<string[]> {
+  const show = ['systemctl', 'show', '-P', 'MainPID', 'livekit-fleet-livekit'];
+  return Promise.all([2, 3, 4].map(async (number) => (await lab.machine(number).exec(show)).out));
+}
+
 /** The guide's four machines from nothing, and what may be wrong with their settings. One story; the order matters. */
 describe('four machines', () => {
   let lab: Lab;
@@ -151,6 +157,41 @@ describe('four machines', () => {
     const password = (await lab.machine(2).exec(['sed', '-n', 's/^REDIS_PASSWORD=//p', '/etc/fleet.env'])).out;
     const kept = await lab.machine(2).exec(['redis-cli', '--no-auth-warning', '-a', password, 'hexists', 'rooms', ends.room]);
     expect(kept.out).toBe('0');
+  });
+
+  it('restarts LiveKit on all machines from any of them, one after the other, and a meeting goes on', async () => {
+    const states: string[] = [];
+    const meeting = await user.startMeeting();
+    const before = await livekitPids(lab);
+    const isOver = new AbortController();
+    const restarting = fleet(1, ['restart', '--fleet'], { DRAIN_TIMEOUT: '3' }).finally(() => isOver.abort());
+    while (!isOver.signal.aborted) {
+      const { fleet: seen } = JSON.parse((await fleet(2, ['status', '--json'])).out) as { fleet: { registry: { records: Array<{ state: string }> } } };
+      states.push(seen.registry.records.map((one) => (one.state === 'serving' ? '+' : '-')).join(''));
+    }
+    const { err, out } = await restarting;
+    expect(err).toBe('');
+    expect(out).toContain('LiveKit was restarted on 3 machines');
+    const after = await livekitPids(lab);
+    expect(after.filter((pid) => pid !== '0' && !before.includes(pid)).length).toBe(3);
+    // Never two at a time.
+    expect(states.filter((one) => one.split('-').length > 2)).toEqual([]);
+    expect(states).toContain('-++');
+    const counts = await meeting.end();
+    expect(counts.received).toBeGreaterThan(0);
+    expect(counts.last).toBe(counts.sent);
+  });
+
+  it('stops where a LiveKit does not come back, and begins nothing where a machine does not serve', async () => {
+    const file = '/var/lib/livekit-fleet/config/livekit.yaml';
+    await lab.machine(3).exec(['sh', '-c', `cp -p ${file} /root/kept && echo 'port: none' >${file}`]);
+    const stopped = await fleet(4, ['restart', '--fleet', '--now']);
+    expect(stopped.err).toContain('LiveKit on m192-168-1-3 did not come back');
+    expect(stopped.code).toBe(1);
+    const refused = await fleet(1, ['restart', '--fleet']);
+    expect(refused.err).toMatch(/do not serve: m192-168-1-3/);
+    await lab.machine(3).exec(['sh', '-c', `cp -p /root/kept ${file}`]);
+    await until(async () => (await fleet(3, ['status'])).code === 0, 30_000);
   });
 
   it('says where a meeting can be tried', async () => {

@@ -91,6 +91,10 @@ export const errors = {
   UNKNOWN_MACHINE: 'The fleet has no media machine {machine}. It has: {known}',
   MACHINE_LIVES: 'Machine {machine} answers at {address}. Run ./部署.sh leave there.',
   NOT_SURE_FORGET: 'There is no terminal to ask whether {machine} is really gone for good. Run the command again with --yes.',
+  FLEET_NOT_WELL: 'These machines do not serve: {machines}. Mend them first (./部署.sh status), so that the others can take over one machine after the other.',
+  FLEET_OF_ONE: 'There is one media machine only. Run there: ./部署.sh restart livekit',
+  RESTART_STOPPED:
+    'LiveKit on {machine} did not come back (last heard: {state}); the machines after it were not touched. See there: ./部署.sh status, ./部署.sh logs livekit',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 
@@ -202,6 +206,7 @@ export const texts = {
   JOURNAL_EMPTY: 'Nothing was done here yet.',
   JOURNAL_OWN_ONLY: 'Redis does not answer: these are this machine’s own entries.',
   HANDED_OVER: 'Redis primary is now {address}',
+  USER_REMOVED: 'The system user {name} was removed; deploy had made it.',
   UNINSTALLED: 'Removed. Kept: {kept}',
   REALLY_UNINSTALL: 'Remove livekit-fleet from this machine, {what}? [y/N] ',
   UNINSTALL_KEEPING: 'keeping its data in {path}',
@@ -214,6 +219,7 @@ export const texts = {
   STARTED: 'Started and well: {parts}',
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',
   RESTARTED: 'Restarted and well: {parts}',
+  FLEET_RESTARTED: 'LiveKit was restarted on {count} machines, one after the other.',
   STOPPED: 'Stopped: {parts}',
   OWN_SERVICE:
     'BUSINESS_UPSTREAM is your own service at {upstream}. verify needs this of it: POST /api/v1/rooms → {"id"}, POST /api/v1/rooms/<id>/join {"identity"} → {"url", "token"}, POST /api/v1/rooms/<id>/leave {"identity"}, GET /api/v1/rooms/<id>/events → {"events": [{"event", "identity"}]}, each with the bearer token SERVICE_API_TOKEN, and LiveKit’s webhooks taken at POST /api/webhook. A service without them may work well all the same: then test with your own client.',

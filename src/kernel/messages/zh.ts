@@ -82,6 +82,9 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   UNKNOWN_MACHINE: '集群中没有媒体机 {machine}。现有：{known}',
   MACHINE_LIVES: '机器 {machine} 在 {address} 有应答。请在那台机器上运行 ./部署.sh leave。',
   NOT_SURE_FORGET: '没有终端可以询问 {machine} 是否确已永久失去。请加 --yes 再次运行。',
+  FLEET_NOT_WELL: '以下机器未在服务：{machines}。请先修复（./部署.sh status），其他机器才能依次接替。',
+  FLEET_OF_ONE: '只有一台媒体机。请在那台机器上运行：./部署.sh restart livekit',
+  RESTART_STOPPED: '{machine} 上的 LiveKit 没有恢复（最后状态：{state}）；其后的机器未受影响。请在那台机器上查看：./部署.sh status、./部署.sh logs livekit',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
@@ -181,6 +184,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   JOURNAL_EMPTY: '尚无记录。',
   JOURNAL_OWN_ONLY: 'Redis 没有应答：以上仅为本机的记录。',
   HANDED_OVER: 'Redis 主节点现为 {address}',
+  USER_REMOVED: '已删除系统用户 {name}（由 deploy 创建）。',
   UNINSTALLED: '已卸载。保留：{kept}',
   REALLY_UNINSTALL: '从本机卸载 livekit-fleet，{what}？[y/N] ',
   UNINSTALL_KEEPING: '保留 {path} 中的数据',
@@ -193,6 +197,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   STARTED: '已启动并健康：{parts}',
   ALREADY_RUNNING: '未启动任何部件，已在运行：{parts}',
   RESTARTED: '已重启并健康：{parts}',
+  FLEET_RESTARTED: '已依次重启 {count} 台机器上的 LiveKit。',
   STOPPED: '已停止：{parts}',
   OWN_SERVICE:
     'BUSINESS_UPSTREAM 是您自己的服务（{upstream}）。verify 需要它提供：POST /api/v1/rooms → {"id"}，POST /api/v1/rooms/<id>/join {"identity"} → {"url", "token"}，POST /api/v1/rooms/<id>/leave {"identity"}，GET /api/v1/rooms/<id>/events → {"events": [{"event", "identity"}]}，均以 SERVICE_API_TOKEN 为 bearer token，并在 POST /api/webhook 接收 LiveKit 的 Webhook。没有这些接口的服务也可能完全正常：请用自己的客户端测试。',

@@ -1,0 +1,79 @@
+import type { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { DRAINING_KEY } from '../contract/node-record.ts';
+import { ORDERS_KEY, REPORTS_KEY, parseOrder, parseReport } from '../contract/orders.ts';
+import type { Order, OrderReport } from '../contract/orders.ts';
+import type { LivekitProcess } from './livekit-process.ts';
+import { startTicker } from './ticker.ts';
+
+const PERIOD_MS = 1_000;
+const POLL_MS = 250;
+/** The supervisor starts it again within a second; a busy machine may need some more. */
+const START_MS = 20_000;
+
+export interface OrderTakerOptions {
+  readonly machine: string;
+  readonly redis: Redis;
+  readonly livekit: LivekitProcess;
+  /** LiveKit's node id, and the number of its participants; null where it does not answer. */
+  readonly look: () => Promise<{ nodeId: string; participants: number } | null>;
+  readonly log: Logger;
+  readonly monotonicMs: () => number;
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, POLL_MS));
+}
+
+/**
+ * Restarts LiveKit where an operator on another machine has ordered it: it takes no new rooms, its participants get their time, those
+ * who stayed come back on another node by themselves. Its supervisor starts it again. Gives a function that ends it.
+ */
+export function startOrderTaker(options: OrderTakerOptions): () => Promise<void> {
+  const { machine, redis, livekit, look, log, monotonicMs } = options;
+  const stop = new AbortController();
+  const report = (order: Order, state: OrderReport['state'], participants = 0, secondsLeft = 0): Promise<unknown> =>
+    redis.hset(REPORTS_KEY, machine, JSON.stringify({ id: order.id, state, participants, secondsLeft } satisfies OrderReport)).catch((error: unknown) => {
+      // Redis may be away for a moment; the work goes on.
+      log.warn({ err: error }, 'order not reported');
+    });
+  const end = async (order: Order, pid: number, before: OrderReport | null): Promise<void> => {
+    const isEnding = before?.id === order.id && before.state === 'draining';
+    const timeMs = isEnding ? before.secondsLeft * 1000 : order.deadlineMs;
+    // A second signal would throw everybody out.
+    if (!isEnding) livekit.signal(pid, 'SIGTERM');
+    for (const deadline = monotonicMs() + timeMs; !stop.signal.aborted && (await livekit.pid()) === pid; await pause()) {
+      const left = deadline - monotonicMs();
+      // Killed, since clients of one that ends in order do not come back by themselves.
+      if (left <= 0) livekit.signal(pid, 'SIGKILL');
+      else await report(order, 'draining', (await look())?.participants ?? 0, Math.ceil(left / 1000));
+    }
+  };
+  const awaitStart = async (order: Order): Promise<boolean> => {
+    await report(order, 'starting');
+    for (const deadline = monotonicMs() + START_MS; !stop.signal.aborted && monotonicMs() < deadline; await pause()) {
+      const now = await look();
+      if (now !== null && now.nodeId !== order.nodeId) return true;
+    }
+    return false;
+  };
+  const tick = async (): Promise<void> => {
+    if (redis.status !== 'ready') return;
+    const order = parseOrder((await redis.hget(ORDERS_KEY, machine)) ?? '');
+    if (order === null) return;
+    const before = parseReport((await redis.hget(REPORTS_KEY, machine)) ?? '');
+    if (before?.id === order.id && (before.state === 'done' || before.state === 'failed')) return;
+    log.info({ order: order.id, deadlineMs: order.deadlineMs }, 'LiveKit is to be restarted');
+    await redis.sadd(DRAINING_KEY, order.nodeId);
+    const [now, pid] = [await look(), await livekit.pid()];
+    if (pid !== null && (now === null || now.nodeId === order.nodeId)) await end(order, pid, before);
+    const isWell = await awaitStart(order);
+    log.info({ order: order.id, isWell }, 'LiveKit restarted');
+    if (!stop.signal.aborted) await report(order, isWell ? 'done' : 'failed');
+  };
+  const ticker = startTicker(PERIOD_MS, tick, (error) => log.warn({ err: error }, 'order not carried out'));
+  return async () => {
+    stop.abort();
+    await ticker.stop();
+  };
+}
