@@ -53,6 +53,8 @@ export const agentConfigSchema = z.object({
       firewall: z.object({ membersFile: absolutePath, appliedFile: absolutePath }).nullable(),
     })
     .nullable(),
+  /** Where the sockets part is told which connections to end; null where there is no other machine. */
+  socketsPipe: absolutePath.nullable(),
   gateway: z
     .object({
       caddyAdminSocket: absolutePath,

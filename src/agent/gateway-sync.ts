@@ -3,10 +3,12 @@ import type { Logger } from 'pino';
 import { ensureCaddyValue } from '../clients/caddy-admin.ts';
 import type { CaddyAdmin } from '../clients/caddy-admin.ts';
 import { redisTimeMs } from '../clients/redis.ts';
+import type { EndConnections } from './dead-sockets.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
-import { NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import type { MachinesSeen } from '../contract/gateway-routes.ts';
+import { NODES_KEY, endpointOf, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { listenForChanges } from './announcements.ts';
 import { startTicker } from './ticker.ts';
@@ -21,6 +23,9 @@ export interface GatewaySyncOptions {
   readonly memory: FleetMemory;
   /** Hears the fleet that is acted on, each second. */
   readonly onFleet?: (fleet: readonly NodeRecord[]) => void;
+  readonly seen?: MachinesSeen;
+  /** Ends Caddy's connections to a machine that has vanished, which Caddy itself would keep for minutes. */
+  readonly endConnections?: EndConnections;
   readonly log: Logger;
   readonly monotonicMs: () => number;
 }
@@ -29,6 +34,8 @@ export interface GatewaySyncOptions {
 export interface GatewaySync {
   /** True while Caddy answered last time and its configuration has the ids that the agent fills; false until a machine was in the fleet. */
   isCaddyReady(): boolean;
+  /** Looks at once. */
+  poke(): void;
   stop(): Promise<void>;
 }
 
@@ -40,6 +47,8 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   let isLoaded = false;
   let isCaddyReady = false;
   let caddyProblem: string | null = null;
+  /** Machines whose connections were ended since they were last in reach. */
+  const ended = new Set<string>();
 
   const readRegistry = async (): Promise<{ records: NodeRecord[]; nowMs: number } | null> => {
     if (redis.status !== 'ready') return null;
@@ -71,20 +80,32 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     isCaddyReady = problem === null;
     if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
     caddyProblem = problem;
+    if (problem === null) await endVanished(seen.fleet);
     await memory.save(seen.fleet);
     options.onFleet?.(seen.fleet);
+  };
+  /** Only once their paths lead elsewhere: clients come back within milliseconds. */
+  const endVanished = async (fleet: readonly NodeRecord[]): Promise<void> => {
+    for (const { machine, signalling, nodeId } of fleet) {
+      if (options.seen?.isOutOfReach(machine) !== true) ended.delete(machine);
+      else if (nodeId === null && !ended.has(machine)) {
+        ended.add(machine);
+        const { host, port } = endpointOf(signalling);
+        await options.endConnections?.(host, port);
+      }
+    }
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'gateway not in step'));
 
   redis.on('ready', () => ticker.poke());
   listenForChanges(subscriber, () => ticker.poke(), log);
 
-  return { isCaddyReady: () => isCaddyReady, stop: () => ticker.stop() };
+  return { isCaddyReady: () => isCaddyReady, poke: () => ticker.poke(), stop: () => ticker.stop() };
 }
 
 /** Brings Caddy in step; gives what is wrong, or null. An id that is missing does not keep the others from being written. */
 async function applyRoutes(options: GatewaySyncOptions, fleet: readonly NodeRecord[], nowMs: number): Promise<string | null> {
-  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs);
+  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, options.seen);
   const wanted = [
     { target: { id: 'node-paths', field: 'routes' }, value: nodePaths },
     { target: { id: 'media', field: 'upstreams' }, value: upstreams },

@@ -52,3 +52,16 @@ async function readGhosts(redis: Redis, names: readonly string[], endedAtMs: num
     return [{ room, participants: inside, endedAtMs, isTold: false }];
   });
 }
+
+/**
+ * A node is protobuf, in which the last word on a field counts: state (6) is SHUTTING_DOWN (2), as livekit_models.proto has it.
+ * https://protobuf.dev/programming-guides/encoding/#last-one-wins
+ */
+const AVOID = `
+local node = redis.call('HGET', KEYS[1], ARGV[1])
+if node then redis.call('HSET', KEYS[1], ARGV[1], node .. string.char(48, 2)) end`;
+
+/** Keeps new rooms away from a node until it writes its entry itself, which it does every two seconds while it reaches Redis. Its own rooms stay. */
+export async function avoidNode(redis: Redis, nodeId: string): Promise<void> {
+  await redis.eval(AVOID, 1, NODES_KEY, nodeId);
+}

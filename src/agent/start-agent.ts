@@ -9,10 +9,13 @@ import { connectFleetRedis } from '../clients/redis.ts';
 import type { FleetRedisConfig } from '../clients/redis.ts';
 import { openSentinelControl } from '../clients/sentinel-control.ts';
 import type { AgentConfig } from './config.ts';
+import { connectionEnder } from './dead-sockets.ts';
 import { startDoorkeeper } from './doorkeeper.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
+import type { GatewaySync } from './gateway-sync.ts';
+import { startPrimaryWatch } from './primary-watch.ts';
 import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
@@ -23,7 +26,8 @@ import { openLivekitProbe } from './livekit-probe.ts';
 import { findLivekitProcess } from './livekit-process.ts';
 import { startOrderTaker } from './order-taker.ts';
 import { startMediaRegistry } from './media-registry.ts';
-import { startWitness } from './witness.ts';
+import { startVanishedNodes } from './vanished-nodes.ts';
+import { primaryOf, startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startMembership } from './membership.ts';
@@ -79,7 +83,29 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           monotonicMs,
         });
   const subscriber = connectFleetRedis(fleetRedis, { isSubscriber: true, moreSentinels: sentinels.known });
-  const gateway =
+  const endConnections = connectionEnder(config.socketsPipe, log.child({ part: 'sockets' }));
+  const primaryWatch =
+    config.media === null || config.sentinel === null
+      ? null
+      : startPrimaryWatch({
+          sentinel: { ...config.sentinel, masterName: fleetRedis.masterName, password: fleetRedis.password },
+          endConnections,
+          path: join(config.stateDir, 'primary'),
+          log: log.child({ part: 'sentinel' }),
+        });
+  const vanished =
+    config.sentinel === null || config.members === null
+      ? null
+      : startVanishedNodes({
+          machine: config.machine,
+          sentinelPort: config.sentinel.port,
+          redis,
+          ...(primaryWatch === null ? {} : { maySpeak: () => primaryWatch.names(primaryOf(redis)) }),
+          onChange: () => gateway?.poke(),
+          log: log.child({ part: 'vanished' }),
+          monotonicMs,
+        });
+  const gateway: GatewaySync | null =
     config.gateway === null
       ? null
       : startGatewaySync({
@@ -87,6 +113,8 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           subscriber,
           caddy: openCaddyAdmin(config.gateway.caddyAdminSocket),
           memory,
+          ...(vanished === null ? {} : { seen: vanished }),
+          endConnections,
           onFleet(fleet) {
             if (config.media !== null || !sentinels.update(fleet)) return;
             // Anew, so that it also listens to the Sentinels that came: another one may be gone by the time that it is missed.
@@ -171,8 +199,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       stopKeeping?.(),
       stopTaking?.(),
       stopVoting?.(),
+      primaryWatch?.stop(),
       stopAnnouncing?.(),
       stopFollowing?.(),
+      vanished?.stop(),
       gateway?.stop(),
       media?.stop(),
       membership?.stop(),

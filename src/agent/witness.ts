@@ -59,7 +59,7 @@ export function startWitness(options: WitnessOptions): () => Promise<void> {
 }
 
 /** Where the connection that found the primary leads; null where there is none. */
-function primaryOf(redis: Redis): Endpoint | null {
+export function primaryOf(redis: Redis): Endpoint | null {
   const { stream } = redis;
   if (redis.status !== 'ready' || !('remoteAddress' in stream)) return null;
   const { remoteAddress: host, remotePort: port } = stream;

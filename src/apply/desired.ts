@@ -11,6 +11,7 @@ import type { FleetSeed } from '../render/redis.ts';
 import { json, ourFile } from '../render/rendered-file.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
 import { renderRunit } from '../render/runit.ts';
+import { renderSockets } from '../render/socket-closer.ts';
 import { renderUnit } from '../render/systemd.ts';
 import type { Settings } from '../settings/schema.ts';
 import { publicAddressFile, roleFile } from '../topology/topology.ts';
@@ -39,6 +40,7 @@ export function desire(input: {
         ? [renderWitness(settings, topology)]
         : []),
     ...(has('firewall') ? renderFirewall(settings, topology) : []),
+    ...(has('sockets') ? [renderSockets(topology)] : []),
     renderAgent(settings, topology, input.livekitVersion),
     ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),

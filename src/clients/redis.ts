@@ -28,9 +28,12 @@ export interface FleetRedisOptions {
 type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
 
 /** Longest pause between two attempts: a fleet must notice a returned Redis at once. */
-const MAX_RETRY_MS = 1_000;
+const MAX_RETRY_MS = 300;
 /** A command on a healthy private network takes a millisecond. */
 const COMMAND_TIMEOUT_MS = 1_000;
+/** Shorter: while a primary is being replaced the way leads to the lost one some times, and each time counts. */
+const CONNECT_TIMEOUT_MS = 500;
+const REVIVAL_MS = 50;
 /** Silence after which a connection with commands on it is taken for dead: a machine that lost its power sends no RST. */
 const SOCKET_TIMEOUT_MS = 3_000;
 
@@ -43,7 +46,7 @@ export function connectFleetRedis(config: FleetRedisConfig, options: FleetRedisO
     ...addressOf(config, options.moreSentinels ?? (() => [])),
     ...(config.password === '' ? {} : { password: config.password }),
     retryStrategy: retryMs,
-    connectTimeout: COMMAND_TIMEOUT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
     enableOfflineQueue: false,
@@ -52,19 +55,46 @@ export function connectFleetRedis(config: FleetRedisConfig, options: FleetRedisO
     // A connection that was left on a demoted primary answers READONLY: go and find the new one.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
   };
-  const redis = new Redis(settings);
+  const redis = new LastingRedis(settings);
   reportChanges(redis, options.onChange ?? (() => undefined));
   if (options.isSubscriber === true) keepAsking(redis);
   return redis;
 }
 
+/**
+ * Ends only where it is told to. ioredis gives up for ever when a replaced primary is announced while it is asking where the
+ * primary is: the announcement ends the attempt, and an attempt that is ended is not made again (Redis.connect, SentinelConnector).
+ */
+class LastingRedis extends Redis {
+  #isOver = false;
+
+  constructor(settings: ConnectionOptions) {
+    super(settings);
+    this.on('end', () => {
+      // What is wrong comes as an error event too.
+      if (!this.#isOver) setTimeout(() => void (this.#isOver || this.status !== 'end' || this.connect().catch(() => undefined)), REVIVAL_MS);
+    });
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.#isOver = true;
+    super.disconnect(reconnect);
+  }
+}
+
 /** A command every few seconds, whose answer fails to come where the other side is gone: `socketTimeout` ends the connection then. */
-function keepAsking(redis: Redis): void {
+function keepAsking(redis: LastingRedis): void {
   const ask = (): void => {
     if (redis.status === 'ready') redis.ping().catch(() => undefined);
   };
   const timer = setInterval(ask, SOCKET_TIMEOUT_MS);
-  redis.on('end', () => clearInterval(timer));
+  redis.on('end', () => {
+    if (redis.isOver) clearInterval(timer);
+  });
 }
 
 function retryMs(attempt: number): number {

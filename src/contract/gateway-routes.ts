@@ -7,36 +7,54 @@ export interface GatewayRoutes {
   readonly nodePaths: readonly unknown[];
 }
 
+/** What the gateway machine sees itself, whatever the records say. */
+export interface MachinesSeen {
+  /** True for a machine that does not answer this one. */
+  isOutOfReach(machine: string): boolean;
+  /** True for one that says nothing though it serves. */
+  isQuiet(machine: string): boolean;
+}
+
 /**
  * The upstreams and one path per machine for these records, at `nowMs` by Redis TIME.
  * New connections go to serving machines only. A draining machine keeps its own path, because joins to its rooms still
- * belong there. The path of a machine that is down answers 503 and goes nowhere else: a node that is asked for a
- * dead node's room waits 3 s for it, while a client that gets 503 retries by itself at once.
+ * belong there. The path of a machine that is down leads to the others, but answers 503 while LiveKit's registry may still
+ * hold its node, which its record then names: a node that is asked for a dead node's room waits 3 s for it, while a
+ * client that gets 503 retries by itself at once.
+ * A quiet machine gets nobody new, unless all are quiet.
  */
-export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number): GatewayRoutes {
+export function gatewayRoutes(
+  records: readonly NodeRecord[],
+  nowMs: number,
+  seen: MachinesSeen = { isOutOfReach: () => false, isQuiet: () => false },
+): GatewayRoutes {
   const sorted = records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
+  const isUp = (record: NodeRecord): boolean => isReachable(record, nowMs) && !seen.isOutOfReach(record.machine);
+  const serving = sorted.filter((record) => record.state === 'serving' && isUp(record));
+  const speaking = serving.filter((record) => !seen.isQuiet(record.machine));
+  const upstreams = (speaking.length > 0 ? speaking : serving).map((record) => ({ dial: record.signalling }));
   return {
-    upstreams: sorted.filter((record) => record.state === 'serving' && isReachable(record, nowMs)).map((record) => ({ dial: record.signalling })),
-    nodePaths: sorted.map((record) => nodePath(record, isReachable(record, nowMs))),
+    upstreams,
+    nodePaths: sorted.map((record) => nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : record.nodeId === null ? upstreams : [])),
   };
 }
 
 /** What clients ask of the address that a join gives: signalling with its validation, and WHIP. LiveKit's server API and agents' socket are not theirs. */
 const CLIENT_PATHS = ['/rtc', '/rtc/*', '/whip/*'];
 
-function nodePath(record: NodeRecord, isUp: boolean): unknown {
-  const prefix = `/n/${record.machine}`;
+function nodePath(machine: string, upstreams: GatewayRoutes['upstreams']): unknown {
+  const prefix = `/n/${machine}`;
   return {
     match: [{ path: CLIENT_PATHS.map((path) => `${prefix}${path}`) }],
-    handle: isUp ? [{ handler: 'rewrite', strip_path_prefix: prefix }, proxyTo(record.signalling)] : [unavailable()],
+    handle: upstreams.length > 0 ? [{ handler: 'rewrite', strip_path_prefix: prefix }, proxyTo(upstreams)] : [unavailable()],
     terminal: true,
   };
 }
 
-function proxyTo(dial: string): unknown {
+function proxyTo(upstreams: GatewayRoutes['upstreams']): unknown {
   return {
     handler: 'reverse_proxy',
-    upstreams: [{ dial }],
+    upstreams,
     // Every change of the configuration closes proxied WebSockets that have no such delay.
     stream_close_delay: '24h',
     flush_interval: -1,

@@ -11,6 +11,11 @@ export function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':')).replaceAll(/[[\]]/g, '');
 }
 
+/** The two halves of `host:port`. */
+export function endpointOf(address: string): { host: string; port: number } {
+  return { host: hostOf(address), port: Number(address.slice(address.lastIndexOf(':') + 1)) };
+}
+
 /** Redis hash: machine name → the machine's record as JSON. */
 export const NODES_KEY = 'fleet:nodes';
 /** Redis set of the LiveKit nodes (ids) that an operator drains: what takes a node's place is another one, and is not drained. */

@@ -5,6 +5,7 @@ import { readListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles } from '../topology/firewall-files.ts';
+import { socketFiles } from '../topology/socket-files.ts';
 import type { Part, Role, Topology } from '../topology/topology.ts';
 
 /** What is asked, and of whom. */
@@ -22,7 +23,7 @@ export interface Health {
   readonly detail: string;
 }
 
-type ListeningPart = Exclude<Part, 'firewall'>;
+type ListeningPart = Exclude<Part, 'firewall' | 'sockets'>;
 
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
@@ -40,6 +41,7 @@ async function probe(
   { settings, topology, uid, listeners }: { settings: Settings; topology: Topology; uid: number | null; listeners: readonly Listener[] },
 ): Promise<Health> {
   if (part === 'firewall') return probeFirewall(topology);
+  if (part === 'sockets') return probeSockets(topology);
   const port = portOf(part, settings);
   const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
   const stranger = holders.find((one) => one.uid !== uid);
@@ -57,6 +59,12 @@ async function probe(
 async function probeFirewall({ layout }: Topology): Promise<Health> {
   const state = (await readFile(firewallFiles(layout).state, 'utf8').catch(() => 'no rules loaded yet')).trim();
   return { part: 'firewall', ok: /^(in force|on trial)/.test(state), detail: state };
+}
+
+/** It says itself whether this machine can end connections. One that cannot is told, and may serve all the same. */
+async function probeSockets({ layout }: Topology): Promise<Health> {
+  const state = (await readFile(socketFiles(layout).state, 'utf8').catch(() => '')).trim();
+  return { part: 'sockets', ok: state !== '', detail: state === '' ? 'not ready yet' : state };
 }
 
 /** Where a part is asked. */

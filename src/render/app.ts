@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles, membersFile } from '../topology/firewall-files.ts';
+import { socketFiles } from '../topology/socket-files.ts';
 import { journalFile } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
 import { caddyAdminSocket, internalCaFile } from './caddy.ts';
@@ -54,6 +55,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
         ? { port: settings.SENTINEL_PORT, address: `${topology.address}:${settings.SENTINEL_PORT}`, ...sentinelTimes }
         : null,
       media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
+      socketsPipe: topology.parts.includes('sockets') ? socketFiles(topology.layout).pipe : null,
       members: topology.firewall === 'needless' ? null : renderMembers(settings, topology),
       gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology), webhooks: renderReceivers(settings, topology) },
       webhook: {

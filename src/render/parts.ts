@@ -5,7 +5,9 @@ import { redisFile, sentinelFile } from './redis.ts';
 import { pemCopies, turnPems } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
+import { socketsScript } from '../topology/socket-files.ts';
 import { firewallCommand } from './firewall.ts';
+import { socketsCommand } from './socket-closer.ts';
 
 /** Absolute paths of the programs, from the component store; empty where no part of this machine needs one. */
 export interface Programs {
@@ -31,7 +33,7 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
     `${layout.config}/${program}.json`,
   ];
   const all: Record<Part, PartSpec> = {
-    firewall: spec('firewall', firewallCommand(settings, topology), [firewallRules(layout), firewallScript(layout)], { filtersPackets: true }),
+    firewall: spec('firewall', firewallCommand(settings, topology), [firewallRules(layout), firewallScript(layout)], { commandsNetwork: true }),
     redis: spec('redis', [programs.redisServer, redisFile(topology)], [redisFile(topology)]),
     sentinel: spec('sentinel', [programs.redisServer, sentinelFile(topology), '--sentinel'], [sentinelFile(topology)]),
     livekit: spec(
@@ -61,10 +63,11 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
         bindsLowPorts: true,
       },
     ),
+    sockets: spec('sockets', socketsCommand(settings, topology), [socketsScript(layout)], { commandsNetwork: true }),
   };
   return topology.parts.map((part) => all[part]);
 }
 
 function spec(part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec {
-  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, filtersPackets: false, stopSeconds: stopTimeoutSeconds, ...more };
+  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, commandsNetwork: false, stopSeconds: stopTimeoutSeconds, ...more };
 }

@@ -16,7 +16,7 @@ export function serviceFolder(topology: Topology): string {
 export function renderRunit(spec: PartSpec, topology: Topology, options: { user: string; tools: string }): RenderedFile[] {
   const folder = `${serviceFolder(topology)}/${spec.part}`;
   const low = spec.bindsLowPorts ? ' --inh-caps +net_bind_service --ambient-caps +net_bind_service' : '';
-  const identity = spec.filtersPackets
+  const identity = spec.commandsNetwork
     ? `--regid ${options.user} --clear-groups --bounding-set -all,+net_admin`
     : `--reuid ${options.user} --regid ${options.user} --init-groups`;
   const env = Object.entries({ PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', ...spec.env }).map(([name, value]) => `${name}=${quote(value)}`);

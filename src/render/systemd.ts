@@ -20,7 +20,7 @@ export function unitFile(part: Part): string {
  */
 export function renderUnit(spec: PartSpec, topology: Topology, options: { user: string; after: readonly Part[] }): RenderedFile {
   const { user, after } = options;
-  const capability = spec.bindsLowPorts ? 'CAP_NET_BIND_SERVICE' : spec.filtersPackets ? 'CAP_NET_ADMIN' : '';
+  const capability = spec.bindsLowPorts ? 'CAP_NET_BIND_SERVICE' : spec.commandsNetwork ? 'CAP_NET_ADMIN' : '';
   const env = Object.entries({ LANG: 'C.UTF-8', ...spec.env }).map(([name, value]) => `Environment=${quote(`${name}=${value}`)}`);
   // Programs or data below a home (an operator's own paths) stay visible, but cannot be written.
   const isInHome = [...spec.argv, topology.layout.root].some((path) => /^\/(home|root|run\/user)\//.test(path));
@@ -31,10 +31,10 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     'Wants=network-online.target',
     `After=${['network-online.target', ...after.map(unitName)].join(' ')}`,
     // Said here rather than in their units: a firewall that comes or goes then restarts nothing.
-    ...(spec.filtersPackets
+    ...(spec.part === 'firewall'
       ? [
           `Before=${topology.parts
-            .filter((part) => part !== spec.part)
+            .filter((part) => part !== 'firewall' && part !== 'sockets')
             .map(unitName)
             .join(' ')}`,
         ]
@@ -43,7 +43,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     '',
     '[Service]',
     'Type=exec',
-    `User=${spec.filtersPackets ? 'root' : user}`,
+    `User=${spec.commandsNetwork ? 'root' : user}`,
     `Group=${user}`,
     `WorkingDirectory=${topology.layout.state}`,
     ...env,
@@ -60,7 +60,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     `CapabilityBoundingSet=${capability}`,
     'NoNewPrivileges=yes',
     'ProtectSystem=strict',
-    `ReadWritePaths=${spec.filtersPackets ? topology.layout.run : `${topology.layout.state}/${spec.part}`}`,
+    `ReadWritePaths=${spec.commandsNetwork ? topology.layout.run : `${topology.layout.state}/${spec.part}`}`,
     `ProtectHome=${isInHome ? 'read-only' : 'yes'}`,
     'PrivateTmp=yes',
     'PrivateDevices=yes',
@@ -102,6 +102,7 @@ function limitsOf(part: Part): string[] {
     case 'agent':
       return ['TasksMax=128', 'MemoryHigh=384M', 'MemoryMax=512M'];
     case 'firewall':
+    case 'sockets':
     case 'redis':
     case 'sentinel':
       return ['TasksMax=128'];

@@ -14,8 +14,8 @@ export interface PartSpec {
   readonly compilesCode: boolean;
   /** How long its end may take before it is killed: LiveKit waits for its participants. */
   readonly stopSeconds: number;
-  /** True for the one part that changes the kernel's packet filter, and is root for it. */
-  readonly filtersPackets: boolean;
+  /** True for parts that command the kernel's packet filter or its connections, and are root for it. */
+  readonly commandsNetwork: boolean;
   /** Files whose change needs a restart of this part. */
   readonly configFiles: readonly string[];
 }

@@ -17,6 +17,7 @@ const valid = {
   sentinel: null,
   media: null,
   members: null,
+  socketsPipe: null,
   gateway: null,
   webhook: { enabled: true, urls: ['http://127.0.0.1:8080/api/webhook'], keys: { key: 'top-secret' }, signingKey: 'key' },
 };

@@ -58,6 +58,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
         keyFingerprint: 'ab',
       },
       members: null,
+      socketsPipe: null,
       gateway: { caddyAdminSocket: socket, webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },

@@ -29,16 +29,34 @@ test.each([
   ['down', nodeRecord({ machine: 'm2', state: 'down' })],
   ['stopped', nodeRecord({ machine: 'm2', state: 'stopped' })],
   ['silent for 10 s', nodeRecord({ machine: 'm2', updatedAtMs: -9_000 })],
-])('the path of a machine that is %s answers 503 and goes nowhere', (_name, record) => {
-  const routes = gatewayRoutes([record], 1_000);
-  expect(routes.upstreams).toEqual([]);
-  expect(routes.nodePaths).toEqual([{ match: [{ path: ['/n/m2/rtc', '/n/m2/rtc/*', '/n/m2/whip/*'] }], handle: [UNAVAILABLE], terminal: true }]);
+  ['out of reach', nodeRecord({ machine: 'm2' })],
+])('the path of a machine that is %s answers 503, until its record names no node: then it leads to the others', (name, record) => {
+  const other = nodeRecord({ machine: 'm3', signalling: '10.0.0.3:7880' });
+  const seen = { isOutOfReach: (machine: string) => name === 'out of reach' && machine === 'm2', isQuiet: () => false };
+  const match = [{ path: ['/n/m2/rtc', '/n/m2/rtc/*', '/n/m2/whip/*'] }];
+  const routes = gatewayRoutes([record, other], 1_000, seen);
+  expect(routes.upstreams).toEqual([{ dial: '10.0.0.3:7880' }]);
+  expect(routes.nodePaths[0]).toEqual({ match, handle: [UNAVAILABLE], terminal: true });
+  const forgotten = { ...record, nodeId: null };
+  expect(gatewayRoutes([forgotten, other], 1_000, seen).nodePaths[0]).toMatchObject({
+    match,
+    handle: [{}, { upstreams: [{ dial: '10.0.0.3:7880' }] }],
+  });
+  expect(gatewayRoutes([forgotten], 1_000, seen)).toEqual({ upstreams: [], nodePaths: [{ match, handle: [UNAVAILABLE], terminal: true }] });
 });
 
 test('a draining machine gets no new rooms but keeps its path', () => {
   const routes = gatewayRoutes([nodeRecord({ machine: 'm2', state: 'draining' })], 0);
   expect(routes.upstreams).toEqual([]);
   expect(JSON.stringify(routes.nodePaths)).toContain('"dial":"10.0.0.2:7880"');
+});
+
+test('a quiet machine keeps its path and gets nobody new, unless all are quiet', () => {
+  const records = [nodeRecord({ machine: 'm2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
+  const one = gatewayRoutes(records, 0, { isOutOfReach: () => false, isQuiet: (machine) => machine === 'm2' });
+  expect(one.upstreams).toEqual([{ dial: 'c:1' }]);
+  expect(JSON.stringify(one.nodePaths[0])).toContain('"dial":"b:1"');
+  expect(gatewayRoutes(records, 0, { isOutOfReach: () => false, isQuiet: () => true }).upstreams).toHaveLength(2);
 });
 
 test('the order of the records makes no difference', () => {

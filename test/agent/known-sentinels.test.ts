@@ -41,6 +41,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       sentinel: null,
       media: null,
       members: null,
+      socketsPipe: null,
       gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },

@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { LivekitAnswer } from '../../src/agent/livekit-probe.ts';
 import { startMediaRegistry } from '../../src/agent/media-registry.ts';
 import { silentLog, until } from './fixtures.ts';
-import { startRedis } from './redis-process.ts';
+import { startRedis } from './redis.ts';
 
 const media = {
   signallingUrl: 'http://127.0.0.1:1',
@@ -16,7 +16,7 @@ const media = {
 };
 
 test('a node whose port closes a moment after its connections is forgotten all the same', async () => {
-  const redis = await startRedis();
+  const redis = (await startRedis()).connect();
   let answer: LivekitAnswer = 'ok';
   const watchers: (() => void)[] = [];
   const probe = {

@@ -1,11 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { deployFleetOfThree, mediaMachines, nameOf } from '../fleet/fleet-of-three.ts';
 import type { FleetOfThree } from '../fleet/fleet-of-three.ts';
-import type { Attempt, Counts } from '../fleet/user.ts';
+import type { Attempt } from '../fleet/user.ts';
 import type { Row } from './table.ts';
 
 export interface FailoverBenchOptions {
   readonly rounds: number;
+  /** Failures whose name has this text; all have ''. */
+  readonly only: string;
   /** Component store that holds everything already. */
   readonly store: string;
   readonly signal: AbortSignal;
@@ -13,9 +15,10 @@ export interface FailoverBenchOptions {
 }
 
 /** What is not back by then counts as this long. */
-const PATIENCE_MS = 60_000;
-/** What comes after the first sound or room also belongs to the failure: a second gap, a room that fails. */
-const AFTER_MS = 5_000;
+const PATIENCE_MS = 30_000;
+/** A failure may show late, or twice: each is watched this long, and longer while sound or rooms fail. */
+const WATCH_MS = 12_000;
+const SOUND_MS = 1_000;
 const POLL_MS = 50;
 
 /** One failure: seconds. */
@@ -25,6 +28,9 @@ interface Outcome {
   readonly room: number | null;
   readonly lastFailed: number | null;
   readonly reconnections: number;
+  /** Until what failed answers again, and from then on until the clients have their signalling; null where that is no matter. */
+  readonly answers: number | null;
+  readonly signalling: number | null;
 }
 
 interface Failure {
@@ -34,17 +40,22 @@ interface Failure {
   readonly fail: (fleet: FleetOfThree, at: { primary: number; meeting: number }) => Promise<void>;
   /** Puts right what does not come back by itself. */
   readonly mend: (fleet: FleetOfThree, at: { primary: number; meeting: number }) => Promise<void>;
-  readonly limits: { readonly gap: number; readonly room?: number; readonly reconnections?: number };
+  /** What has to answer again: argv on a machine. */
+  readonly answer?: (at: { meeting: number }) => { readonly machine: number; readonly argv: readonly string[] };
+  readonly limits: { readonly gap: number; readonly room?: number; readonly reconnections?: number; readonly answers?: number; readonly signalling?: number };
 }
 
 const elsewhere = (primary: number): number => mediaMachines.find((number) => number !== primary) ?? primary;
 const killPart = (part: string): Failure['fail'] => {
   return async ({ lab }, { primary, meeting }) => {
-    const number = part === 'redis' ? primary : meeting;
+    const number = part === 'redis' ? primary : ['service', 'caddy'].includes(part) ? 1 : meeting;
     const { code } = await lab.machine(number).exec(['systemctl', 'kill', '--kill-whom=main', '-s', 'KILL', `livekit-fleet-${part}`]);
     if (code !== 0) throw new Error(`${part} not killed`);
   };
 };
+const get = (url: string): string[] => ['curl', '-sk', '-m', '1', '-o', '/dev/null', '--fail', url];
+/** The way through Caddy to the service. */
+const gateway = [...get('https://livekit.example.com/api/healthz'), '--resolve', 'livekit.example.com:443:127.0.0.1'];
 const nothing = async (): Promise<void> => {};
 
 const failures: readonly Failure[] = [
@@ -64,18 +75,54 @@ const failures: readonly Failure[] = [
     limits: { gap: 5, room: 4 },
   },
   { name: 'Redis primary killed', meetingOn: elsewhere, fail: killPart('redis'), mend: nothing, limits: { gap: 0.2, room: 3, reconnections: 0 } },
+  {
+    name: 'agent killed',
+    meetingOn: elsewhere,
+    fail: killPart('agent'),
+    mend: nothing,
+    answer: ({ meeting }) => ({ machine: meeting, argv: get('http://127.0.0.1:7980/healthz') }),
+    limits: { gap: 0.2, reconnections: 0, answers: 2 },
+  },
+  {
+    name: 'service killed',
+    meetingOn: elsewhere,
+    fail: killPart('service'),
+    mend: nothing,
+    answer: () => ({ machine: 1, argv: get('http://127.0.0.1:8080/healthz') }),
+    limits: { gap: 0.2, reconnections: 0, answers: 2 },
+  },
+  {
+    name: 'Caddy killed',
+    meetingOn: elsewhere,
+    fail: killPart('caddy'),
+    mend: nothing,
+    answer: () => ({ machine: 1, argv: gateway }),
+    limits: { gap: 0.2, answers: 2, signalling: 2 },
+  },
+  {
+    name: 'machine 1 loses its power and boots',
+    meetingOn: elsewhere,
+    async fail({ lab }) {
+      await lab.machine(1).kill();
+      await lab.machine(1).boot();
+    },
+    mend: nothing,
+    answer: () => ({ machine: 1, argv: gateway }),
+    limits: { gap: 0.2, signalling: 2 },
+  },
 ];
 
 /** Machines and processes of a fleet of three fail while two clients meet and others ask for rooms. */
-export async function benchFailover({ rounds, store, signal, say }: FailoverBenchOptions): Promise<Row[]> {
+export async function benchFailover(options: FailoverBenchOptions): Promise<Row[]> {
+  const { rounds, only, store, signal, say } = options;
   say('booting and deploying four machines');
   const fleet = await deployFleetOfThree(store);
   try {
-    const outcomes = new Map<Failure, Outcome[]>(failures.map((failure) => [failure, []]));
+    const outcomes = new Map<Failure, Outcome[]>(failures.filter(({ name }) => name.includes(only)).map((failure) => [failure, []]));
     for (let round = 1; round <= rounds; round++) {
       for (const [failure, done] of outcomes) {
         signal.throwIfAborted();
-        const outcome = await measure(fleet, failure, say);
+        const outcome = await measure(fleet, failure, options);
         done.push(outcome);
         say(`round ${round}, ${failure.name}: ${JSON.stringify(outcome)}`);
       }
@@ -86,38 +133,43 @@ export async function benchFailover({ rounds, store, signal, say }: FailoverBenc
   }
 }
 
-async function measure(fleet: FleetOfThree, failure: Failure, say: (text: string) => void): Promise<Outcome> {
+async function measure(fleet: FleetOfThree, failure: Failure, { say, signal }: FailoverBenchOptions): Promise<Outcome> {
   await fleet.settle();
   const primary = await fleet.primary();
   const at = { primary, meeting: failure.meetingOn(primary) };
   const meeting = await fleet.user.startMeeting({ on: nameOf(at.meeting) });
   const rooms = failure.limits.room === undefined ? null : await fleet.user.createRooms();
-  const gapsBefore = meeting.gapsMs.length;
   const beganMs = Date.now();
   await failure.fail(fleet, at);
   const failedMs = Date.now();
-  const isBack = (): boolean => (rooms === null || firstRoomMs(rooms.attempts, failedMs) !== null) && (hasNoGap(failure) || meeting.gapsMs.length > gapsBefore);
-  while (!isBack() && Date.now() - beganMs < PATIENCE_MS) await delay(POLL_MS);
-  await delay(AFTER_MS);
+  const answeredMs = await awaitAnswer(fleet, failure, at);
+  const hasSound = (): boolean => Date.now() - meeting.lastSoundMs() < SOUND_MS;
+  const isBack = (): boolean => hasSound() && (rooms === null || firstRoomMs(rooms.attempts, failedMs) !== null);
+  await delay(WATCH_MS, undefined, { signal });
+  while (!isBack() && Date.now() - beganMs < PATIENCE_MS) await delay(POLL_MS, undefined, { signal });
   rooms?.end();
-  // Sound that does not come back is no gap that ended.
-  const isSilent = !hasNoGap(failure) && meeting.gapsMs.length === gapsBefore;
+  const isSilent = !hasSound();
   const counts = await meeting.end();
   const first = rooms === null ? null : (firstRoomMs(rooms.attempts, failedMs) ?? beganMs + PATIENCE_MS);
   const failed = rooms?.attempts.filter((one) => !one.isCreated && one.startedMs >= beganMs).map((one) => one.startedMs) ?? [];
   say(`${failure.name} at ${new Date(beganMs).toISOString().slice(11, 23)}, ${JSON.stringify(at)}: ${counts.timeline.join('; ')}`);
   await failure.mend(fleet, at);
   return {
-    gap: isSilent ? PATIENCE_MS / 1_000 : longestGap(counts),
+    gap: isSilent ? PATIENCE_MS / 1_000 : counts.longestGapMs / 1_000,
     room: first === null ? null : (first - beganMs) / 1_000,
     lastFailed: rooms === null ? null : (Math.max(beganMs, ...failed) - beganMs) / 1_000,
     reconnections: counts.reconnections,
+    answers: answeredMs === null ? null : (answeredMs - beganMs) / 1_000,
+    signalling: answeredMs === null ? null : Math.max(0, counts.backAtMs - answeredMs) / 1_000,
   };
 }
 
-/** True where a meeting is not to notice it at all. */
-function hasNoGap({ limits }: Failure): boolean {
-  return limits.reconnections === 0;
+/** When what failed answered again, in milliseconds since 1970. */
+async function awaitAnswer({ lab }: FleetOfThree, { answer }: Failure, at: { meeting: number }): Promise<number | null> {
+  if (answer === undefined) return null;
+  const { machine, argv } = answer(at);
+  for (const began = Date.now(); Date.now() - began < PATIENCE_MS;) if ((await lab.machine(machine).exec(argv)).code === 0) return Date.now();
+  throw new Error(`machine ${machine} did not answer: ${argv.join(' ')}`);
 }
 
 function firstRoomMs(attempts: readonly Attempt[], failedMs: number): number | null {
@@ -125,13 +177,13 @@ function firstRoomMs(attempts: readonly Attempt[], failedMs: number): number | n
   return created.length === 0 ? null : Math.min(...created);
 }
 
-function longestGap({ longestGapMs }: Counts): number {
-  return longestGapMs / 1_000;
-}
-
 function rowsOf({ name, limits }: Failure, done: readonly Outcome[]): Row[] {
   const rows: Row[] = [{ name: `${name}: gap in the sound`, unit: 's', ours: done.map((one) => one.gap), floor: [], limit: { value: limits.gap } }];
-  const { room, reconnections } = limits;
+  const { room, reconnections, answers, signalling } = limits;
+  if (answers !== undefined)
+    rows.push({ name: `${name}: it answers`, unit: 's', ours: done.map((one) => one.answers ?? 0), floor: [], limit: { value: answers } });
+  if (signalling !== undefined)
+    rows.push({ name: `${name}: signalling, from then on`, unit: 's', ours: done.map((one) => one.signalling ?? 0), floor: [], limit: { value: signalling } });
   if (room !== undefined) {
     rows.push({ name: `${name}: first new room`, unit: 's', ours: done.map((one) => one.room ?? 0), floor: [], limit: { value: room } });
     rows.push({ name: `${name}: last room that failed`, unit: 's', ours: done.map((one) => one.lastFailed ?? 0), floor: [], limit: { value: room } });

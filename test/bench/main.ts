@@ -9,10 +9,16 @@ import type { Row } from './table.ts';
 
 const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
 npm run bench -- growth --store FOLDER [--rounds N] [--json]
-npm run bench -- failover --store FOLDER [--rounds N] [--json]   (see docs/benchmarks.md)`;
+npm run bench -- failover --store FOLDER [--rounds N] [--only TEXT] [--json]   (see docs/benchmarks.md)`;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, store: { type: 'string' }, first: { type: 'boolean' }, json: { type: 'boolean' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    store: { type: 'string' },
+    only: { type: 'string' },
+    first: { type: 'boolean' },
+    json: { type: 'boolean' },
+  },
 });
 const rounds = Number(values.rounds);
 const [subject = '', ...more] = positionals;
@@ -43,6 +49,6 @@ try {
 async function measure(): Promise<Row[]> {
   const common = { signal: abort.signal, say };
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
-  if (subject === 'failover') return benchFailover({ ...common, rounds, store: resolve(values.store ?? '') });
+  if (subject === 'failover') return benchFailover({ ...common, rounds, only: values.only ?? '', store: resolve(values.store ?? '') });
   return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store: values.store ?? null });
 }

@@ -21,7 +21,7 @@ export const mediaMachines = [2, 3, 4] as const;
 const ground = 'COMPONENT_DIR=/opt/components\nTLS_MODE=internal\n';
 const hosts = mediaMachines.map((number) => `192.168.1.${number}`);
 /** A machine boots in seconds; Sentinels find each other and the replicas within twenty. */
-const SETTLE_MS = 40_000;
+const SETTLE_MS = 90_000;
 
 /** A machine's name in the fleet. */
 export function nameOf(number: number): string {

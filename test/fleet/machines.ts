@@ -169,7 +169,7 @@ async function plugIn(options: {
         { within: `lf${id}m${other}`, from: number },
       ];
       for (const { within, from } of ends) {
-        const chain = `chain input { type filter hook input priority 0; ip saddr 192.168.1.${from} drop; }`;
+        const chain = `chain input { type filter hook input priority 0; ip saddr 192.168.1.${from} drop; };`;
         await run('ip', 'netns', 'exec', within, 'nft', `table ip cut${from} { ${chain} }`);
       }
       return async () => {

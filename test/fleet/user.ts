@@ -19,6 +19,8 @@ export interface Counts {
   readonly longestSilenceMs: number;
   /** From one sound to the next by the clock, also while no track was there at all. */
   readonly longestGapMs: number;
+  /** When a client was last back after a reconnection, in milliseconds since 1970; 0: none was. */
+  readonly backAtMs: number;
   /** What happened to the clients, with the time of day (UTC). */
   readonly timeline: readonly string[];
 }
@@ -35,8 +37,8 @@ export interface Attempt {
 /** A meeting of two clients. */
 export interface Meeting {
   readonly room: string;
-  /** Gaps of its sound that have ended, in milliseconds. */
-  readonly gapsMs: readonly number[];
+  /** When sound was last heard, in milliseconds since 1970, to a fifth of a second. */
+  lastSoundMs(): number;
   end(): Promise<Counts>;
   /** Ends both clients without a word. */
   kill(): void;
@@ -117,14 +119,14 @@ export async function userOf(lab: Lab): Promise<User> {
       const room = on === undefined ? {} : { ROOM: await createRoomOn(on) };
       const child = start('watched-meeting.ts', { ...(await environment()), ...(isRelayed ? { RELAY: 'only' } : {}), ...room });
       const errors = text(child.stderr);
-      const gapsMs: number[] = [];
+      let soundAtMs = 0;
       const [started, ended] = [Promise.withResolvers<string>(), Promise.withResolvers<Counts>()];
       createInterface(child.stdout).on('line', (line) => {
         // The client's native part logs to standard output.
         if (line.startsWith('{"level"')) return;
-        const said = JSON.parse(line) as { started: string } | { gapMs: number } | Counts;
+        const said = JSON.parse(line) as { started: string } | { soundAtMs: number } | Counts;
         if ('started' in said) started.resolve(said.started);
-        else if ('gapMs' in said) gapsMs.push(said.gapMs);
+        else if ('soundAtMs' in said) soundAtMs = said.soundAtMs;
         else ended.resolve(said);
       });
       const closed = once(child, 'close').then(async () => Promise.reject(new Error(await errors)));
@@ -133,7 +135,7 @@ export async function userOf(lab: Lab): Promise<User> {
       ended.promise.catch(() => undefined);
       return {
         room: await started.promise,
-        gapsMs,
+        lastSoundMs: () => soundAtMs,
         end() {
           child.kill('SIGTERM');
           return ended.promise;

@@ -6,7 +6,7 @@ import { publishTone } from '../../src/meeting/media.ts';
 
 /**
  * Two clients in a meeting that goes on until SIGTERM: `node watched-meeting.ts API_URL API_TOKEN_FILE`.
- * Writes a line of JSON when audio flows, one after each gap in it, and one with what was counted at the end. ROOM names a room that is there.
+ * Writes a line of JSON when audio flows, one every now and then while it does, and one with what was counted at the end. ROOM names a room that is there.
  */
 
 /** A message each; what is on its way at the end gets this long. */
@@ -20,6 +20,7 @@ const RATE = 48_000;
 /** Of 16-bit samples: the tone reaches 8000, what stands in for lost audio fades below this. */
 const LOUD = 1_000;
 const NOTED_GAP_MS = 200;
+const SAY_MS = 200;
 
 const [apiUrl = '', apiToken = ''] = [process.argv[2], process.env['API_TOKEN']];
 const api = roomApi({ apiUrl, apiToken });
@@ -33,15 +34,31 @@ process.once('SIGTERM', () => stop.abort());
 
 const room = process.env['ROOM'] ?? (await api.createRoom(stop.signal));
 const [alice, bob] = [new Room(), new Room()];
-const counts = { room, reconnections: 0, sent: 0, received: 0, last: 0, frames: 0, silent: 0, longestSilenceMs: 0, longestGapMs: 0, timeline: [] as string[] };
+const counts = {
+  room,
+  reconnections: 0,
+  sent: 0,
+  received: 0,
+  last: 0,
+  frames: 0,
+  silent: 0,
+  longestSilenceMs: 0,
+  longestGapMs: 0,
+  backAtMs: 0,
+  timeline: [] as string[],
+};
 /** When sound last came, by a clock that never jumps. */
 let loudAtMs = Number.NaN;
+let saidAtMs = Number.NaN;
 for (const [name, client] of Object.entries({ alice, bob })) {
   client.on(RoomEvent.Reconnecting, () => {
     counts.reconnections += 1;
     note(`${name} reconnects`);
   });
-  client.on(RoomEvent.Reconnected, () => note(`${name} is back`));
+  client.on(RoomEvent.Reconnected, () => {
+    counts.backAtMs = Date.now();
+    note(`${name} is back`);
+  });
   client.on(RoomEvent.Disconnected, () => {
     if (stop.signal.aborted) return;
     counts.reconnections += 1;
@@ -105,9 +122,10 @@ async function listen(track: RemoteTrack): Promise<void> {
 function heard(): void {
   const nowMs = performance.now();
   const gapMs = nowMs - loudAtMs;
-  if (gapMs > NOTED_GAP_MS) {
-    note(`sound again after ${Math.round(gapMs)} ms`);
-    process.stdout.write(`${JSON.stringify({ gapMs })}\n`);
+  if (gapMs > NOTED_GAP_MS) note(`sound again after ${Math.round(gapMs)} ms`);
+  if (!(nowMs - saidAtMs < SAY_MS)) {
+    process.stdout.write(`${JSON.stringify({ soundAtMs: Date.now() })}\n`);
+    saidAtMs = nowMs;
   }
   if (gapMs > counts.longestGapMs) counts.longestGapMs = gapMs;
   loudAtMs = nowMs;

@@ -17,7 +17,7 @@ it('a part that runit starts leaves no core, whatever the shell of the deploy al
     bindsLowPorts: false,
     compilesCode: true,
     stopSeconds: 20,
-    filtersPackets: false,
+    commandsNetwork: false,
     configFiles: [],
   } as const;
   const here = { ...topology, layout: { ...topology.layout, state: folder } };

@@ -1,0 +1,137 @@
+import type { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
+import type { NodeRecord } from '../contract/node-record.ts';
+import { SIGHTS_KEY, doorsOf, findQuiet, findVanished, parseSights } from '../contract/sight.ts';
+import { avoidNode, forgetNode } from './livekit-nodes.ts';
+import { createReachJudge, isThere } from './reachability.ts';
+import { startTicker } from './ticker.ts';
+
+const PERIOD_MS = 500;
+/** While somebody is missed. */
+const ALERT_PERIOD_MS = 200;
+/** Redis string: who removes the entries of a machine at present. */
+const TURN_KEY = 'fleet:vanished-turn';
+/** To remove them takes milliseconds; afterwards it is another one's turn, whatever became of the first. */
+const TURN_MS = 2_000;
+
+/** Says a word and hears all of it at once, by Redis's own clock. */
+const TELL = `
+local t = redis.call('TIME')
+local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
+redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
+return {now, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}`;
+
+/** Replaces a field unless somebody else has meanwhile. */
+const REPLACE = `
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1`;
+
+export interface VanishedNodesOptions {
+  readonly machine: string;
+  readonly sentinelPort: number;
+  readonly redis: Redis;
+  /** False while this machine's LiveKit cannot have found the primary that its agent is connected to. */
+  readonly maySpeak?: () => boolean;
+  /** Hears of each change in whom this machine can reach, in who speaks, and in what the records say besides their time. */
+  readonly onChange?: () => void;
+  readonly log: Logger;
+  /** A clock that never jumps, in milliseconds. */
+  readonly monotonicMs: () => number;
+}
+
+/** A machine's view of the others. */
+export interface VanishedNodes {
+  /** True while this machine gets no answer from it. */
+  isOutOfReach(machine: string): boolean;
+  /** True while it says nothing, though its record says that it serves. */
+  isQuiet(machine: string): boolean;
+  stop(): Promise<void>;
+}
+
+/** Watches the media machines from this one, and removes what LiveKit's registry says of one that has vanished; see findVanished. */
+export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes {
+  const { machine, sentinelPort, redis, log, monotonicMs } = options;
+  const outOfReach = new Set<string>();
+  const watches = new Map<string, { address: string; stop: () => Promise<void> }>();
+  let records: NodeRecord[] = [];
+  let told = '';
+  let quiet: NodeRecord[] = [];
+
+  const watch = (record: NodeRecord): (() => Promise<void>) => {
+    const judge = createReachJudge(monotonicMs);
+    const doors = doorsOf(record, sentinelPort);
+    const look = async (): Promise<void> => {
+      const isOut = judge(await isThere(doors));
+      if (isOut === outOfReach.has(record.machine)) return;
+      if (isOut) outOfReach.add(record.machine);
+      else outOfReach.delete(record.machine);
+      log.info({ machine: record.machine, isOut }, 'reach changed');
+      ticker.poke();
+      options.onChange?.();
+    };
+    const looking = startTicker(PERIOD_MS, look, (error) => log.error({ err: error }, 'machine not looked at'));
+    return () => looking.stop();
+  };
+  const follow = (): void => {
+    const wanted = new Map(records.filter((one) => one.machine !== machine && one.state !== 'stopped').map((one) => [one.machine, one]));
+    for (const [name, { address, stop }] of watches) {
+      if (wanted.get(name)?.signalling === address) continue;
+      watches.delete(name);
+      outOfReach.delete(name);
+      void stop();
+    }
+    for (const [name, record] of wanted) if (!watches.has(name)) watches.set(name, { address: record.signalling, stop: watch(record) });
+  };
+  const remove = async ({ machine: gone }: NodeRecord): Promise<void> => {
+    if ((await redis.set(`${TURN_KEY}:${gone}`, machine, 'PX', TURN_MS, 'NX')) !== 'OK') return;
+    const text = (await redis.hget(NODES_KEY, gone)) ?? '';
+    const record = parseNodeRecord(text);
+    if (record === null || record.nodeId === null) return;
+    for (const other of quiet) if (other.machine !== gone && other.nodeId !== null) await avoidNode(redis, other.nodeId);
+    const rooms = await forgetNode(redis, record.nodeId);
+    // Only now: that the record names no node is what the gateway waits for before it sends clients elsewhere.
+    const down: NodeRecord = { ...record, nodeId: null, state: 'down' };
+    const isWritten = (await redis.eval(REPLACE, 1, NODES_KEY, gone, text, JSON.stringify(down))) === 1;
+    if (isWritten) await redis.publish(CHANGED_CHANNEL, gone);
+    options.onChange?.();
+    log.warn({ machine: gone, nodeId: record.nodeId, rooms, isWritten }, 'vanished machine removed');
+  };
+  const tick = async (): Promise<void> => {
+    if (redis.status !== 'ready' || options.maySpeak?.() === false) return;
+    const heard = heardOf(await redis.eval(TELL, 2, SIGHTS_KEY, NODES_KEY, machine, [...outOfReach].join(' ')));
+    records = parseNodeRecords(heard.records);
+    follow();
+    const sights = parseSights(heard.sights);
+    quiet = findQuiet(records, sights, heard.nowMs);
+    for (const record of findVanished(records, sights, heard.nowMs)) await remove(record);
+    const news = JSON.stringify([records.map((one) => [one.machine, one.state, one.nodeId]), quiet.map((one) => one.machine)]);
+    // Its announcement may have been missed, right after Redis moved.
+    if (news !== told) options.onChange?.();
+    told = news;
+  };
+  const ticker = startTicker(PERIOD_MS, tick, (error) => log.debug({ err: error }, 'no word given'));
+  const alert = setInterval(() => outOfReach.size > 0 && ticker.poke(), ALERT_PERIOD_MS);
+  redis.on('ready', () => ticker.poke());
+
+  return {
+    isOutOfReach: (name) => outOfReach.has(name),
+    isQuiet: (name) => quiet.some((one) => one.machine === name),
+    async stop() {
+      clearInterval(alert);
+      await Promise.all([ticker.stop(), ...[...watches.values()].map((one) => one.stop())]);
+    },
+  };
+}
+
+function heardOf(reply: unknown): { nowMs: number; sights: Record<string, string>; records: Record<string, string> } {
+  const [now, sights, records] = Array.isArray(reply) ? reply : [];
+  return { nowMs: Number(now), sights: fieldsOf(sights), records: fieldsOf(records) };
+}
+
+/** What HGETALL gives inside a script: names and values in turn. */
+function fieldsOf(reply: unknown): Record<string, string> {
+  const words = Array.isArray(reply) ? reply.map(String) : [];
+  return Object.fromEntries(words.flatMap((word, index) => (index % 2 === 0 ? [[word, words[index + 1] ?? ''] as const] : [])));
+}

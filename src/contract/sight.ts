@@ -1,0 +1,57 @@
+import { endpointOf } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
+
+/** Redis hash: machine → its last word, `TIME MACHINE…`: when (Redis TIME, milliseconds), and whom it cannot reach. */
+export const SIGHTS_KEY = 'fleet:sights';
+/** Every machine says its word twice a second; who missed three is not heard now. */
+const FRESH_MS = 2_000;
+/** Machines write their records every second; who missed two, may be gone. */
+const SILENT_MS = 2_500;
+/** Who has said nothing for so long has left, or is off for good: it is not waited for. */
+const GONE_MS = 10 * 60_000;
+
+/** What one machine says that it sees. */
+export interface Sight {
+  readonly machine: string;
+  readonly atMs: number;
+  readonly unreachable: readonly string[];
+}
+
+/** Reads the fields of the hash; what is no word is left out. */
+export function parseSights(fields: Readonly<Record<string, string>>): Sight[] {
+  return Object.entries(fields).flatMap(([machine, word]) => {
+    const [at = '', ...unreachable] = word.split(' ').filter((one) => one !== '');
+    return /^\d+$/.test(at) ? [{ machine, atMs: Number(at), unreachable }] : [];
+  });
+}
+
+/**
+ * The machines that are gone: their record names a node but grows old, they are not heard themselves, and all that are heard cannot
+ * reach them, which must be more than half of the other machines, the gateway machine counted. One that some machine reaches
+ * lives behind a network that is cut in two: its rooms stay. @param nowMs Redis TIME
+ */
+export function findVanished(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
+  const present = sights.filter((one) => nowMs - one.atMs < GONE_MS);
+  const machines = new Set([...records.filter((one) => one.state !== 'stopped'), ...present].map((one) => one.machine));
+  const heard = present.filter((one) => nowMs - one.atMs < FRESH_MS);
+  return records.filter(({ machine, nodeId, updatedAtMs }) => {
+    if (nodeId === null || nowMs - updatedAtMs < SILENT_MS || heard.some((one) => one.machine === machine)) return false;
+    const others = machines.size - (machines.has(machine) ? 1 : 0);
+    return heard.length * 2 > others && heard.every((one) => one.unreachable.includes(machine));
+  });
+}
+
+/**
+ * The machines that serve by their record, and say nothing: right after a new Redis primary stands, those that have not found it yet. Their
+ * LiveKit is no better off: a client that is sent there loses 3 s. @param nowMs Redis TIME
+ */
+export function findQuiet(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
+  const heard = new Set(sights.filter((one) => nowMs - one.atMs < FRESH_MS).map((one) => one.machine));
+  return records.filter(({ machine, state }) => (state === 'serving' || state === 'draining') && !heard.has(machine));
+}
+
+/** Where a machine may answer: LiveKit's signalling, and Sentinel. */
+export function doorsOf({ signalling }: NodeRecord, sentinelPort: number): { host: string; port: number }[] {
+  const livekit = endpointOf(signalling);
+  return [livekit, { host: livekit.host, port: sentinelPort }];
+}

@@ -1,0 +1,67 @@
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { connectFleetRedis } from '../../src/clients/redis.ts';
+import { until } from './fixtures.ts';
+import { startRedis } from './redis.ts';
+
+/** Says where the primary is as soon as it may (RESP3); whoever listens can be told of a replacement. */
+async function startSentinel(primary: number): Promise<{ port: number; hold: () => () => void; asked: () => number; announce: () => boolean }> {
+  const listeners = new Set<Socket>();
+  let [asked, open] = [0, Promise.resolve()];
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('close', () => listeners.delete(socket));
+    socket.on('data', async (bytes) => {
+      for (const command of bytes.toString().split(/(?=\*\d+\r\n)/)) {
+        const words = command.split('\r\n').filter((_line, index) => index % 2 === 0 && index > 0);
+        if (/^subscribe$/i.test(words[0] ?? '')) {
+          listeners.add(socket);
+          socket.write('>3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n');
+        } else if (words[1] === 'get-master-addr-by-name') {
+          asked += 1;
+          await open;
+          socket.write(`*2\r\n$9\r\n127.0.0.1\r\n$${String(primary).length}\r\n${primary}\r\n`);
+        } else socket.write(words[1] === 'sentinels' ? '*0\r\n' : '+OK\r\n');
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  return {
+    port: (server.address() as AddressInfo).port,
+    hold() {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      open = promise;
+      return resolve;
+    },
+    asked: () => asked,
+    announce() {
+      for (const socket of listeners) socket.write('>3\r\n$7\r\nmessage\r\n$14\r\n+switch-master\r\n$1\r\nx\r\n');
+      return listeners.size > 0;
+    },
+  };
+}
+
+test('a connection that is being made while a replacement is announced is made all the same', async () => {
+  const redis = (await startRedis()).connect();
+  const sentinel = await startSentinel(redis.options.port ?? 0);
+  const config = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], masterName: 'livekit', password: '', direct: null };
+  const connection = connectFleetRedis(config);
+  const states: string[] = [];
+  connection.on('end', () => states.push('end'));
+  onTestFinished(() => connection.disconnect());
+  await until(() => expect(connection.status).toBe('ready'));
+  const release = sentinel.hold();
+  const asked = sentinel.asked();
+  await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await until(() => expect(sentinel.asked()).toBeGreaterThan(asked));
+  expect(sentinel.announce()).toBe(true);
+  await until(() => expect(connection.status).toBe('connecting'));
+  release();
+  await until(() => expect(states).toContain('end'));
+  await until(() => expect(connection.status).toBe('ready'));
+  connection.disconnect();
+  await until(() => expect(states.length).toBeGreaterThan(1));
+  expect(connection.status).toBe('end');
+});

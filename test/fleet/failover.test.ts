@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { until } from '../e2e/installation.ts';
+import { deployFleetOfThree, mediaMachines, nameOf } from './fleet-of-three.ts';
+import type { FleetOfThree } from './fleet-of-three.ts';
+import type { Meeting } from './user.ts';
+
+/** What is measured by `npm run bench -- failover` is only bounded here. */
+const BACK_MS = 30_000;
+/** As long as it takes to see that nothing happens: several times what a vanished machine gets. */
+const PATIENCE_MS = 6_000;
+
+function hasSoundSince(meeting: Meeting, ms: number): () => Promise<boolean> {
+  return async () => meeting.lastSoundMs() > ms;
+}
+
+/** One story; the order matters. Machines lose their power in it, and cables are cut. */
+describe('a fleet of three', () => {
+  let fleet: FleetOfThree;
+  let primary: number;
+  let [first, second] = [0, 0];
+
+  const nodeOf = async (number: number): Promise<string | null> =>
+    (JSON.parse(await fleet.redis(primary, ['HGET', 'fleet:nodes', nameOf(number)])) as { nodeId: string | null }).nodeId;
+  const livekitNodes = async (): Promise<string[]> => (await fleet.redis(primary, ['HKEYS', 'nodes'])).split('\n');
+  const unreachableFrom = async (number: number): Promise<string[]> =>
+    (await fleet.redis(primary, ['HGET', 'fleet:sights', nameOf(number)])).split(' ').slice(1).filter(Boolean);
+  const signal = (number: number, part: string, name: string) =>
+    fleet.lab.machine(number).exec(['systemctl', 'kill', '--kill-whom=main', '-s', name, `livekit-fleet-${part}`]);
+  /** Settles, and says who is who: the machine with the primary, and the other two. */
+  const settle = async (): Promise<void> => {
+    await fleet.settle();
+    primary = await fleet.primary();
+    [first = 0, second = 0] = mediaMachines.filter((number) => number !== primary);
+  };
+  /** Waits until `ago` of a machine's words has passed, by Redis's clock. */
+  const awaitWords = async (number: number): Promise<void> => {
+    const atMs = async (): Promise<number> => Number((await fleet.redis(primary, ['HGET', 'fleet:sights', nameOf(number)])).split(' ')[0]);
+    const since = await atMs();
+    await until(async () => (await atMs()) > since + PATIENCE_MS, BACK_MS);
+  };
+
+  beforeAll(async () => {
+    fleet = await deployFleetOfThree(inject('componentStore'));
+    await settle();
+  });
+
+  afterAll(async () => {
+    await fleet.remove();
+  });
+
+  it('goes on with its rooms elsewhere when a machine loses its power', async () => {
+    const lost = await nodeOf(first);
+    const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
+    await fleet.lab.machine(first).kill();
+    const atMs = Date.now();
+    await until(async () => !(await livekitNodes()).includes(lost ?? ''), BACK_MS);
+    expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
+    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    expect(await fleet.user.roomNode(meeting.room)).not.toBe(nameOf(first));
+    const counts = await meeting.end();
+    expect(counts.reconnections).toBeGreaterThan(0);
+    expect(counts.last).toBeGreaterThan(0);
+    await fleet.lab.machine(first).boot();
+    await settle();
+  });
+
+  it.each([
+    ['only the gateway', 1],
+    ['only one other machine', 2],
+  ])('keeps a machine that %s cannot reach', async (_name, who) => {
+    const observer = who === 1 ? 1 : second;
+    const node = await nodeOf(first);
+    const mend = await fleet.lab.machine(first).cutFrom(observer);
+    await until(async () => (await unreachableFrom(observer)).includes(nameOf(first)), BACK_MS);
+    await awaitWords(observer);
+    expect(await livekitNodes()).toContain(node);
+    expect(await nodeOf(first)).toBe(node);
+    // Its LiveKit may be chosen for a room, but nobody is sent where the gateway does not come.
+    expect(JSON.parse((await fleet.user.ask('/v1/rooms', { method: 'POST', body: {} })).text)).toMatchObject({ state: 'new' });
+    await mend();
+    await settle();
+    expect(await nodeOf(first)).toBe(node);
+  });
+
+  it.each(['livekit', 'agent'])('keeps a machine whose %s is stopped for a while', async (part) => {
+    const node = await nodeOf(first);
+    await signal(first, part, 'STOP');
+    await awaitWords(1);
+    expect(await livekitNodes()).toContain(node);
+    expect(await unreachableFrom(1)).toEqual([]);
+    await signal(first, part, 'CONT');
+    await settle();
+    expect(await nodeOf(first)).toBe(node);
+  });
+
+  it('takes joins again when the machine of the Redis primary loses its power, and its rooms go on', async () => {
+    const former = primary;
+    const lost = await nodeOf(former);
+    const meeting = await fleet.user.startMeeting({ on: nameOf(former) });
+    await fleet.lab.machine(former).kill();
+    const atMs = Date.now();
+    primary = first;
+    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: {} })).ok, BACK_MS);
+    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await meeting.end();
+    // Neither LiveKit is left with a connection to a primary that is gone.
+    for (const number of [first, second]) {
+      const answer = async (): Promise<string> => (await fleet.lab.machine(number).exec(['curl', '-s', '-m', '2', 'http://127.0.0.1:7880/'])).out;
+      await until(async () => (await answer()) === 'OK', BACK_MS);
+    }
+    await fleet.lab.machine(former).boot();
+    await settle();
+    expect(primary).not.toBe(former);
+    expect(await fleet.redis(former, ['ROLE'])).toContain('slave');
+    expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
+  });
+});
