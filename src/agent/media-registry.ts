@@ -22,6 +22,8 @@ export interface MediaRegistryOptions {
   readonly media: MediaConfig;
   readonly redis: Redis;
   readonly probe: LivekitProbe;
+  /** True once other machines reach this one; it does not serve before. */
+  readonly isOpen: () => Promise<boolean>;
   readonly log: Logger;
   /** A clock that never jumps, in milliseconds. */
   readonly monotonicMs: () => number;
@@ -39,6 +41,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   const { redis, log, monotonicMs } = options;
   const judge = createServingJudge(monotonicMs);
   let isServing = false;
+  let isOpened = false;
   let nodeId: string | null = null;
   /** What the record names: the same, or a former node that is not yet proved to have ended. */
   let named: string | null = null;
@@ -49,7 +52,8 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
 
   const observe = async (): Promise<LivekitAnswer> => {
     const answer = await options.probe.check();
-    isServing = judge(answer);
+    isOpened ||= await options.isOpen();
+    isServing = judge(answer) && isOpened;
     if (answer === 'refused') nodeId = null;
     else if (nodeId === null || monotonicMs() - nodeIdAtMs >= NODE_ID_PERIOD_MS) {
       nodeId = (await options.probe.readNodeId()) ?? nodeId;

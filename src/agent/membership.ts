@@ -8,6 +8,8 @@ import { writeAtomically } from './state-file.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 2_000;
+/** The firewall takes a second. One that does not work at all is the operator's to mend, and no reason to serve nobody. */
+const OPENING_MS = 15_000;
 /** An address that nobody has answered for so long is not let in any more; a machine that returns to it knocks. */
 const MAX_AGE_MS = 10 * 60_000;
 /** After an outage of Redis every entry is old: the others get this long to say that they are there. */
@@ -33,6 +35,8 @@ export interface MembershipOptions {
 export interface Membership {
   /** Takes an address that has proved to belong to the fleet, and tells the other machines; true once the firewall lets it in. */
   admit(address: string): Promise<boolean>;
+  /** True once the firewall has let all in whom the fleet knew when this machine came: before, they would not reach it. */
+  isOpen(): Promise<boolean>;
   stop(): Promise<void>;
 }
 
@@ -46,6 +50,8 @@ export async function startMembership(options: MembershipOptions): Promise<Membe
   let readableSinceMs: number | null = null;
   let knockedAtMs = Number.NEGATIVE_INFINITY;
   let saved: string | null = null;
+  let hasShared = false;
+  const beganMs = monotonicMs();
   let saving = Promise.resolve();
 
   const save = (): Promise<void> => {
@@ -84,6 +90,7 @@ export async function startMembership(options: MembershipOptions): Promise<Membe
     if (redis.status !== 'ready') return false;
     try {
       await share();
+      hasShared = true;
       return true;
     } catch (error) {
       // Any failure of a command means the same here: the members that are known stay.
@@ -111,6 +118,12 @@ export async function startMembership(options: MembershipOptions): Promise<Membe
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.error({ err: error }, 'members not in step'));
 
   return {
+    async isOpen() {
+      if (firewall === null || monotonicMs() - beganMs > OPENING_MS) return true;
+      if (!hasShared) return false;
+      const admittedNow = new Set(await readAddresses(firewall.appliedFile));
+      return [...known].every((address) => address === own || admittedNow.has(address));
+    },
     async admit(address) {
       const isNew = !known.has(address);
       known.add(address);

@@ -31,6 +31,7 @@ import { primaryOf, startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startMembership } from './membership.ts';
+import type { Membership } from './membership.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
 import { openWebhookStore } from './webhook-relay/store.ts';
 
@@ -70,6 +71,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   // A media machine's own Sentinel is there whenever the machine is.
   const sentinels = createSentinelBook(config.media === null ? ((await memory.load()) ?? []) : [], fleetRedis.sentinels[0]?.port ?? null);
   const redis = connectFleetRedis(fleetRedis, { onChange, moreSentinels: sentinels.known });
+  let membership: Membership | null = null;
   const probe = config.media === null ? null : openLivekitProbe(config.media);
   const media =
     config.media === null || probe === null
@@ -79,6 +81,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           media: config.media,
           redis,
           probe,
+          isOpen: async () => config.members === null || (await membership?.isOpen()) === true,
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
@@ -132,7 +135,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   });
   const { members } = config;
   const knocker = (host: string): Promise<unknown> => knock({ host, port: config.port, password: fleetRedis.password });
-  const membership = members === null ? null : await startMembership({ ...members, redis, knock: knocker, log: log.child({ part: 'members' }), monotonicMs });
+  membership = members === null ? null : await startMembership({ ...members, redis, knock: knocker, log: log.child({ part: 'members' }), monotonicMs });
   const endDoorkeeper =
     members === null || membership === null
       ? null

@@ -30,7 +30,7 @@ test('a node whose port closes a moment after its connections is forgotten all t
   };
   await redis.hset('nodes', { ND_1: 'ends', ND_2: 'of another machine' });
   await redis.hset('room_node_map', { r1: 'ND_1', r2: 'ND_2' });
-  const registry = startMediaRegistry({ machine: 'm2', media, redis, probe, log: silentLog, monotonicMs: () => performance.now() });
+  const registry = startMediaRegistry({ machine: 'm2', media, redis, probe, isOpen: async () => true, log: silentLog, monotonicMs: () => performance.now() });
   onTestFinished(() => registry.stop());
   const record = async (): Promise<unknown> => JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? 'null');
   await until(async () => expect(await record()).toMatchObject({ state: 'serving', nodeId: 'ND_1' }));

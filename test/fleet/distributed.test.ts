@@ -133,7 +133,10 @@ describe('four machines', () => {
     const again = await Promise.all([2, 3, 4].map((number) => fleet(number, ['deploy-livekit-only', '--json'])));
     for (const one of again) expect(JSON.parse(one.out)).toMatchObject({ changes: [] });
     const used = new Set<string>();
-    await until(async () => used.add(await user.nodeOfNewRoom()).size === 3, 20_000);
+    await until(async () => {
+      const node = await user.nodeOfNewRoom();
+      return node !== '' && used.add(node).size === 3;
+    }, 20_000);
   });
 
   it('tells what a LiveKit that was killed could not tell any more, and nothing twice', async () => {

@@ -95,7 +95,11 @@ describe('the guide', () => {
       expect(done.code).toBe(0);
     }
     const used = new Set<string>();
-    for (const deadline = Date.now() + 20_000; used.size < 3 && Date.now() < deadline;) used.add(await user.nodeOfNewRoom());
+    // A node that has only just come may have a room before machine 1 knows its path: any node leads there then.
+    for (const deadline = Date.now() + 20_000; used.size < 3 && Date.now() < deadline;) {
+      const node = await user.nodeOfNewRoom();
+      if (node !== '') used.add(node);
+    }
     expect([...used].toSorted()).toEqual(['m192-168-1-2', 'm192-168-1-3', 'm192-168-1-4']);
 
     const counts = await meeting.end();
