@@ -16,6 +16,8 @@ import type { WayOptions } from './make-way.ts';
 
 /** The turn, the hand-over and the goodbye get this long each, so that another machine can have left before. */
 const PATIENCE_MS = 60_000;
+/** Sentinel asks the primary for its replicas every ten seconds: one that has just come is known by then. */
+const REPLICA_MS = 15_000;
 /** With --now. */
 const HASTE_MS = 10_000;
 
@@ -74,14 +76,20 @@ export async function leaveFleet(context: CliContext, deployment: HealthContext,
 
 /** Asks who stays, and whether they can do without this machine, before anything is touched. */
 async function whoStays(context: CliContext, { settings, topology }: HealthContext, { isNow }: WayOptions): Promise<Farewell> {
-  const fleet = await viewFleet(context.host, settings, topology);
+  const isStuck = ({ primary, healthyReplicas, registry }: FleetView): boolean =>
+    primary.host === topology.address && healthyReplicas === 0 && (registry?.records.length ?? 0) > 1;
+  let fleet = await viewFleet(context.host, settings, topology);
+  for (const deadline = context.now() + REPLICA_MS; !isNow && fleet !== null && isStuck(fleet) && context.now() < deadline;) {
+    context.signal.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    fleet = await viewFleet(context.host, settings, topology);
+  }
   const records = fleet?.registry?.records.map((record) => hostOf(record.signalling)) ?? null;
   const staying = (records ?? (await knownHosts(context.host, topology))).filter((one) => one !== topology.address);
   if (staying.length === 0 || isNow) return { fleet, staying };
   if (fleet === null) throw new FleetError('FLEET_UNREACHABLE', { hosts: staying.join(', '), port: settings.SENTINEL_PORT });
   if (fleet.registry === null) throw new FleetError('NO_PRIMARY', { address: fleet.primary.host });
-  if (fleet.primary.host === topology.address && fleet.healthyReplicas === 0)
-    throw new FleetError('NO_OTHER_PRIMARY', { address: topology.address, seconds: 0 });
+  if (isStuck(fleet)) throw new FleetError('NO_OTHER_PRIMARY', { address: topology.address, seconds: REPLICA_MS / 1000 });
   return { fleet, staying };
 }
 

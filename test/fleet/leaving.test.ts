@@ -141,7 +141,7 @@ describe('machines come and go', () => {
     await done(2, ['stop', 'redis']);
     await until(async () => (await status(3)).fleet?.healthyReplicas === 0, 30_000);
     const before = livekitPid(await status(3));
-    await refused(3, ['leave'], /No other Redis took over from 192\.168\.1\.3/);
+    await refused(3, ['leave'], /No other Redis could take over from 192\.168\.1\.3/);
     expect(livekitPid(await status(3))).toBe(before);
     await done(2, ['start']);
     await settled(3, 3, ['2', '3']);

@@ -64,7 +64,7 @@ export const errors = {
     '{count} people are in rooms of this node, and there is no other that could take them: they would be cut off. Run the command again with --yes, or when they have left.',
   NOT_A_MEDIA_MACHINE: 'This machine runs no LiveKit: there is nothing to leave. To remove it: ./部署.sh uninstall',
   NO_OTHER_PRIMARY:
-    'No other Redis took over from {address} within {seconds} s: nothing was stopped but LiveKit. Is another media machine up (./部署.sh status)? Run ./部署.sh start to go back, or leave --now to go all the same.',
+    'No other Redis could take over from {address} within {seconds} s; this machine goes on as before. Is another media machine up (./部署.sh status)? With --now this one goes all the same.',
   NOT_SURE_UNINSTALL: 'There is no terminal to ask whether livekit-fleet is really to be removed. Run the command again with --yes.',
   FIREWALL_CUTS_OFF:
     'With the new firewall rules these machines no longer reach this one: {machines}. Do their packets come from another address than the one in NODES? The former rules are in force again; FIREWALL=print shows the new ones.',

@@ -56,8 +56,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   REDIS_REFUSED: '{address} 的 Redis 未执行命令（{reason}）。请看：./部署.sh status、./部署.sh logs redis',
   NOT_SURE: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。请在他们离开后执行，或加 --yes 再执行同一命令。',
   NOT_A_MEDIA_MACHINE: '本机没有 LiveKit，无需退出集群。要卸载请用：./部署.sh uninstall',
-  NO_OTHER_PRIMARY:
-    '{seconds} 秒内没有其他 Redis 接替 {address}：除 LiveKit 外未停止任何部件。是否有其他媒体机在运行（./部署.sh status）？执行 ./部署.sh start 可恢复；leave --now 则仍然退出。',
+  NO_OTHER_PRIMARY: '{seconds} 秒内没有其他 Redis 能接替 {address}；本机照常运行。是否有其他媒体机在运行（./部署.sh status）？加 --now 则仍然退出。',
   NOT_SURE_UNINSTALL: '没有终端可供确认是否真的要卸载 livekit-fleet。请加 --yes 再执行同一命令。',
   FIREWALL_CUTS_OFF:
     '启用新防火墙规则后，以下机器无法再访问本机：{machines}。它们发出的包是否来自 NODES 之外的地址？已恢复原有规则；FIREWALL=print 可查看新规则。',
