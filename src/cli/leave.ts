@@ -79,7 +79,8 @@ async function whoStays(context: CliContext, { settings, topology }: HealthConte
   const isStuck = ({ primary, healthyReplicas, registry }: FleetView): boolean =>
     primary.host === topology.address && healthyReplicas === 0 && (registry?.records.length ?? 0) > 1;
   let fleet = await viewFleet(context.host, settings, topology);
-  for (const deadline = context.now() + REPLICA_MS; !isNow && fleet !== null && isStuck(fleet) && context.now() < deadline;) {
+  const deadline = context.now() + (isNow ? 0 : REPLICA_MS);
+  while (fleet !== null && isStuck(fleet) && context.now() < deadline) {
     context.signal.throwIfAborted();
     await new Promise((resolve) => setTimeout(resolve, 500));
     fleet = await viewFleet(context.host, settings, topology);
