@@ -13,7 +13,7 @@ const ALERT_PERIOD_MS = 200;
 /** Longer than the last word of a machine that lost its power counts. */
 const CUT_OFF_MS = 3_000;
 /** What Redis said longer ago says nothing about who speaks now. */
-const HEARD_MS = 1_000;
+const HEARD_MS = 2_000;
 /** Redis string: who removes the entries of a machine at present. */
 const TURN_KEY = 'fleet:vanished-turn';
 /** To remove them takes milliseconds; afterwards it is another one's turn, whatever became of the first. */
