@@ -88,7 +88,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   const endVanished = async (fleet: readonly NodeRecord[]): Promise<void> => {
     for (const { machine, signalling, nodeId } of fleet) {
       if (options.seen?.isOutOfReach(machine) !== true) ended.delete(machine);
-      else if (nodeId === null && !ended.has(machine)) {
+      else if ((nodeId === null || options.seen.isCutOff(machine)) && !ended.has(machine)) {
         ended.add(machine);
         const { host, port } = endpointOf(signalling);
         await options.endConnections?.(host, port);

@@ -10,6 +10,10 @@ import { startTicker } from './ticker.ts';
 const PERIOD_MS = 500;
 /** While somebody is missed. */
 const ALERT_PERIOD_MS = 200;
+/** Longer than the last word of a machine that lost its power counts. */
+const CUT_OFF_MS = 3_000;
+/** What Redis said longer ago says nothing about who speaks now. */
+const HEARD_MS = 2_000;
 /** Redis string: who removes the entries of a machine at present. */
 const TURN_KEY = 'fleet:vanished-turn';
 /** To remove them takes milliseconds; afterwards it is another one's turn, whatever became of the first. */
@@ -45,6 +49,8 @@ export interface VanishedNodesOptions {
 export interface VanishedNodes {
   /** True while this machine gets no answer from it. */
   isOutOfReach(machine: string): boolean;
+  /** True where it speaks, and only this machine's own way to it is cut. */
+  isCutOff(machine: string): boolean;
   /** True while it says nothing, though its record says that it serves. */
   isQuiet(machine: string): boolean;
   stop(): Promise<void>;
@@ -53,11 +59,13 @@ export interface VanishedNodes {
 /** Watches the media machines from this one, and removes what LiveKit's registry says of one that has vanished; see findVanished. */
 export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes {
   const { machine, sentinelPort, redis, log, monotonicMs } = options;
-  const outOfReach = new Set<string>();
+  /** Machine → since when. */
+  const outOfReach = new Map<string, number>();
   const watches = new Map<string, { address: string; stop: () => Promise<void> }>();
   let records: NodeRecord[] = [];
   let told = '';
   let quiet: NodeRecord[] = [];
+  let heardAtMs = Number.NEGATIVE_INFINITY;
 
   const watch = (record: NodeRecord): (() => Promise<void>) => {
     const judge = createReachJudge(monotonicMs);
@@ -65,7 +73,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     const look = async (): Promise<void> => {
       const isOut = judge(await isThere(doors));
       if (isOut === outOfReach.has(record.machine)) return;
-      if (isOut) outOfReach.add(record.machine);
+      if (isOut) outOfReach.set(record.machine, monotonicMs());
       else outOfReach.delete(record.machine);
       log.info({ machine: record.machine, isOut }, 'reach changed');
       ticker.poke();
@@ -98,12 +106,18 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     options.onChange?.();
     log.warn({ machine: gone, nodeId: record.nodeId, rooms, isWritten }, 'vanished machine removed');
   };
+  const isQuiet = (name: string): boolean => quiet.some((one) => one.machine === name);
+  const isCutOff = (name: string): boolean => {
+    const nowMs = monotonicMs();
+    return nowMs - (outOfReach.get(name) ?? Infinity) >= CUT_OFF_MS && nowMs - heardAtMs < HEARD_MS && !isQuiet(name);
+  };
   const tick = async (): Promise<void> => {
     if (redis.status !== 'ready' || options.maySpeak?.() === false) return;
-    const heard = heardOf(await redis.eval(TELL, 2, SIGHTS_KEY, NODES_KEY, machine, [...outOfReach].join(' ')));
+    const heard = heardOf(await redis.eval(TELL, 2, SIGHTS_KEY, NODES_KEY, machine, [...outOfReach.keys()].join(' ')));
     records = parseNodeRecords(heard.records);
     follow();
     const sights = parseSights(heard.sights);
+    heardAtMs = monotonicMs();
     quiet = findQuiet(records, sights, heard.nowMs);
     for (const record of findVanished(records, sights, heard.nowMs)) await remove(record);
     const news = JSON.stringify([records.map((one) => [one.machine, one.state, one.nodeId]), quiet.map((one) => one.machine)]);
@@ -117,7 +131,8 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
 
   return {
     isOutOfReach: (name) => outOfReach.has(name),
-    isQuiet: (name) => quiet.some((one) => one.machine === name),
+    isCutOff,
+    isQuiet,
     async stop() {
       clearInterval(alert);
       await Promise.all([ticker.stop(), ...[...watches.values()].map((one) => one.stop())]);

@@ -11,9 +11,13 @@ export interface GatewayRoutes {
 export interface MachinesSeen {
   /** True for a machine that does not answer this one. */
   isOutOfReach(machine: string): boolean;
+  /** True for one that does not answer this one alone: LiveKit on the others passes on what is for its rooms. */
+  isCutOff(machine: string): boolean;
   /** True for one that says nothing though it serves. */
   isQuiet(machine: string): boolean;
 }
+
+const allInReach: MachinesSeen = { isOutOfReach: () => false, isCutOff: () => false, isQuiet: () => false };
 
 /**
  * The upstreams and one path per machine for these records, at `nowMs` by Redis TIME.
@@ -21,13 +25,9 @@ export interface MachinesSeen {
  * belong there. The path of a machine that is down leads to the others, but answers 503 while LiveKit's registry may still
  * hold its node, which its record then names: a node that is asked for a dead node's room waits 3 s for it, while a
  * client that gets 503 retries by itself at once.
- * A quiet machine gets nobody new, unless all are quiet.
+ * The path of a machine that only this one does not reach leads to the others too. A quiet machine gets nobody new, unless all are quiet.
  */
-export function gatewayRoutes(
-  records: readonly NodeRecord[],
-  nowMs: number,
-  seen: MachinesSeen = { isOutOfReach: () => false, isQuiet: () => false },
-): GatewayRoutes {
+export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, seen: MachinesSeen = allInReach): GatewayRoutes {
   const sorted = records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
   const isUp = (record: NodeRecord): boolean => isReachable(record, nowMs) && !seen.isOutOfReach(record.machine);
   const serving = sorted.filter((record) => record.state === 'serving' && isUp(record));
@@ -35,7 +35,9 @@ export function gatewayRoutes(
   const upstreams = (speaking.length > 0 ? speaking : serving).map((record) => ({ dial: record.signalling }));
   return {
     upstreams,
-    nodePaths: sorted.map((record) => nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : record.nodeId === null ? upstreams : [])),
+    nodePaths: sorted.map((record) =>
+      nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : record.nodeId === null || seen.isCutOff(record.machine) ? upstreams : []),
+    ),
   };
 }
 

@@ -42,12 +42,13 @@ export function findVanished(records: readonly NodeRecord[], sights: readonly Si
 }
 
 /**
- * The machines that serve by their record, and say nothing: right after a new Redis primary stands, those that have not found it yet. Their
- * LiveKit is no better off: a client that is sent there loses 3 s. @param nowMs Redis TIME
+ * The machines that serve by their record, and have fallen silent: right after a new Redis primary stands, those that have not found it yet.
+ * Their LiveKit is no better off: a client that is sent there loses 3 s. @param nowMs Redis TIME
  */
 export function findQuiet(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
-  const heard = new Set(sights.filter((one) => nowMs - one.atMs < FRESH_MS).map((one) => one.machine));
-  return records.filter(({ machine, state }) => (state === 'serving' || state === 'draining') && !heard.has(machine));
+  // One that never spoke has an agent of before.
+  const silent = new Set(sights.filter((one) => nowMs - one.atMs >= FRESH_MS).map((one) => one.machine));
+  return records.filter(({ machine, state }) => (state === 'serving' || state === 'draining') && silent.has(machine));
 }
 
 /** Where a machine may answer: LiveKit's signalling, and Sentinel. */

@@ -143,6 +143,8 @@ function mediaProxy(id: string, upstreams: readonly unknown[]): unknown {
     upstreams,
     flush_interval: -1,
     stream_close_delay: '24h',
+    // A machine that lost its power does not refuse; who is tried next is asked before the time for it is over.
+    transport: { protocol: 'http', dial_timeout: '1s' },
     load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' },
     headers: { request: { delete: ['CF-Connecting-IP'] } },
   };

@@ -32,7 +32,7 @@ test.each([
   ['out of reach', nodeRecord({ machine: 'm2' })],
 ])('the path of a machine that is %s answers 503, until its record names no node: then it leads to the others', (name, record) => {
   const other = nodeRecord({ machine: 'm3', signalling: '10.0.0.3:7880' });
-  const seen = { isOutOfReach: (machine: string) => name === 'out of reach' && machine === 'm2', isQuiet: () => false };
+  const seen = { isOutOfReach: (machine: string) => name === 'out of reach' && machine === 'm2', isCutOff: () => false, isQuiet: () => false };
   const match = [{ path: ['/n/m2/rtc', '/n/m2/rtc/*', '/n/m2/whip/*'] }];
   const routes = gatewayRoutes([record, other], 1_000, seen);
   expect(routes.upstreams).toEqual([{ dial: '10.0.0.3:7880' }]);
@@ -51,12 +51,21 @@ test('a draining machine gets no new rooms but keeps its path', () => {
   expect(JSON.stringify(routes.nodePaths)).toContain('"dial":"10.0.0.2:7880"');
 });
 
+const seenAll = { isOutOfReach: () => false, isCutOff: () => false, isQuiet: () => false };
+
+test('the path of a machine that only the gateway does not reach leads to the others', () => {
+  const records = [nodeRecord({ machine: 'm2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
+  const routes = gatewayRoutes(records, 0, { ...seenAll, isOutOfReach: (machine) => machine === 'm2', isCutOff: (machine) => machine === 'm2' });
+  expect(routes.upstreams).toEqual([{ dial: 'c:1' }]);
+  expect(routes.nodePaths[0]).toMatchObject({ handle: [{}, { upstreams: [{ dial: 'c:1' }] }] });
+});
+
 test('a quiet machine keeps its path and gets nobody new, unless all are quiet', () => {
   const records = [nodeRecord({ machine: 'm2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
-  const one = gatewayRoutes(records, 0, { isOutOfReach: () => false, isQuiet: (machine) => machine === 'm2' });
+  const one = gatewayRoutes(records, 0, { ...seenAll, isQuiet: (machine) => machine === 'm2' });
   expect(one.upstreams).toEqual([{ dial: 'c:1' }]);
   expect(JSON.stringify(one.nodePaths[0])).toContain('"dial":"b:1"');
-  expect(gatewayRoutes(records, 0, { isOutOfReach: () => false, isQuiet: () => true }).upstreams).toHaveLength(2);
+  expect(gatewayRoutes(records, 0, { ...seenAll, isQuiet: () => true }).upstreams).toHaveLength(2);
 });
 
 test('the order of the records makes no difference', () => {

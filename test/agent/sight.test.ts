@@ -40,8 +40,9 @@ test('a machine stays while its record is young, and once its record names no no
   expect(vanished(all, changed({ nodeId: null, state: 'down' }))).toEqual([]);
 });
 
-test('who serves and says nothing is quiet', () => {
-  const quiet = findQuiet(changed({ state: 'down' }), [says('m2', []), says('m3', [], 2_500), says('gateway', [])], NOW);
+test('who serves and has fallen silent is quiet', () => {
+  const words = [says('m3', [], 2_500), says('m4', [], 2_500), says('gateway', [])];
+  const quiet = findQuiet(changed({ state: 'down' }), words, NOW);
   expect(quiet.map((record) => record.machine)).toEqual(['m3']);
 });
 

@@ -50,6 +50,7 @@ test('what LiveKit’s registry says of a machine that all others miss is remove
 
 test('where a machine has not found Redis yet, LiveKit is told to place no new rooms there', async () => {
   const redis = await registry();
+  await redis.hset('fleet:sights', 'm3', `${(await redisTimeMs(redis)) - 5_000}`);
   for (const machine of ['m1', 'm2']) observe(redis, machine);
   await until(async () => expect(await redis.hget('nodes', 'ND_m4')).toBeNull());
   expect(await redis.hget('nodes', 'ND_m2')).toBe('a node');

@@ -6,7 +6,7 @@ import type { Row } from './table.ts';
 
 export interface FailoverBenchOptions {
   readonly rounds: number;
-  /** Failures whose name has this text; all have ''. */
+  /** A regular expression: failures whose name it fits. */
   readonly only: string;
   /** Component store that holds everything already. */
   readonly store: string;
@@ -118,7 +118,7 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Row[
   say('booting and deploying four machines');
   const fleet = await deployFleetOfThree(store);
   try {
-    const outcomes = new Map<Failure, Outcome[]>(failures.filter(({ name }) => name.includes(only)).map((failure) => [failure, []]));
+    const outcomes = new Map<Failure, Outcome[]>(failures.filter(({ name }) => new RegExp(only).test(name)).map((failure) => [failure, []]));
     for (let round = 1; round <= rounds; round++) {
       for (const [failure, done] of outcomes) {
         signal.throwIfAborted();

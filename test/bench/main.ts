@@ -9,7 +9,7 @@ import type { Row } from './table.ts';
 
 const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
 npm run bench -- growth --store FOLDER [--rounds N] [--json]
-npm run bench -- failover --store FOLDER [--rounds N] [--only TEXT] [--json]   (see docs/benchmarks.md)`;
+npm run bench -- failover --store FOLDER [--rounds N] [--only REGEXP] [--json]   (see docs/benchmarks.md)`;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
