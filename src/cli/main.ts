@@ -196,10 +196,14 @@ try {
 }
 
 function sayUsage(reporter: Reporter, error: CommanderError): void {
-  const known = usageError(
-    error,
-    program.commands.map((command) => command.name()).filter((name) => name !== 'monitor'),
-  );
+  const isMonitor = process.argv[2] === 'monitor';
+  const all = program.commands.map((command) => command.name()).filter((name) => name !== 'monitor');
+  const given = error.code === 'commander.help' && process.argv[2] === 'help' ? process.argv[3] : undefined;
+  // Commander shows the whole help for a command that it does not know, and not a word about that.
+  const isUnknown = given !== undefined && !given.startsWith('-') && !all.includes(given);
+  const known = isUnknown
+    ? new FleetError('UNKNOWN_COMMAND', { given, suggestion: all.join(', ') }, { exitCode: 2 })
+    : usageError(error, isMonitor ? ['status', 'logs'] : all);
   if (known !== null) reporter.error(known.code, known.params);
   process.exitCode = error.exitCode === 0 ? 0 : 2;
 }

@@ -36,10 +36,10 @@ export async function makeWay(context: CliContext, settings: Settings, topology:
   return { deadlineMs: 0, fleet };
 }
 
-/** @throws FleetError INTERRUPTED unless the answer begins with y */
+/** @throws FleetError DECLINED unless the answer is yes */
 export async function ask(context: CliContext, code: TextCode, params: Readonly<Record<string, string | number>>): Promise<void> {
   const answer = await readLine(context, translate(context.language, code, params));
-  if (!/^\s*(y|yes|是)\s*$/i.test(answer)) throw new FleetError('INTERRUPTED', {}, { exitCode: 130 });
+  if (!/^\s*(y|yes|是)\s*$/i.test(answer)) throw new FleetError('DECLINED', {}, { exitCode: 130 });
 }
 
 /** The line that is typed behind a question. */

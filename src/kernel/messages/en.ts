@@ -95,6 +95,7 @@ export const errors = {
   FLEET_OF_ONE: 'There is one media machine only. Run there: ./部署.sh restart livekit',
   RESTART_STOPPED:
     'LiveKit on {machine} did not come back (last heard: {state}); the machines after it were not touched. See there: ./部署.sh status, ./部署.sh logs livekit',
+  DECLINED: 'Nothing was changed.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
 

@@ -84,6 +84,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   FLEET_NOT_WELL: '以下机器未在服务：{machines}。请先修复（./部署.sh status），其他机器才能依次接替。',
   FLEET_OF_ONE: '只有一台媒体机。请在那台机器上运行：./部署.sh restart livekit',
   RESTART_STOPPED: '{machine} 上的 LiveKit 没有恢复（最后状态：{state}）；其后的机器未受影响。请在那台机器上查看：./部署.sh status、./部署.sh logs livekit',
+  DECLINED: '未做任何改动。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
   NOT_AN_ASSIGNMENT: '不是 名称=值。请用 # 注释掉，或写成 名称=值',
