@@ -6,6 +6,7 @@ import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
 import { forgetNode } from './livekit-nodes.ts';
 import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
+import { fencedKey } from '../contract/sight.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;
@@ -22,6 +23,8 @@ export interface MediaRegistryOptions {
   readonly media: MediaConfig;
   readonly redis: Redis;
   readonly probe: LivekitProbe;
+  /** Ends LiveKit at once; its supervisor starts it again. */
+  readonly kill: () => Promise<void>;
   /** True once other machines reach this one; it does not serve before. */
   readonly isOpen: () => Promise<boolean>;
   readonly log: Logger;
@@ -70,6 +73,16 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     log.info({ nodeId: former, rooms: await forgetNode(redis, former) }, 'ended node removed');
     return nodeId;
   };
+  /** Cut off from all the others, which have taken its rooms over: two LiveKits with the same room would each go on alone. */
+  const fence = async (): Promise<void> => {
+    if (nodeId === null || (await redis.exists(fencedKey(nodeId))) === 0) return;
+    log.warn({ nodeId }, 'the others took this node for gone: LiveKit is started anew');
+    const former = nodeId;
+    nodeId = null;
+    isServing = false;
+    await options.kill();
+    await forgetNode(redis, former);
+  };
   const onLivekitEnd = (): void => {
     endWatch = null;
     nodeId = null;
@@ -91,6 +104,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     const answer = await observe();
     if (answer === 'unready' && nodeId === null && monotonicMs() - endedAtMs < ENDING_MS) setTimeout(() => ticker.poke(), ENDING_POLL_MS);
     if (redis.status !== 'ready') return;
+    await fence();
     // Before the record says `serving`: rooms would be given to the dead node for five seconds more.
     named = await forgetFormer(answer);
     const isDraining = isServing && nodeId !== null && (await redis.sismember(DRAINING_KEY, nodeId)) === 1;

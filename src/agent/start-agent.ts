@@ -73,6 +73,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   const redis = connectFleetRedis(fleetRedis, { onChange, moreSentinels: sentinels.known });
   let membership: Membership | null = null;
   const probe = config.media === null ? null : openLivekitProbe(config.media);
+  const livekit = config.media === null ? null : findLivekitProcess(config.media.livekitConfig);
   const media =
     config.media === null || probe === null
       ? null
@@ -81,6 +82,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           media: config.media,
           redis,
           probe,
+          kill: async () => {
+            const pid = await livekit?.pid();
+            if (pid != null) livekit?.signal(pid, 'SIGKILL');
+          },
           isOpen: async () => config.members === null || (await membership?.isOpen()) === true,
           log: log.child({ part: 'media' }),
           monotonicMs,
@@ -171,12 +176,12 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'rooms' }),
         });
   const stopTaking =
-    config.media === null || probe === null
+    livekit === null || probe === null
       ? null
       : startOrderTaker({
           machine: config.machine,
           redis,
-          livekit: findLivekitProcess(config.media.livekitConfig),
+          livekit,
           look: () => probe.look(),
           log: log.child({ part: 'orders' }),
           monotonicMs,

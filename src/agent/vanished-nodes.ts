@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
-import { SIGHTS_KEY, doorsOf, findQuiet, findVanished, parseSights } from '../contract/sight.ts';
+import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findVanished, parseSights } from '../contract/sight.ts';
 import { avoidNode, forgetNode } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
 import { startTicker } from './ticker.ts';
@@ -98,6 +98,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     const record = parseNodeRecord(text);
     if (record === null || record.nodeId === null) return;
     for (const other of quiet) if (other.machine !== gone && other.nodeId !== null) await avoidNode(redis, other.nodeId);
+    await redis.set(fencedKey(record.nodeId), machine, 'EX', FENCED_SECONDS);
     const rooms = await forgetNode(redis, record.nodeId);
     // Only now: that the record names no node is what the gateway waits for before it sends clients elsewhere.
     const down: NodeRecord = { ...record, nodeId: null, state: 'down' };

@@ -3,6 +3,10 @@ import type { NodeRecord } from './node-record.ts';
 
 /** Redis hash: machine → its last word, `TIME MACHINE…`: when (Redis TIME, milliseconds), and whom it cannot reach. */
 export const SIGHTS_KEY = 'fleet:sights';
+/** Redis string of a LiveKit node that the others took for gone: should it live after all, its rooms may go on elsewhere, and it has to end. */
+export const fencedKey = (nodeId: string): string => `fleet:fenced:${nodeId}`;
+/** A machine that was away for longer has been started anew. */
+export const FENCED_SECONDS = 7 * 24 * 3600;
 /** Every machine says its word twice a second; who missed three is not heard now. */
 const FRESH_MS = 2_000;
 /** Machines write their records every second; who missed two, may be gone. */

@@ -30,7 +30,16 @@ test('a node whose port closes a moment after its connections is forgotten all t
   };
   await redis.hset('nodes', { ND_1: 'ends', ND_2: 'of another machine' });
   await redis.hset('room_node_map', { r1: 'ND_1', r2: 'ND_2' });
-  const registry = startMediaRegistry({ machine: 'm2', media, redis, probe, isOpen: async () => true, log: silentLog, monotonicMs: () => performance.now() });
+  const registry = startMediaRegistry({
+    machine: 'm2',
+    media,
+    redis,
+    probe,
+    kill: async () => undefined,
+    isOpen: async () => true,
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+  });
   onTestFinished(() => registry.stop());
   const record = async (): Promise<unknown> => JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? 'null');
   await until(async () => expect(await record()).toMatchObject({ state: 'serving', nodeId: 'ND_1' }));
@@ -43,4 +52,34 @@ test('a node whose port closes a moment after its connections is forgotten all t
   await until(async () => expect(await record()).toMatchObject({ state: 'down', nodeId: null }));
   expect(await redis.hkeys('nodes')).toEqual(['ND_2']);
   expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_2' });
+});
+
+test('a node that the others took for gone is started anew when it can speak again', async () => {
+  const redis = (await startRedis()).connect();
+  let node = 'ND_1';
+  const probe = { check: async () => 'ok' as const, look: async () => null, readNodeId: async () => node, watch: () => () => undefined };
+  const killed: string[] = [];
+  const kill = async (): Promise<void> => {
+    killed.push(node);
+    node = 'ND_2';
+  };
+  const registry = startMediaRegistry({
+    machine: 'm2',
+    media,
+    redis,
+    probe,
+    kill,
+    isOpen: async () => true,
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+  });
+  onTestFinished(() => registry.stop());
+  const named = async (): Promise<unknown> => (JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}') as { nodeId?: string }).nodeId;
+  await until(async () => expect(await named()).toBe('ND_1'));
+  expect(killed).toEqual([]);
+  await redis.hset('nodes', { ND_1: 'still writes' });
+  await redis.set('fleet:fenced:ND_1', 'm3');
+  await until(async () => expect(await named()).toBe('ND_2'), 15_000);
+  expect(killed).toEqual(['ND_1']);
+  expect(await redis.hkeys('nodes')).toEqual([]);
 });

@@ -90,6 +90,18 @@ describe('a fleet of three', () => {
     expect(await nodeOf(first)).toBe(node);
   });
 
+  it('starts the LiveKit anew that was cut off from all others, whose rooms they have taken over', async () => {
+    const node = await nodeOf(first);
+    const mends = await Promise.all([1, primary, second].map((other) => fleet.lab.machine(first).cutFrom(other)));
+    await until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
+    for (const mend of mends) await mend();
+    await settle();
+    const now = await nodeOf(first);
+    expect(now).not.toBe(node);
+    expect(await livekitNodes()).toContain(now);
+    expect(await livekitNodes()).not.toContain(node);
+  });
+
   it.each(['livekit', 'agent'])('keeps a machine whose %s is stopped for a while', async (part) => {
     const node = await nodeOf(first);
     await signal(first, part, 'STOP');
