@@ -1,6 +1,7 @@
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { bundleSeat, launchChromium } from '../e2e/browser/chromium.ts';
-import type { PageScope } from '../e2e/browser/seat.ts';
+import type { PageScope, Received } from '../e2e/browser/seat.ts';
 
 /** Two browsers meet through TURN over TLS alone: `node browsers-over-tls.ts FOLDER` with root.crt and cert.pem, and API_TOKEN. Writes a line of JSON. */
 
@@ -38,11 +39,11 @@ for (const { identity, page } of pages) {
   await page.evaluate((ticket) => window.seat.enter(ticket['url'] ?? '', ticket['token'] ?? '', { isOverTls: true }), join);
 }
 const bob = pages[1]?.page;
-await bob?.waitForFunction(async () => {
-  const { videoFrames, audioEnergy } = await window.seat.received();
-  return videoFrames > 10 && audioEnergy > 0;
-});
-const received = await bob?.evaluate(() => window.seat.received());
+let received: Received | undefined;
+for (const deadline = Date.now() + TIMEOUT_MS; Date.now() < deadline; await sleep(200)) {
+  received = await bob?.evaluate(() => window.seat.received());
+  if (received !== undefined && received.videoFrames > 10 && received.audioEnergy > 0) break;
+}
 const relayProtocols = await bob?.evaluate(() => window.seat.relayProtocols());
 clearTimeout(timer);
 const line = JSON.stringify({ relayProtocols, hasSound: (received?.audioEnergy ?? 0) > 0, hasPictures: (received?.videoFrames ?? 0) > 10 });
