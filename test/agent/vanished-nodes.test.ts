@@ -78,9 +78,9 @@ test('it stays while one machine reaches it', async () => {
 
 test('a machine that has written its record anew meanwhile keeps it', async () => {
   const redis = await registry();
-  const back = nodeRecord({ machine: 'm4', nodeId: 'ND_new', signalling: CLOSED, updatedAtMs: await redisTimeMs(redis) });
   for (const machine of ['m1', 'm2', 'm3']) observe(redis, machine);
   await until(async () => expect((await sights(redis)).filter((one) => one.unreachable.includes('m4'))).not.toHaveLength(0));
+  const back = nodeRecord({ machine: 'm4', nodeId: 'ND_new', signalling: CLOSED, updatedAtMs: await redisTimeMs(redis) });
   await redis.hset('fleet:nodes', 'm4', JSON.stringify(back));
   await until(async () => expect((await sights(redis)).map((one) => one.unreachable)).toEqual([[], [], []]));
   expect(JSON.parse((await redis.hget('fleet:nodes', 'm4')) ?? '{}')).toEqual(back);
