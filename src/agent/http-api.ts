@@ -6,10 +6,9 @@ import { redisTimeMs } from '../clients/redis.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
+import { ROOM_NODE_KEY } from './livekit-nodes.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 
-/** LiveKit's hash: room name → node id. */
-const ROOM_NODE_KEY = 'room_node_map';
 /** Callers are on this machine: what does not come at once, holds a connection in vain. Node checks every second, not every 30. */
 const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
 /** LiveKit has one connection per room with news, the service one per join; each lasts milliseconds. */

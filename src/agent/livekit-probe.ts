@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { errorCode, sendRequest } from '../clients/http-request.ts';
+import { participantsOf } from '../contract/livekit-metrics.ts';
 import type { MediaConfig } from './config.ts';
 
 /** `refused` proves that no LiveKit listens; `unready` is an answer other than 200 or none in time. */
@@ -66,11 +67,6 @@ export function openLivekitProbe(config: MediaConfig): LivekitProbe {
       };
     },
   };
-}
-
-/** The sum of LiveKit's count over its series. */
-function participantsOf(metrics: string): number {
-  return [...metrics.matchAll(/^livekit_participant_total(?:\{[^}]*\})? (\S+)$/gm)].reduce((sum, [, value]) => sum + Number(value), 0);
 }
 
 /** The `node_id` label of a Prometheus text, null where no series carries one. */

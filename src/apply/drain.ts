@@ -1,6 +1,7 @@
 import { sendRequest } from '../clients/http-request.ts';
 import { sendCommands } from '../clients/sentinel.ts';
 import type { FleetView } from '../clients/sentinel.ts';
+import { participantsOf } from '../contract/livekit-metrics.ts';
 import { DRAINING_KEY, isReachable } from '../contract/node-record.ts';
 import type { Host } from '../host/host.ts';
 import type { Emit } from '../kernel/events.ts';
@@ -91,7 +92,7 @@ async function countParticipants(settings: Settings): Promise<number> {
   const authorization = `Basic ${Buffer.from(`${metricsUser}:${settings.REDIS_PASSWORD}`).toString('base64')}`;
   try {
     const answer = await sendRequest({ url: `http://127.0.0.1:${settings.METRICS_PORT}/metrics`, headers: { authorization }, timeoutMs: ANSWER_MS });
-    return [...answer.text.matchAll(/^livekit_participant_total(?:\{[^}]*\})? (\S+)$/gm)].reduce((sum, [, value]) => sum + Number(value), 0);
+    return participantsOf(answer.text);
   } catch {
     return 0;
   }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from '../contract/parse-json.ts';
 import type { Host } from '../host/host.ts';
 import { keyFingerprint } from '../render/app.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -14,7 +15,7 @@ function leftFile({ state }: Layout): string {
 export async function readLeft(host: Host, settings: Settings, layout: Layout): Promise<readonly string[]> {
   const found = await host.read(leftFile(layout));
   if (found === null) return [];
-  const left = leftSchema.safeParse(parseJson(found.content)).data;
+  const left = parseJson(leftSchema, found.content);
   return left?.keyFingerprint === keyFingerprint(settings) ? left.hosts : [];
 }
 
@@ -22,12 +23,4 @@ export async function readLeft(host: Host, settings: Settings, layout: Layout): 
 export async function writeLeft(host: Host, settings: Settings, { layout, hosts }: { layout: Layout; hosts: readonly string[] }): Promise<void> {
   if (hosts.length === 0) return host.remove(leftFile(layout));
   await host.write(leftFile(layout), `${JSON.stringify({ hosts, keyFingerprint: keyFingerprint(settings) })}\n`, { mode: 0o600, uid: 0, gid: 0 });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

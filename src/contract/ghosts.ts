@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from './parse-json.ts';
 
 /** Redis sorted set: rooms whose node has ended, with the time (by Redis TIME, ms) at which something is to be done about each. */
 export const GHOSTS_KEY = 'fleet:ghosts';
@@ -25,12 +26,7 @@ export type Ghost = z.infer<typeof ghostSchema>;
 
 /** Reads a member of the set; null for what is none. Throws nothing. */
 export function parseGhost(json: string): Ghost | null {
-  try {
-    return ghostSchema.safeParse(JSON.parse(json)).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
+  return parseJson(ghostSchema, json);
 }
 
 /** Who comes back is back within seconds. LiveKit itself keeps rooms for that long, at its default. */

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { machineName } from './node-record.ts';
+import { parseJson } from './parse-json.ts';
 
 /** Redis sorted set: what was done on all machines, each line of their journals with its time (ms since 1970) as score. */
 export const JOURNAL_KEY = 'fleet:journal';
@@ -26,14 +27,7 @@ export type JournalEntry = z.infer<typeof journalEntrySchema>;
 
 /** The entries of a text with one JSON document a line, in their order; other lines are left out. Throws nothing. */
 export function parseJournal(text: string): JournalEntry[] {
-  return text.split('\n').flatMap((line) => {
-    try {
-      return line === '' ? [] : (journalEntrySchema.safeParse(JSON.parse(line)).data ?? []);
-    } catch (error) {
-      if (error instanceof SyntaxError) return [];
-      throw error;
-    }
-  });
+  return text.split('\n').flatMap((line) => parseJson(journalEntrySchema, line) ?? []);
 }
 
 /** One entry a command, as far as it is known, by the time it began. */

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from './parse-json.ts';
 
 /** A machine's name, also the path node `/n/<machine>`: lower-case letters, digits and dashes. */
 export const machineName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
@@ -50,12 +51,7 @@ export function isReachable(record: NodeRecord, nowMs: number): boolean {
 
 /** Reads one JSON record; null where it is none (another version's, or damaged). Throws nothing. */
 export function parseNodeRecord(json: string): NodeRecord | null {
-  try {
-    return nodeRecordSchema.safeParse(JSON.parse(json)).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
+  return parseJson(nodeRecordSchema, json);
 }
 
 /** Reads the fields of the Redis hash, sorted by machine; a record whose field is not its machine is left out. */

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from './parse-json.ts';
 
 /** Redis hash: machine → what its agent is to do, as JSON. */
 export const ORDERS_KEY = 'fleet:orders';
@@ -30,19 +31,10 @@ export type OrderReport = z.infer<typeof reportSchema>;
 
 /** Null for what is no order. Throws nothing. */
 export function parseOrder(json: string): Order | null {
-  return parse(orderSchema, json);
+  return parseJson(orderSchema, json);
 }
 
 /** Null for what is no report. Throws nothing. */
 export function parseReport(json: string): OrderReport | null {
-  return parse(reportSchema, json);
-}
-
-function parse<T>(schema: z.ZodType<T>, json: string): T | null {
-  try {
-    return schema.safeParse(JSON.parse(json)).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
+  return parseJson(reportSchema, json);
 }

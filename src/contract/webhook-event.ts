@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from './parse-json.ts';
 
 /**
  * What of LiveKit's webhook (livekit/protocol, `WebhookEvent` as protobuf's JSON, which leaves out what is empty) the agent and
@@ -20,10 +21,5 @@ export type WebhookEvent = z.infer<typeof eventSchema>;
 
 /** The event in a webhook's raw body; null where it is none. */
 export function parseWebhookEvent(body: Uint8Array): WebhookEvent | null {
-  try {
-    return eventSchema.safeParse(JSON.parse(Buffer.from(body).toString('utf8'))).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
+  return parseJson(eventSchema, Buffer.from(body).toString('utf8'));
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from './parse-json.ts';
 
 /** Redis string: where webhooks go, as JSON; written by the gateway machine. */
 export const WEBHOOKS_KEY = 'fleet:webhooks';
@@ -22,10 +23,5 @@ export type WebhookTargets = z.infer<typeof webhookTargetsSchema>;
 
 /** Reads the JSON of the Redis string; null where it is none (another version's, or damaged). Throws nothing. */
 export function parseWebhookTargets(json: string): WebhookTargets | null {
-  try {
-    return webhookTargetsSchema.safeParse(JSON.parse(json)).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
+  return parseJson(webhookTargetsSchema, json);
 }
