@@ -34,6 +34,7 @@ export interface MediaRegistryOptions {
 
 /** The machine's own entry in the fleet's registry. */
 export interface MediaRegistry {
+  /** True while LiveKit serves and the fleet knows. */
   isServing(): boolean;
   /** Marks the record `stopped`, waiting one second for Redis at most, and ends. */
   stop(): Promise<void>;
@@ -52,6 +53,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   let endedAtMs = Number.NEGATIVE_INFINITY;
   let endWatch: (() => void) | null = null;
   let announced = '';
+  let announcedState: NodeRecord['state'] | null = null;
 
   const observe = async (): Promise<LivekitAnswer> => {
     const answer = await options.probe.check();
@@ -94,6 +96,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     const fixed = { machine, signalling: media.advertiseAddress, nodeId: named, version: media.version, state, keyFingerprint: media.keyFingerprint };
     const record: NodeRecord = { ...fixed, updatedAtMs: await redisTimeMs(redis) };
     await redis.hset(NODES_KEY, machine, JSON.stringify(record));
+    announcedState = state;
     const news = JSON.stringify(fixed);
     if (news === announced) return;
     await redis.publish(CHANGED_CHANNEL, machine);
@@ -114,7 +117,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   redis.on('ready', () => ticker.poke());
 
   return {
-    isServing: () => isServing,
+    isServing: () => isServing && (announcedState === 'serving' || announcedState === 'draining'),
     async stop() {
       endWatch?.();
       await ticker.stop();

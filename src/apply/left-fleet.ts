@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseJson } from '../contract/parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 import type { Host } from '../host/host.ts';
 import { keyFingerprint } from '../render/app.ts';
 import type { Settings } from '../settings/schema.ts';

@@ -1,5 +1,6 @@
 import { askMetadata, questions } from '../clients/cloud-metadata.ts';
 import { askStun } from '../clients/stun.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 import type { Settings } from '../settings/schema.ts';
 import { isPublic } from '../settings/variable.ts';
 import { publicAddressFile } from '../topology/topology.ts';
@@ -37,10 +38,5 @@ const remembered = z.object({ address: z.string().refine(isPublic), source: z.st
 /** What the last deploy found; null where it found nothing. */
 export async function recallPublicAddress(host: Host, layout: Layout): Promise<PublicAddress | null> {
   const found = await host.read(publicAddressFile(layout));
-  if (found === null) return null;
-  try {
-    return remembered.safeParse(JSON.parse(found.content)).data ?? null;
-  } catch {
-    return null;
-  }
+  return found === null ? null : parseJson(remembered, found.content);
 }

@@ -7,6 +7,7 @@ import * as z from 'zod';
 import { FleetError } from '../kernel/errors.ts';
 import type { CauseCode } from '../kernel/messages/en.ts';
 import { isCauseCode, translate } from '../kernel/messages/translate.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 import { redact } from '../kernel/secret.ts';
 import { internalCaFile } from '../render/caddy.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -100,8 +101,8 @@ async function runMeeting(
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => (errors = `${errors}${chunk.toString()}`.slice(-8000)));
   for await (const line of createInterface({ input: child.stdout })) {
-    const parsed = stepLine.safeParse(parseJson(line));
-    if (parsed.success) options.onStep(parsed.data);
+    const step = parseJson(stepLine, line);
+    if (step !== null) options.onStep(step);
   }
   const [code] = await exited;
   context.signal.removeEventListener('abort', interrupt);
@@ -112,12 +113,4 @@ function endSoon(child: ChildProcess): void {
   child.kill('SIGINT');
   const timer = setTimeout(() => child.kill('SIGKILL'), LEAVE_TIMEOUT_MS);
   child.once('exit', () => clearTimeout(timer));
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return null;
-  }
 }

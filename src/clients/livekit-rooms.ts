@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from '../kernel/parse-json.ts';
 import { sendRequest } from './http-request.ts';
 import { signAccessToken } from './livekit-token.ts';
 import type { VideoGrant } from './livekit-token.ts';
@@ -57,9 +58,8 @@ export function openLivekitRooms(options: { apiUrl: string; apiKey: string; secr
       body: JSON.stringify(body),
       timeoutMs: TIMEOUT_MS,
     });
-    const json = parseJson(answer.text);
-    if (answer.status === 200) return json;
-    const refusal = refusalSchema.safeParse(json).data ?? { code: 'unknown', msg: `HTTP ${answer.status}` };
+    if (answer.status === 200) return parseJson(z.unknown(), answer.text);
+    const refusal = parseJson(refusalSchema, answer.text) ?? { code: 'unknown', msg: `HTTP ${answer.status}` };
     throw new LivekitError(refusal.code, answer.status, refusal.msg);
   }
 
@@ -72,13 +72,4 @@ export function openLivekitRooms(options: { apiUrl: string; apiKey: string; secr
       await call('RemoveParticipant', { roomAdmin: true, room }, { room, identity });
     },
   };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }

@@ -4,6 +4,7 @@ import { chmod, cp, lstat, mkdir, mkdtemp, open, readFile, readdir, rename, rm, 
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import * as z from 'zod';
+import { parseJson } from '../kernel/parse-json.ts';
 import type { ComponentName } from './catalogue.ts';
 import { SourceError } from './source-error.ts';
 import { compareVersions } from './version.ts';
@@ -36,8 +37,8 @@ export async function listStored(storeDir: string, name: ComponentName): Promise
 export async function readStored(folder: string): Promise<Stored | null> {
   const text = await readFile(join(folder, 'manifest.json'), 'utf8').catch(nullIfMissing);
   if (text === null) return null;
-  const parsed = manifestSchema.safeParse(parseJson(text));
-  return parsed.success ? { folder, manifest: parsed.data } : null;
+  const manifest = parseJson(manifestSchema, text);
+  return manifest === null ? null : { folder, manifest };
 }
 
 /**
@@ -131,15 +132,6 @@ async function flush(path: string): Promise<void> {
 async function makeReadableFolder(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true });
   if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }
 
 /** When a process started (`starttime` of proc_pid_stat(5)), which tells it from a later one with the same pid; undefined where it has ended. */

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { parseNodeRecords } from './node-record.ts';
 import type { NodeRecord } from './node-record.ts';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /** Name, below the agent's folder, of the file in which the agent remembers the fleet. */
 export const FLEET_MEMORY = 'fleet.json';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /** Redis sorted set: rooms whose node has ended, with the time (by Redis TIME, ms) at which something is to be done about each. */
 export const GHOSTS_KEY = 'fleet:ghosts';

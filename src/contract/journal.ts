@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { machineName } from './node-record.ts';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /** Redis sorted set: what was done on all machines, each line of their journals with its time (ms since 1970) as score. */
 export const JOURNAL_KEY = 'fleet:journal';

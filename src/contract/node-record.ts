@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /** A machine's name, also the path node `/n/<machine>`: lower-case letters, digits and dashes. */
 export const machineName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);

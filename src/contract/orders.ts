@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /** Redis hash: machine → what its agent is to do, as JSON. */
 export const ORDERS_KEY = 'fleet:orders';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /**
  * What of LiveKit's webhook (livekit/protocol, `WebhookEvent` as protobuf's JSON, which leaves out what is empty) the agent and

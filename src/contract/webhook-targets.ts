@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseJson } from './parse-json.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 
 /** Redis string: where webhooks go, as JSON; written by the gateway machine. */
 export const WEBHOOKS_KEY = 'fleet:webhooks';

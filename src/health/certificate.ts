@@ -1,6 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { connect } from 'node:tls';
 import * as z from 'zod';
+import { parseJson } from '../kernel/parse-json.ts';
 import type { Settings } from '../settings/schema.ts';
 import { isIpv4 } from '../settings/variable.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
@@ -65,20 +66,12 @@ async function lastFailure(manager: ServiceManager, domain: string, since: numbe
   const lines = (await manager.tailLog('caddy', LOG_LINES)).split('\n');
   for (const line of lines.toReversed()) {
     // The supervisor's time stamp stands before Caddy's JSON.
-    const parsed = failureLine.safeParse(parseJson(line.slice(line.indexOf('{'))));
-    if (!parsed.success || parsed.data.identifier !== domain || parsed.data.ts * 1000 < since) continue;
+    const failure = parseJson(failureLine, line.slice(line.indexOf('{')));
+    if (failure === null || failure.identifier !== domain || failure.ts * 1000 < since) continue;
     // Whenever the agent changes Caddy's routes, Caddy drops the attempt that is under way and begins another: no failure.
-    if (!parsed.data.error.includes('context canceled')) return parsed.data.error;
+    if (!failure.error.includes('context canceled')) return failure.error;
   }
   return null;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 /** `CN=R11` of a distinguished name's lines; the whole name where it has none. */

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
+import * as z from 'zod';
 import { sendRequest } from '../clients/http-request.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 import { readListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -89,16 +91,37 @@ function ask(part: ListeningPart, settings: Settings, role: Role): Promise<strin
       if (role === 'gateway') return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'PING', '+PONG');
       return redis(settings.SENTINEL_PORT, settings.REDIS_PASSWORD, 'SENTINEL GET-MASTER-ADDR-BY-NAME livekit', '*2').then(() => 'primary known');
     case 'livekit':
-      return http(`http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}/`, [200]);
+      return livekit(settings, role);
     case 'service':
       // A gateway is well without media machines: it waits for them.
       return http(`http://127.0.0.1:${settings.SERVICE_PORT}/${role === 'gateway' ? 'healthz' : 'readyz'}`, [200]);
     case 'agent':
-      return http(`http://127.0.0.1:${settings.AGENT_PORT}/healthz`, [200]);
+      return http(agentHealth(settings), [200]);
     case 'caddy':
-      // 401 is LiveKit's own answer to a join without a token: the whole way through Caddy stands.
-      return http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, role === 'gateway' ? [401, 502, 503, 504] : [401]);
+      return caddy(settings, role);
   }
+}
+
+/** On a media machine only once its agent has told the fleet of it: until then machine 1 leads nobody there. */
+async function livekit(settings: Settings, role: Role): Promise<string> {
+  const detail = await http(`http://127.0.0.1:${settings.LIVEKIT_HTTP_PORT}/`, [200]);
+  if (role !== 'media') return detail;
+  // An agent that does not answer is said to be sick itself.
+  const agent = await sendRequest({ url: agentHealth(settings), timeoutMs: ANSWER_MS }).catch(() => null);
+  if (parseJson(agentAnswer, agent?.text ?? '')?.livekit === false) throw new Error('up, but the fleet has not been told of it yet');
+  return detail;
+}
+
+const agentAnswer = z.object({ livekit: z.boolean() });
+
+function agentHealth(settings: Settings): string {
+  return `http://127.0.0.1:${settings.AGENT_PORT}/healthz`;
+}
+
+async function caddy(settings: Settings, role: Role): Promise<string> {
+  const answer = await http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, role === 'gateway' ? [401, 502, 503, 504] : [401]);
+  // 401 is LiveKit's own answer to a join without a token: the whole way through Caddy stands.
+  return answer === 'HTTP 401' ? 'LiveKit answers through it' : 'no LiveKit behind it yet';
 }
 
 async function http(url: string, wanted: readonly number[]): Promise<string> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import { FleetError } from '../kernel/errors.ts';
+import { parseJson } from '../kernel/parse-json.ts';
 import * as is from './variable.ts';
 import type { Settings } from './schema.ts';
 
@@ -31,21 +32,13 @@ export function readJoin(word: string): Join {
   const damaged = new FleetError('JOIN_DAMAGED', {}, { exitCode: 2 });
   if (prefix !== PREFIX || rest.length > 0 || sum !== checksum(body)) throw damaged;
   const names = Object.keys(joinSchema.shape);
-  const parsed = z
+  const schema = z
     .array(z.unknown())
     .transform((values) => Object.fromEntries(names.map((name, index) => [name, values[index]])))
-    .pipe(joinSchema)
-    .safeParse(parseJson(Buffer.from(body, 'base64url').toString()));
-  if (!parsed.success) throw damaged;
-  return parsed.data;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
+    .pipe(joinSchema);
+  const join = parseJson(schema, Buffer.from(body, 'base64url').toString());
+  if (join === null) throw damaged;
+  return join;
 }
 
 function checksum(body: string): string {

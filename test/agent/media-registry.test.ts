@@ -43,6 +43,7 @@ test('a node whose port closes a moment after its connections is forgotten all t
   onTestFinished(() => registry.stop());
   const record = async (): Promise<unknown> => JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? 'null');
   await until(async () => expect(await record()).toMatchObject({ state: 'serving', nodeId: 'ND_1' }));
+  expect(registry.isServing()).toBe(true);
   answer = 'unready';
   watchers[0]?.();
   const writtenMs = Number((await redis.time())[0]) * 1_000;

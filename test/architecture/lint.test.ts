@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, '../..');
 /** What each folder of src may import besides itself and packages: the direction of the architecture. */
 const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
-  contract: [],
+  contract: ['kernel'],
   settings: ['kernel'],
   topology: ['kernel', 'settings'],
   render: ['kernel', 'contract', 'settings', 'topology'],
