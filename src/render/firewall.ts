@@ -23,8 +23,8 @@ export function renderFirewall(settings: Settings, topology: Topology): Rendered
 }
 
 /**
- * Our table for `nft -f`, which loads it in one act. It only refuses, and only TCP ports that a part of this machine holds: what it
- * lets pass other tables may still refuse. Strangers get no answer: a machine that is let in a moment later is then served by its next attempt.
+ * Our table for `nft -f`, which loads it in one act. It only drops, and only packets of ports that a part of this machine holds: what
+ * it lets pass other tables may still refuse. Strangers get no answer: a machine that is let in a moment later is then served by its next attempt.
  */
 export function renderRules(settings: Settings, topology: Topology): string {
   const inner = innerPorts(settings, topology);
@@ -50,7 +50,21 @@ table ${table} {
 		tcp dport { ${inner.join(', ')} } counter drop
 		udp dport ${settings.AGENT_PORT} limit rate over 200/second burst 400 packets counter drop
 	}
+${topology.parts.includes('caddy') ? gatewayRefusals(settings) : ''}}
+`;
 }
+
+/**
+ * Of a Caddy that restarts, nobody hears that nothing listens: a client of LiveKit tries only once to go on with its session, and
+ * that attempt waits, as it does for a lost packet. Such a refusal has the sequence number 0 (RFC 9293, 3.10.7.1); connections that
+ * were open are closed as ever.
+ */
+function gatewayRefusals({ HTTPS_PORT }: Settings): string {
+  return `	chain output {
+		type filter hook output priority -10; policy accept;
+		oif "lo" return
+		tcp sport ${HTTPS_PORT} tcp flags & rst == rst tcp sequence 0 counter drop
+	}
 `;
 }
 

@@ -61,6 +61,16 @@ describe('the firewall of a fleet', () => {
     await until(async () => (await fleet(1, ['verify'], { WEBHOOK_ENABLED: 'false' })).code === 0, 30_000);
   });
 
+  it('lets a client that comes while Caddy restarts wait for it', async () => {
+    const one = lab.machine(1);
+    await one.exec(['systemctl', 'stop', 'livekit-fleet-caddy']);
+    const coming = lab.machine(outsider).exec(['timeout', '20', 'bash', '-c', 'exec 3<>/dev/tcp/192.168.1.1/443']);
+    expect(await knockAt(outsider, '192.168.1.1', 443)).toBe('silent');
+    expect(await knockAt(1, '127.0.0.1', 443)).toBe('refused');
+    await one.exec(['systemctl', 'start', 'livekit-fleet-caddy']);
+    expect((await coming).code).toBe(0);
+  });
+
   it('follows a fleet that grows, in any order', async () => {
     const [key, secret] = (await lab.machine(2).exec(['grep', '^LIVEKIT_API_', '/etc/fleet.env'])).out.split('\n');
     for (const number of [3, 4]) {
