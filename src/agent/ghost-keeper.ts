@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis.ts';
 import { GHOSTS_KEY, finishedEvent, ghostEndMs, leftEvents, parseGhost } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
-import { readParticipant } from '../contract/livekit-records.ts';
+import { isAbandoned, readParticipant } from '../contract/livekit-records.ts';
 import { ROOMS_KEY, ROOM_NODE_KEY, participantsKey } from './livekit-nodes.ts';
 import { startTicker } from './ticker.ts';
 
@@ -49,11 +49,13 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
     // While somebody makes it again, it is not looked at; the next look is a second later.
     if ((await redis.set(lockKey(name), machine, 'PX', LOCK_MS, 'NX')) !== 'OK') return;
     try {
-      const isBack = (await redis.hexists(ROOM_NODE_KEY, name)) === 1;
-      await (isBack ? removeParticipants(ghost) : removeRoom(name));
-      if (!isBack) tell([finishedEvent(ghost)]);
+      const record = await redis.hgetBuffer(ROOMS_KEY, name);
+      const isOver = record !== null && isAbandoned(record, ghost.endedAtMs);
+      // Without a record LiveKit has ended the room, and told so itself.
+      await (isOver ? removeRoom(name) : removeParticipants(ghost));
+      if (isOver) tell([finishedEvent(ghost)]);
       await redis.zrem(GHOSTS_KEY, member);
-      log.info({ room: name, isBack }, 'room of an ended node looked after');
+      log.info({ room: name, isOver }, 'room of an ended node looked after');
     } finally {
       await redis.del(lockKey(name));
     }
@@ -70,6 +72,7 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
     await redis
       .multi()
       .hdel(ROOMS_KEY, name)
+      .hdel(ROOM_NODE_KEY, name)
       .hdel('room_internal', name)
       .del(...keys)
       .exec();

@@ -2,8 +2,8 @@ import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
-import { DRAINING_KEY } from '../contract/node-record.ts';
-import { readParticipant, readRoom } from '../contract/livekit-records.ts';
+import { DRAINING_KEY, NODES_KEY as RECORDS_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import { abandonedMark, readParticipant, readRoom } from '../contract/livekit-records.ts';
 
 /** LiveKit's own hashes (livekit-server, pkg/routing/redisrouter.go): node id → node, room name → node id. */
 const NODES_KEY = 'nodes';
@@ -14,10 +14,34 @@ export const participantsKey = (room: string): string => `room_participants:${ro
 /** Rooms that are read at a time. */
 const BATCH = 500;
 
+/** A record that is older is of a machine that may just have been lost, too: three missed heart-beats. */
+const FRESH_MS = 3_000;
+
+/**
+ * Gives a room that is still the ended node's to another one, or to none, marks its record and notes its ghost. Where another
+ * machine has been quicker, clients may be back in it already.
+ */
+const HAND_OVER = `
+local handed = 0
+for i = 3, #ARGV, 4 do
+  local room, target, marked, ghost = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  if redis.call('HGET', KEYS[1], room) == ARGV[1] then
+    if target == '' then redis.call('HDEL', KEYS[1], room) else redis.call('HSET', KEYS[1], room, target) end
+    if ghost ~= '' then
+      redis.call('HSET', KEYS[2], room, marked)
+      redis.call('ZADD', KEYS[3], ARGV[2], ghost)
+    end
+    handed = handed + 1
+  end
+end
+return handed`;
+
 /**
  * Removes what LiveKit's registry still says of a node that has ended. LiveKit itself does so only when another node
  * starts, and gives rooms to it for five more seconds. Only for nodes that are proved dead: one that lives comes back
- * by itself within two seconds, but its rooms could then exist twice. The rooms become ghosts, see startGhostKeeper.
+ * by itself within two seconds, but its rooms could then exist twice. The rooms become ghosts, see startGhostKeeper, and
+ * each is given to another node at once: LiveKit (1.13, SelectRoomNode) looks for a room's node and then chooses one without a
+ * lock between, so that clients who come back at the same moment would be led to different nodes.
  * Gives the number of rooms that were on it.
  */
 export async function forgetNode(redis: Redis, nodeId: string): Promise<number> {
@@ -29,27 +53,39 @@ export async function forgetNode(redis: Redis, nodeId: string): Promise<number> 
     for (let index = 0; index < fields.length; index += 2) if (fields[index + 1] === nodeId) rooms.push(fields[index] ?? '');
   } while (cursor !== '0');
   const nowMs = rooms.length === 0 ? 0 : await redisTimeMs(redis);
-  const ending = redis.multi().hdel(NODES_KEY, nodeId).srem(DRAINING_KEY, nodeId);
+  const heirs = rooms.length === 0 ? [] : await readHeirs(redis, nodeId, nowMs);
+  const ending = redis.multi();
   // Read before anybody can come back to them on another node: who does takes his former entry's place.
   for (let first = 0; first < rooms.length; first += BATCH) {
     const names = rooms.slice(first, first + BATCH);
-    ending.hdel(ROOM_NODE_KEY, ...names);
-    for (const ghost of await readGhosts(redis, names, nowMs)) ending.zadd(GHOSTS_KEY, nowMs, JSON.stringify(ghost));
+    const ghosts = await readGhosts(redis, names, nowMs);
+    const words = names.flatMap((name, index) => {
+      const found = ghosts[index];
+      return [name, heirs[(first + index) % heirs.length] ?? '', found?.marked ?? '', found === undefined || found === null ? '' : JSON.stringify(found.ghost)];
+    });
+    ending.eval(HAND_OVER, 3, ROOM_NODE_KEY, ROOMS_KEY, GHOSTS_KEY, nodeId, nowMs, ...words);
   }
-  await ending.exec();
+  await ending.hdel(NODES_KEY, nodeId).srem(DRAINING_KEY, nodeId).exec();
   return rooms.length;
 }
 
-async function readGhosts(redis: Redis, names: readonly string[], endedAtMs: number): Promise<Ghost[]> {
+/** Nodes that take rooms now, in any order. */
+async function readHeirs(redis: Redis, ended: string, nowMs: number): Promise<string[]> {
+  const records = parseNodeRecords(await redis.hgetall(RECORDS_KEY)).filter((one) => one.state === 'serving' && nowMs - one.updatedAtMs < FRESH_MS);
+  return records.flatMap(({ nodeId }) => (nodeId === null || nodeId === ended ? [] : [nodeId])).toSorted(() => Math.random() - 0.5);
+}
+
+/** A ghost for each name, and its room's record with the mark of one that nobody has made again; null where there is no record. */
+async function readGhosts(redis: Redis, names: readonly string[], endedAtMs: number): Promise<({ ghost: Ghost; marked: Buffer } | null)[]> {
   const reading = redis.pipeline().hmgetBuffer(ROOMS_KEY, ...names);
   for (const name of names) reading.hvalsBuffer(participantsKey(name));
   const [rooms, ...participants] = ((await reading.exec()) ?? []).map(([error, value]) => (error === null && Array.isArray(value) ? value : []));
-  return names.flatMap((_name, index) => {
+  return names.map((_name, index) => {
     const bytes: unknown = rooms?.[index];
     const room = bytes instanceof Uint8Array ? readRoom(bytes) : null;
-    if (room === null) return [];
+    if (room === null || !(bytes instanceof Uint8Array)) return null;
     const inside = (participants[index] ?? []).flatMap((one: unknown) => (one instanceof Uint8Array ? (readParticipant(one) ?? []) : []));
-    return [{ room, participants: inside, endedAtMs, isTold: false }];
+    return { ghost: { room, participants: inside, endedAtMs, isTold: false }, marked: Buffer.concat([bytes, abandonedMark(room, endedAtMs)]) };
   });
 }
 

@@ -1,4 +1,4 @@
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /** What LiveKit's Redis says of a room (livekit/protocol, livekit_models.proto), as far as webhooks need it. */
 export interface RoomRecord {
@@ -45,6 +45,24 @@ export function readRoom(bytes: Uint8Array): RoomRecord | null {
     creationTime: found.count('creationTime'),
     creationTimeMs: found.count('creationTimeMs'),
   };
+}
+
+/**
+ * Bytes that change nothing when they stand at a room record's end, since the last word on a field counts: its time of creation, after
+ * another one that tells when its node ended. LiveKit writes the record anew, without them, when somebody makes the room again
+ * (CreateRoom of pkg/service/roomallocator.go, 1.13). https://protobuf.dev/programming-guides/encoding/#last-one-wins
+ */
+export function abandonedMark({ creationTime }: RoomRecord, endedAtMs: number): Uint8Array {
+  const writer = new BinaryWriter();
+  for (const value of [endedAtMs, creationTime]) writer.tag(ROOM_FIELDS.creationTime, WireType.Varint).int64(value);
+  return writer.finish();
+}
+
+/** True for a record that bears the mark of that time. */
+export function isAbandoned(bytes: Uint8Array, endedAtMs: number): boolean {
+  const room = readRoom(bytes);
+  const mark = room === null ? null : abandonedMark(room, endedAtMs);
+  return mark !== null && Buffer.from(bytes).subarray(-mark.length).equals(mark);
 }
 
 /** Reads a value of a Redis hash `room_participants:*`; null for what is none. Throws nothing. */

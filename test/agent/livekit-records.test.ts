@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { ParticipantInfo, Room } from 'livekit-server-sdk';
 import { expect, test } from 'vitest';
 import { finishedEvent, ghostEndMs, leftEvents, parseGhost } from '../../src/contract/ghosts.ts';
-import { readParticipant, readRoom } from '../../src/contract/livekit-records.ts';
+import { abandonedMark, isAbandoned, readParticipant, readRoom } from '../../src/contract/livekit-records.ts';
 import { parseWebhookEvent } from '../../src/contract/webhook-event.ts';
 
 const room = {
@@ -36,6 +36,16 @@ test('what LiveKit stores is read as LiveKit means it', () => {
   });
   expect(readParticipant(joined.toBinary())).toEqual(participant);
   expect(readRoom(new Room({ name: 'x' }).toBinary())).toBeNull();
+});
+
+test('the mark of a room without a node changes nothing, and is gone when LiveKit writes the record', () => {
+  const stored = new Room({ ...room, creationTime: BigInt(room.creationTime), creationTimeMs: BigInt(room.creationTimeMs) }).toBinary();
+  const marked = Buffer.concat([stored, abandonedMark(room, 1_700_000_100_000)]);
+  expect(Room.fromBinary(marked).toJson()).toEqual(Room.fromBinary(stored).toJson());
+  expect(readRoom(marked)).toEqual(room);
+  expect(isAbandoned(marked, 1_700_000_100_000)).toBe(true);
+  expect([isAbandoned(marked, 1_700_000_200_000), isAbandoned(stored, 1_700_000_100_000)]).toEqual([false, false]);
+  expect(isAbandoned(Room.fromBinary(marked).toBinary(), 1_700_000_100_000)).toBe(false);
 });
 
 test('what is no record is none, whatever it is (property)', () => {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { deployFleetOfThree, mediaMachines, nameOf } from '../fleet/fleet-of-three.ts';
 import type { FleetOfThree } from '../fleet/fleet-of-three.ts';
 import type { Attempt } from '../fleet/user.ts';
+import { makeOurs, makeStock } from './stock.ts';
 import type { Row } from './table.ts';
 
 export interface FailoverBenchOptions {
@@ -33,6 +34,11 @@ interface Outcome {
   readonly signalling: number | null;
 }
 
+interface Outcomes {
+  readonly ours: Outcome[];
+  readonly stock: Outcome[];
+}
+
 interface Failure {
   readonly name: string;
   /** Where the meeting is, and what fails, given the primary's machine. */
@@ -42,6 +48,8 @@ interface Failure {
   readonly mend: (fleet: FleetOfThree, at: { primary: number; meeting: number }) => Promise<void>;
   /** What has to answer again: argv on a machine. */
   readonly answer?: (at: { meeting: number }) => { readonly machine: number; readonly argv: readonly string[] };
+  /** True where it is also measured without what the product adds; see stock.ts. */
+  readonly hasStock?: true;
   readonly limits: { readonly gap: number; readonly room?: number; readonly reconnections?: number; readonly answers?: number; readonly signalling?: number };
 }
 
@@ -59,12 +67,13 @@ const gateway = [...get('https://livekit.example.com/api/healthz'), '--resolve',
 const nothing = async (): Promise<void> => {};
 
 const failures: readonly Failure[] = [
-  { name: 'LiveKit killed', meetingOn: elsewhere, fail: killPart('livekit'), mend: nothing, limits: { gap: 1 } },
+  { name: 'LiveKit killed', meetingOn: elsewhere, fail: killPart('livekit'), mend: nothing, hasStock: true, limits: { gap: 1 } },
   {
     name: 'power of a media machine',
     meetingOn: elsewhere,
     fail: ({ lab }, { meeting }) => lab.machine(meeting).kill(),
     mend: ({ lab }, { meeting }) => lab.machine(meeting).boot(),
+    hasStock: true,
     limits: { gap: 3.5 },
   },
   {
@@ -72,9 +81,17 @@ const failures: readonly Failure[] = [
     meetingOn: (primary) => primary,
     fail: ({ lab }, { primary }) => lab.machine(primary).kill(),
     mend: ({ lab }, { primary }) => lab.machine(primary).boot(),
+    hasStock: true,
     limits: { gap: 5, room: 4 },
   },
-  { name: 'Redis primary killed', meetingOn: elsewhere, fail: killPart('redis'), mend: nothing, limits: { gap: 0.2, room: 3, reconnections: 0 } },
+  {
+    name: 'Redis primary killed',
+    meetingOn: elsewhere,
+    fail: killPart('redis'),
+    mend: nothing,
+    hasStock: true,
+    limits: { gap: 0.2, room: 3, reconnections: 0 },
+  },
   {
     name: 'agent killed',
     meetingOn: elsewhere,
@@ -118,13 +135,18 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Row[
   say('booting and deploying four machines');
   const fleet = await deployFleetOfThree(store);
   try {
-    const outcomes = new Map<Failure, Outcome[]>(failures.filter(({ name }) => new RegExp(only).test(name)).map((failure) => [failure, []]));
+    const outcomes = new Map(failures.filter(({ name }) => new RegExp(only).test(name)).map((failure) => [failure, { ours: [], stock: [] } as Outcomes]));
     for (let round = 1; round <= rounds; round++) {
       for (const [failure, done] of outcomes) {
         signal.throwIfAborted();
         const outcome = await measure(fleet, failure, options);
-        done.push(outcome);
+        done.ours.push(outcome);
         say(`round ${round}, ${failure.name}: ${JSON.stringify(outcome)}`);
+        if (failure.hasStock === undefined) continue;
+        signal.throwIfAborted();
+        const stock = await measure(fleet, failure, { ...options, isStock: true });
+        done.stock.push(stock);
+        say(`round ${round}, ${failure.name}, stock: ${JSON.stringify(stock)}`);
       }
     }
     return [...outcomes].flatMap(([failure, done]) => rowsOf(failure, done));
@@ -133,11 +155,16 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Row[
   }
 }
 
-async function measure(fleet: FleetOfThree, failure: Failure, { say, signal }: FailoverBenchOptions): Promise<Outcome> {
+async function measure(
+  fleet: FleetOfThree,
+  failure: Failure,
+  { say, signal, isStock = false }: FailoverBenchOptions & { isStock?: boolean },
+): Promise<Outcome> {
   await fleet.settle();
   const primary = await fleet.primary();
   const at = { primary, meeting: failure.meetingOn(primary) };
   const meeting = await fleet.user.startMeeting({ on: nameOf(at.meeting) });
+  if (isStock) await makeStock(fleet);
   const rooms = failure.limits.room === undefined ? null : await fleet.user.createRooms();
   const beganMs = Date.now();
   await failure.fail(fleet, at);
@@ -154,6 +181,7 @@ async function measure(fleet: FleetOfThree, failure: Failure, { say, signal }: F
   const failed = rooms?.attempts.filter((one) => !one.isCreated && one.startedMs >= beganMs).map((one) => one.startedMs) ?? [];
   say(`${failure.name} at ${new Date(beganMs).toISOString().slice(11, 23)}, ${JSON.stringify(at)}: ${counts.timeline.join('; ')}`);
   await failure.mend(fleet, at);
+  if (isStock) await makeOurs(fleet);
   return {
     gap: isSilent ? PATIENCE_MS / 1_000 : counts.longestGapMs / 1_000,
     room: first === null ? null : (first - beganMs) / 1_000,
@@ -177,18 +205,17 @@ function firstRoomMs(attempts: readonly Attempt[], failedMs: number): number | n
   return created.length === 0 ? null : Math.min(...created);
 }
 
-function rowsOf({ name, limits }: Failure, done: readonly Outcome[]): Row[] {
-  const rows: Row[] = [{ name: `${name}: gap in the sound`, unit: 's', ours: done.map((one) => one.gap), floor: [], limit: { value: limits.gap } }];
-  const { room, reconnections, answers, signalling } = limits;
-  if (answers !== undefined)
-    rows.push({ name: `${name}: it answers`, unit: 's', ours: done.map((one) => one.answers ?? 0), floor: [], limit: { value: answers } });
-  if (signalling !== undefined)
-    rows.push({ name: `${name}: signalling, from then on`, unit: 's', ours: done.map((one) => one.signalling ?? 0), floor: [], limit: { value: signalling } });
-  if (room !== undefined) {
-    rows.push({ name: `${name}: first new room`, unit: 's', ours: done.map((one) => one.room ?? 0), floor: [], limit: { value: room } });
-    rows.push({ name: `${name}: last room that failed`, unit: 's', ours: done.map((one) => one.lastFailed ?? 0), floor: [], limit: { value: room } });
-  }
-  if (reconnections !== undefined)
-    rows.push({ name: `${name}: reconnections`, unit: '', ours: done.map((one) => one.reconnections), floor: [], limit: { value: reconnections } });
-  return rows;
+function rowsOf({ name, limits }: Failure, { ours, stock }: Outcomes): Row[] {
+  const row = (what: string, limit: number | undefined, value: (one: Outcome) => number | null, unit: Row['unit'] = 's'): Row[] =>
+    limit === undefined
+      ? []
+      : [{ name: `${name}: ${what}`, unit, ours: ours.map((one) => value(one) ?? 0), floor: stock.map((one) => value(one) ?? 0), limit: { value: limit } }];
+  return [
+    ...row('gap in the sound', limits.gap, (one) => one.gap),
+    ...row('it answers', limits.answers, (one) => one.answers),
+    ...row('signalling, from then on', limits.signalling, (one) => one.signalling),
+    ...row('first new room', limits.room, (one) => one.room),
+    ...row('last room that failed', limits.room, (one) => one.lastFailed),
+    ...row('reconnections', limits.reconnections, (one) => one.reconnections, ''),
+  ];
 }

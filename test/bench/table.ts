@@ -39,7 +39,7 @@ export function formatTable(rows: readonly Judged[]): string {
     'times' in row.limit ? `${row.limit.times} ×` : `${row.limit.value} ${row.unit}`.trimEnd(),
     row.isWithin ? '✓' : '✗',
   ]);
-  const all = [['', 'ours', 'floor', 'ratio', 'limit', ''], ...lines];
+  const all = [['', 'ours', 'floor or rival', 'ratio', 'limit', ''], ...lines];
   const widths = [0, 1, 2, 3, 4, 5].map((column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
   return all
     .map((line) =>
