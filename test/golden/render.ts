@@ -54,6 +54,7 @@ export function desireFrom(
     },
     seed: seed ?? { primary: topology.address, quorum: 1 },
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
+    chosen: null,
     livekitVersion: '1.13.11',
     apps: { 'agent.js': '// agent\n', 'service.js': '// service\n' },
     pems: [...(topology.parts.includes('caddy') ? pemCopies(topology.tls) : []), ...turnPems(topology.turn)].map(({ copy, variable }) => ({
