@@ -44,12 +44,13 @@ export function desire(input: {
         : []),
     ...(has('firewall') ? renderFirewall(settings, topology) : []),
     ...(has('sockets') ? [renderSockets(topology)] : []),
+    // Before the agent's file, which names what runs: a run that is killed between the two has noted the choice.
+    ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     renderAgent(settings, topology, input.livekitVersion),
     ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
     ourFile(roleFile(topology.layout), json({ role: topology.role })),
-    ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     ...(topology.publicAddress === null ? [] : [ourFile(publicAddressFile(topology.layout), json(topology.publicAddress))]),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];

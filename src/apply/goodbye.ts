@@ -23,16 +23,22 @@ const POLL_MS = 500;
 /** A replica has what the primary was told: a fail-over at this moment loses nothing. */
 const REPLICATED = ['WAIT', '1', '1000'] as const;
 
-/** Machines leave one after the other: two at once could each take the other for the one that stays. @throws FleetError OTHER_IS_LEAVING */
-export async function takeTurn(machine: string, context: GoodbyeContext): Promise<void> {
+/**
+ * Machines leave, or are upgraded, one after the other: two at once could each take the other for the one that stays.
+ * @param turnMs how long the others wait should this machine not come to an end
+ * @throws FleetError OTHER_IS_LEAVING
+ */
+export async function takeTurn(machine: string, context: GoodbyeContext, turnMs = TURN_MS): Promise<void> {
   let holder: unknown = null;
   const isTaken = await retry(context, async (fleet) => {
     const [done, found] = await tell(context, fleet, [
-      ['SET', LEAVING_KEY, machine, 'NX', 'PX', String(TURN_MS)],
+      ['SET', LEAVING_KEY, machine, 'NX', 'PX', String(turnMs)],
       ['GET', LEAVING_KEY],
     ]);
     holder = found;
-    return done === 'OK' || found === machine;
+    // Left by a run that was killed.
+    if (found === machine && done !== 'OK') await tell(context, fleet, [['PEXPIRE', LEAVING_KEY, String(turnMs)]]);
+    return found === machine;
   });
   if (!isTaken) throw new FleetError('OTHER_IS_LEAVING', { machine: String(holder) });
 }

@@ -28,7 +28,8 @@ import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 
-function deployed(context: CliContext, { isRemnantEnough = false } = {}): { settings: Settings; topology: Topology } {
+/** Settings and topology of a machine that is deployed, or with `isRemnantEnough` was. @throws FleetError NOT_DEPLOYED */
+export function deployed(context: CliContext, { isRemnantEnough = false } = {}): { settings: Settings; topology: Topology } {
   const { settings, topology } = loadSettings(context);
   const { layout } = topology;
   const signs = [appliedFile(topology), ...(isRemnantEnough ? [roleFile(layout), layout.state, layout.logs] : [])];

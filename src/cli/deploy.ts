@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
@@ -7,11 +6,8 @@ import { findFleet } from '../apply/find-fleet.ts';
 import { checkInstalled } from '../apply/installed.ts';
 import { writeLeft } from '../apply/left-fleet.ts';
 import { findPublicAddress, recallPublicAddress } from '../apply/public-address.ts';
-import { checkPorts } from '../apply/ports.ts';
 import { awaitCertificate } from '../health/certificate.ts';
-import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
-import { findUser, makeUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
@@ -24,16 +20,17 @@ import { isPlaceholder } from '../settings/parse.ts';
 import { missingSecrets } from '../settings/secrets.ts';
 import type { SecretsWanted } from '../settings/secrets.ts';
 import type { Settings } from '../settings/schema.ts';
-import { COMMANDS, madeUserFile, strayPems } from '../topology/topology.ts';
+import { COMMANDS } from '../topology/topology.ts';
 import type { PublicAddress, Role, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
+import { converge } from './converge.ts';
 import { recorded } from './journal.ts';
-import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { prepare } from './prepare.ts';
+import type { Prepared } from './prepare.ts';
 
 /** A public authority needs 2 to 10 s. After a failure, which ends the waiting, Caddy tries again a minute later at the earliest. */
 const CERTIFICATE_MS = 20_000;
@@ -67,17 +64,8 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     const seed = await seedOf(context, settings, { topology: planned, isNewFleet });
     const topology = await withPublicAddress(context, planned, asked);
     await writeSecrets(context, envText, made);
-    const { desired, manager } = await prepare(context, settings, { topology, seed, isDryRun: false });
-    const [observed, known] = await Promise.all([observe(host, desired, { topology, manager }), findUser(host, settings.SERVICE_USER)]);
-    const changes = makePlan(desired, observed);
-    const starting = new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : [])));
-    await checkPorts(host, settings, { topology, starting, listeners: readListeners() });
-    const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
-    const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
-    const began = Date.now();
-    const user = known ?? (await makeUser(host, settings.SERVICE_USER, madeUserFile(topology.layout)));
-    await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now: context.now, signal: context.signal, way });
-    for (const path of strayPems(topology)) await host.remove(path);
+    const prepared = await prepare(context, settings, { topology, seed, isDryRun: false });
+    const { changes, began } = await converge(context, settings, { topology, prepared, sure });
     await writeLeft(host, settings, { layout: topology.layout, hosts: [] });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
@@ -87,7 +75,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     if (role === 'media') {
       return reporter.result({ ...result, ...sayJoin(context, settings, topology) });
     }
-    const served = await awaitCertificate({ settings, manager, ...patience, now: context.now, signal: context.signal });
+    const served = await awaitCertificate({ settings, manager: prepared.manager, ...patience, now: context.now, signal: context.signal });
     sayWhere(context, settings, topology);
     if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
     reporter.result({ ...result, url: topology.publicUrl, certificate: served });
@@ -107,7 +95,7 @@ async function withPublicAddress({ reporter, host }: CliContext, topology: Topol
 }
 
 /** Where the fleet stands; a gateway without the fleet's secrets cannot ask, and waits. */
-async function seedOf(
+export async function seedOf(
   { reporter, host, now, signal }: CliContext,
   settings: Settings,
   { topology, isNewFleet }: { topology: Topology; isNewFleet: boolean },
@@ -126,7 +114,11 @@ export async function showPlan(
   const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, planned)) };
   const seed = await seedOf(context, filled, { topology: planned, isNewFleet });
   const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
-  const { desired, manager, missing } = await prepare(context, filled, { topology, seed, isDryRun: true });
+  await sayPlan(context, topology, await prepare(context, filled, { topology, seed, isDryRun: true }));
+}
+
+/** A line per change that `prepared` asks for, and per component that is not there yet. */
+export async function sayPlan(context: CliContext, topology: Topology, { desired, manager, missing }: Prepared): Promise<void> {
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));
   const steps = [...missing.map((component) => `⇣ ${component}`), ...changes.map(describe)];
   for (const step of steps) context.reporter.line(`  ${step}`);
@@ -134,7 +126,8 @@ export async function showPlan(
   context.reporter.result({ changes: steps });
 }
 
-function describe(change: Change): string {
+/** A line for people. */
+export function describe(change: Change): string {
   switch (change.kind) {
     case 'create':
       return `+ ${change.file.path}`;

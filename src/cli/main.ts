@@ -15,6 +15,8 @@ import { leave } from './leave.ts';
 import { restartFleet } from './restart-fleet.ts';
 import type { WayOptions } from './make-way.ts';
 import { uninstall } from './uninstall.ts';
+import { rollback, upgrade } from './upgrade.ts';
+import type { VersionOptions } from './upgrade.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
@@ -126,6 +128,21 @@ const restartCommand: Command = program
     }),
   );
 withWay(restartCommand);
+const upgradeCommand: Command = program
+  .command('upgrade')
+  .description(say('把本机的 LiveKit 换成另一版本；未能健康则恢复原版本', 'another version of LiveKit on this machine; the former one again unless it is well'))
+  .option('--to <version>', say('版本（默认为能取得的最新版本）', 'version (default: the newest that can be had)'))
+  .option('--dry-run', say('只显示计划', 'only show the plan'))
+  .addHelpText('after', examples('./部署.sh upgrade', './部署.sh upgrade --to 1.13.5', './部署.sh upgrade --dry-run'))
+  .action(action((context) => upgrade(context, options<{ to?: string }>(upgradeCommand).to, versionOptions(upgradeCommand))));
+withWay(upgradeCommand);
+const rollbackCommand: Command = program
+  .command('rollback')
+  .description(say('回到升级前的 LiveKit 版本', 'back to the version of LiveKit that ran before the upgrade'))
+  .option('--dry-run', say('只显示计划', 'only show the plan'))
+  .addHelpText('after', examples('./部署.sh rollback', './部署.sh rollback --now', './部署.sh rollback --dry-run'))
+  .action(action((context) => rollback(context, versionOptions(rollbackCommand))));
+withWay(rollbackCommand);
 const leaveCommand: Command = program
   .command('leave')
   .description(say('本媒体机退出集群（先等参会者离开）', 'take this media machine out of the fleet, its participants first'))
@@ -235,6 +252,10 @@ function withWay(command: Command): void {
 function wayOptions(command: Command): WayOptions {
   const { now, yes } = options<{ now?: boolean; yes?: boolean }>(command);
   return { isNow: now === true, isSure: yes === true };
+}
+
+function versionOptions(command: Command): VersionOptions {
+  return { isDryRun: options<{ dryRun?: boolean }>(command).dryRun === true, ...wayOptions(command) };
 }
 
 function withNewFleet(command: Command): void {

@@ -46,12 +46,18 @@ export async function restartFleet(context: CliContext, part: string | undefined
 async function viewWell(context: CliContext, { settings, topology }: HealthContext): Promise<FleetView & { registry: NonNullable<FleetView['registry']> }> {
   const fleet = await viewFleet(context.host, settings, topology);
   if (fleet === null) throw new FleetError('FLEET_UNREACHABLE', { hosts: topology.redisHosts.join(', '), port: settings.SENTINEL_PORT });
-  const { registry } = fleet;
-  if (registry === null) throw new FleetError('NO_PRIMARY', { address: fleet.primary.host });
-  const ill = registry.records.filter((one) => one.state !== 'serving' || one.nodeId === null || !isReachable(one, registry.nowMs));
-  if (ill.length > 0) throw new FleetError('FLEET_NOT_WELL', { machines: ill.map((one) => `${one.machine} (${one.state})`).join(', ') });
+  const registry = checkWell(fleet);
   if (registry.records.length < 2) throw new FleetError('FLEET_OF_ONE', {}, { exitCode: 2 });
   return { ...fleet, registry };
+}
+
+/** Makes sure that all media machines serve, `self` excepted. @throws FleetError NO_PRIMARY, FLEET_NOT_WELL */
+export function checkWell({ registry, primary }: FleetView, self: string | null = null): NonNullable<FleetView['registry']> {
+  if (registry === null) throw new FleetError('NO_PRIMARY', { address: primary.host });
+  const isIll = (one: NodeRecord): boolean => one.state !== 'serving' || one.nodeId === null || !isReachable(one, registry.nowMs);
+  const ill = registry.records.filter((one) => one.machine !== self && isIll(one));
+  if (ill.length > 0) throw new FleetError('FLEET_NOT_WELL', { machines: ill.map((one) => `${one.machine} (${one.state})`).join(', ') });
+  return registry;
 }
 
 async function restartOne(context: CliContext, deployment: HealthContext, { record, deadlineMs }: { record: NodeRecord; deadlineMs: number }): Promise<void> {

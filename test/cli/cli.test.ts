@@ -19,6 +19,8 @@ const COMMANDS = [
   'start',
   'stop',
   'restart',
+  'upgrade',
+  'rollback',
   'leave',
   'forget',
   'uninstall',
@@ -39,6 +41,8 @@ const NEEDS_ROOT = [
   'start',
   'stop',
   'restart',
+  'upgrade --dry-run',
+  'rollback',
   'status',
   'logs',
 ];

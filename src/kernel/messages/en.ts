@@ -85,7 +85,8 @@ export const errors = {
     'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',
   NO_PRIMARY:
     'The fleet’s Redis primary {address} does not answer, so nobody can be told. Wait until Sentinel has replaced it (./部署.sh status), or use --now to go all the same.',
-  OTHER_IS_LEAVING: 'Machine {machine} is leaving the fleet at this moment; machines leave one after the other. Run the same command again in a minute.',
+  OTHER_IS_LEAVING:
+    'Machine {machine} is leaving the fleet or being upgraded at this moment; machines do so one after the other. Run the same command again in a minute.',
   GOODBYE_FAILED:
     'The fleet’s Redis primary did not take {machine} off the registry. See ./部署.sh status on another machine; run the same command again, or there: ./部署.sh forget {address}',
   UNKNOWN_MACHINE: 'The fleet has no media machine {machine}. It has: {known}',
@@ -95,6 +96,12 @@ export const errors = {
   FLEET_OF_ONE: 'There is one media machine only. Run there: ./部署.sh restart livekit',
   RESTART_STOPPED:
     'LiveKit on {machine} did not come back (last heard: {state}); the machines after it were not touched. See there: ./部署.sh status, ./部署.sh logs livekit',
+  NOT_A_VERSION: '{given} is no version. Example: ./部署.sh upgrade --to 1.13.5',
+  VERSION_UNAVAILABLE:
+    'LiveKit {version} is not in the store and could not be brought; nothing was changed. Does that version exist? Tried: {tried}. Mirrors: COMPONENT_MIRROR, GOPROXY.',
+  NO_FORMER_VERSION: 'LiveKit {version} was not put here by upgrade: there is no former version to go back to.',
+  NO_LIVEKIT_HERE: 'This machine runs no LiveKit. Run the command on a media machine.',
+  LIVEKIT_IS_GIVEN: 'LIVEKIT_PATH={path} names the program that runs. Replace that one, or empty LIVEKIT_PATH in .env, and run ./部署.sh deploy.',
   DECLINED: 'Nothing was changed.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
@@ -221,6 +228,9 @@ export const texts = {
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',
   RESTARTED: 'Restarted and well: {parts}',
   FLEET_RESTARTED: 'LiveKit was restarted on {count} machines, one after the other.',
+  VERSION_CHANGED: 'LiveKit {version} runs and is well. Back to {former}: ./部署.sh rollback',
+  VERSION_BACK: 'LiveKit {version}, the former version, runs again and is well.',
+  VERSION_CURRENT: 'Nothing to do: this machine has LiveKit {version}.',
   STOPPED: 'Stopped: {parts}',
   OWN_SERVICE:
     'BUSINESS_UPSTREAM is your own service at {upstream}. verify needs this of it: POST /api/v1/rooms → {"id"}, POST /api/v1/rooms/<id>/join {"identity"} → {"url", "token"}, POST /api/v1/rooms/<id>/leave {"identity"}, GET /api/v1/rooms/<id>/events → {"events": [{"event", "identity"}]}, each with the bearer token SERVICE_API_TOKEN, and LiveKit’s webhooks taken at POST /api/webhook. A service without them may work well all the same: then test with your own client.',

@@ -76,7 +76,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DATA_DIR_MOVES:
     '本机部署时 DATA_DIR={from}；改为 {to} 会在没有数据的情况下开始。请改回，或迁移数据：DATA_DIR={from} ./部署.sh stop；mv {from} {to}；rm /etc/systemd/system/livekit-fleet-*.service；再运行同一命令。',
   NO_PRIMARY: '集群的 Redis 主节点 {address} 没有应答，无法通知。等 Sentinel 换上新的主节点（./部署.sh status），或用 --now 直接继续。',
-  OTHER_IS_LEAVING: '机器 {machine} 正在退出集群；各机器须依次退出。一分钟后再次运行同一命令。',
+  OTHER_IS_LEAVING: '机器 {machine} 正在退出集群或升级；各机器须依次进行。一分钟后再次运行同一命令。',
   GOODBYE_FAILED: '集群的 Redis 主节点没有把 {machine} 除名。在另一台机器上查看 ./部署.sh status；再次运行同一命令，或在那里运行：./部署.sh forget {address}',
   UNKNOWN_MACHINE: '集群中没有媒体机 {machine}。现有：{known}',
   MACHINE_LIVES: '机器 {machine} 在 {address} 有应答。请在那台机器上运行 ./部署.sh leave。',
@@ -84,6 +84,11 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   FLEET_NOT_WELL: '以下机器未在服务：{machines}。请先修复（./部署.sh status），其他机器才能依次接替。',
   FLEET_OF_ONE: '只有一台媒体机。请在那台机器上运行：./部署.sh restart livekit',
   RESTART_STOPPED: '{machine} 上的 LiveKit 没有恢复（最后状态：{state}）；其后的机器未受影响。请在那台机器上查看：./部署.sh status、./部署.sh logs livekit',
+  NOT_A_VERSION: '{given} 不是版本号。例：./部署.sh upgrade --to 1.13.5',
+  VERSION_UNAVAILABLE: '组件目录中没有 LiveKit {version}，也未能取得；未做任何更改。该版本是否存在？已尝试：{tried}。镜像：COMPONENT_MIRROR、GOPROXY。',
+  NO_FORMER_VERSION: '本机的 LiveKit {version} 不是由 upgrade 换上的，没有可以回退的版本。',
+  NO_LIVEKIT_HERE: '本机没有 LiveKit。请在媒体机上执行。',
+  LIVEKIT_IS_GIVEN: '运行的是 LIVEKIT_PATH={path} 指定的程序。请替换该程序，或在 .env 中清空 LIVEKIT_PATH，再执行 ./部署.sh deploy。',
   DECLINED: '未做任何改动。',
   INTERRUPTED: '已中断。再次执行同一命令即可继续。',
 
@@ -198,6 +203,9 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   ALREADY_RUNNING: '未启动任何部件，已在运行：{parts}',
   RESTARTED: '已重启并健康：{parts}',
   FLEET_RESTARTED: '已依次重启 {count} 台机器上的 LiveKit。',
+  VERSION_CHANGED: 'LiveKit {version} 已运行并健康。回到 {former}：./部署.sh rollback',
+  VERSION_BACK: '原版本 LiveKit {version} 已重新运行并健康。',
+  VERSION_CURRENT: '无需更改：本机已是 LiveKit {version}。',
   STOPPED: '已停止：{parts}',
   OWN_SERVICE:
     'BUSINESS_UPSTREAM 是您自己的服务（{upstream}）。verify 需要它提供：POST /api/v1/rooms → {"id"}，POST /api/v1/rooms/<id>/join {"identity"} → {"url", "token"}，POST /api/v1/rooms/<id>/leave {"identity"}，GET /api/v1/rooms/<id>/events → {"events": [{"event", "identity"}]}，均以 SERVICE_API_TOKEN 为 bearer token，并在 POST /api/webhook 接收 LiveKit 的 Webhook。没有这些接口的服务也可能完全正常：请用自己的客户端测试。',
