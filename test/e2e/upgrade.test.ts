@@ -2,6 +2,8 @@ import { execa } from 'execa';
 import { chmod, cp, mkdir, readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { sendCommands } from '../../src/clients/sentinel.ts';
+import { LEAVING_KEY, NODES_KEY } from '../../src/contract/node-record.ts';
 import { brokenLivekit, createInstallation } from './installation.ts';
 import type { Installation, Ran } from './installation.ts';
 
@@ -25,6 +27,13 @@ describe('upgrade and rollback', () => {
     return { version: /\/livekit\/([^/]+)\//.exec(program)?.[1], pid: livekit?.pid ?? 0 };
   };
   const noted = async (): Promise<unknown> => JSON.parse(await readFile(`${place.folder}/data/config/livekit-version.json`, 'utf8'));
+
+  /** What the fleet's Redis says. */
+  const redis = async (...words: readonly [string, ...string[]]): Promise<unknown> => {
+    const password = /^REDIS_PASSWORD=(.*)$/m.exec(await readFile(place.envFile, 'utf8'))?.[1] ?? '';
+    const [reply] = await sendCommands({ host: '127.0.0.1', port: place.ports['REDIS_PORT'] ?? 0, password }, [words]);
+    return reply;
+  };
 
   beforeAll(async () => {
     // Nobody outside is asked for versions that are not in the store.
@@ -119,10 +128,32 @@ describe('upgrade and rollback', () => {
     });
     expect((await child).signal).toBe('SIGKILL');
     // Without --to it is the newest, which the killed run had begun with.
+    // Others wait for longer than participants are given.
+    expect(await redis('GET', LEAVING_KEY)).toBe('m127-0-0-1');
+    expect(await redis('PTTL', LEAVING_KEY)).toBeGreaterThan(300_000);
     expect(await run('upgrade')).toMatchObject({ code: 0 });
+    expect(await redis('GET', LEAVING_KEY)).toBe(null);
     expect((await running()).version).toBe(SAME);
     expect(await noted()).toEqual({ version: SAME, former: first });
     expect((await run('rollback')).code).toBe(0);
     expect((await running()).version).toBe(first);
+  });
+
+  it('waits its turn, and for the other machines to serve', async () => {
+    const before = await running();
+    await redis('SET', LEAVING_KEY, 'm10-9-9-9');
+    const refused = await run(`upgrade --to ${SAME}`);
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain('Machine m10-9-9-9 is leaving the fleet or being upgraded');
+    expect(await redis('GET', LEAVING_KEY)).toBe('m10-9-9-9');
+    await redis('DEL', LEAVING_KEY);
+    const own = JSON.parse(String(await redis('HGET', NODES_KEY, 'm127-0-0-1'))) as object;
+    await redis('HSET', NODES_KEY, 'm10-9-9-9', JSON.stringify({ ...own, machine: 'm10-9-9-9', signalling: '10.9.9.9:7880', state: 'draining' }));
+    const ill = await run(`upgrade --to ${SAME}`);
+    await redis('HDEL', NODES_KEY, 'm10-9-9-9');
+    expect(ill.code).toBe(1);
+    expect(ill.err).toContain('These machines do not serve: m10-9-9-9 (draining)');
+    expect(await redis('GET', LEAVING_KEY)).toBe(null);
+    expect(await running()).toEqual(before);
   });
 });
