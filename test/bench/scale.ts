@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
+import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
+import { openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
+import { CHANGED_CHANNEL, NODES_KEY } from '../../src/contract/node-record.ts';
+import { makePlan } from '../../src/plan/plan.ts';
+import { caddyAdminSocket, renderCaddy } from '../../src/render/caddy.ts';
+import { freePorts, until } from '../e2e/installation.ts';
+import { desireFrom } from '../golden/render.ts';
+import type { Row } from './table.ts';
+
+export interface ScaleBenchOptions {
+  readonly rounds: number;
+  /** Component store that holds everything already. */
+  readonly store: string;
+  readonly signal: AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+const MANY = 1_000;
+const SIZES = [3, 100, MANY] as const;
+/** Long enough for several of the agent's seconds. */
+const WATCH_MS = 10_000;
+const POLL_MS = 5;
+
+/** What a large fleet costs: the deploy's own work, the gateway's change, and the gateway's traffic to Redis. */
+export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
+  const { rounds, signal, say } = options;
+  const planned: number[] = [];
+  for (let round = 1; round <= rounds; round++) planned.push(timePlan());
+  say(`plan and render: ${planned.map((one) => one.toFixed(3)).join(', ')} s`);
+  const folder = await mkdtemp(`${tmpdir()}/livekit-fleet-scale-`);
+  const end = new AbortController();
+  try {
+    const gateway = await startGateway(folder, options, end.signal);
+    const traffic: number[] = [];
+    let changes: number[] = [];
+    for (const size of SIZES) {
+      signal.throwIfAborted();
+      await gateway.fill(size);
+      traffic.push(await gateway.measureTraffic());
+      changes = [];
+      for (let round = 1; round <= rounds; round++) changes.push(await gateway.timeChange());
+      say(`${size} nodes: ${(traffic.at(-1) ?? 0).toFixed(1)} kB/s, a change after ${changes.map((one) => one.toFixed(3)).join(', ')} s`);
+    }
+    const perNode = traffic.map((kilobytes, index) => kilobytes / (SIZES[index] ?? 1));
+    return [
+      { name: `plan and render, ${MANY} nodes`, unit: 's', ours: planned, floor: [], limit: { value: 1 } },
+      { name: `gateway follows a change, ${MANY} nodes`, unit: 's', ours: changes, floor: [], limit: { value: 1 } },
+      // Linear growth has the ratio 1.
+      {
+        name: `gateway's traffic a node, ${MANY} nodes and 100 (B/s)`,
+        unit: '',
+        ours: [(perNode[2] ?? 0) * 1000],
+        floor: [(perNode[1] ?? 0) * 1000],
+        limit: { times: 1.1 },
+      },
+    ];
+  } finally {
+    end.abort();
+    // What is being killed may still write.
+    await rm(folder, { recursive: true, maxRetries: 20 });
+  }
+}
+
+function addressOf(index: number): string {
+  return `10.${index >> 8}.${index & 255}.1`;
+}
+
+/** Seconds from the text of `.env` to the changes of a new media machine among many. */
+function timePlan(): number {
+  const addresses = Array.from({ length: MANY - 1 }, (_, index) => addressOf(index));
+  const began = performance.now();
+  const { desired } = desireFrom(`DATA_DIR=/opt/fleet\nNODES=192.168.1.2,${addresses.join(',')}\nREDIS_HOST=192.168.1.2\n`, { role: 'media' });
+  const changes = makePlan(desired, { files: new Map(), applied: {}, running: new Set() });
+  if (changes.length === 0) throw new Error('nothing planned');
+  return (performance.now() - began) / 1000;
+}
+
+interface BenchGateway {
+  /** As many nodes as that in the registry, and in Caddy. */
+  fill(size: number): Promise<void>;
+  /** Kilobytes a second between the agent and Redis at rest. */
+  measureTraffic(): Promise<number>;
+  /** Seconds from the announcement of a node's new address until its path leads there. */
+  timeChange(): Promise<number>;
+}
+
+/** A real Redis, a real Caddy with the rendered configuration, and the agent's part that keeps it; all end with the signal. */
+async function startGateway(folder: string, { store }: ScaleBenchOptions, ended: AbortSignal): Promise<BenchGateway> {
+  const [redisPort = 0, HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0] = await freePorts(4);
+  const [redisServer = ''] = globSync(`${store}/redis/*/bin/redis-server`);
+  const [caddy = ''] = globSync(`${store}/caddy/*/bin/caddy`);
+  const ports = Object.entries({ HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT }).map(([name, port]) => `${name}=${port}\n`);
+  const { settings, topology } = desireFrom(`DATA_DIR=${folder}\nDOMAIN=localhost\n${ports.join('')}`);
+  await mkdir(`${folder}/state/caddy`, { recursive: true });
+  await writeFile(`${folder}/caddy.json`, renderCaddy(settings, topology).content);
+  const env = { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
+  const children = [
+    spawn(redisServer, ['--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--dir', folder], { stdio: 'ignore' }),
+    spawn(caddy, ['run', '--config', `${folder}/caddy.json`], { env, stdio: 'ignore' }),
+  ];
+  ended.addEventListener('abort', () => children.forEach((child) => child.kill('SIGKILL')));
+  const connect = (): Redis => {
+    const redis = new Redis({ port: redisPort, host: '127.0.0.1', retryStrategy: () => 50 });
+    redis.on('error', () => undefined);
+    ended.addEventListener('abort', () => redis.disconnect());
+    return redis;
+  };
+  const own = connect();
+  const servers = await Promise.all(['a', 'b'].map(serveName));
+  ended.addEventListener('abort', () => servers.forEach(({ server }) => server.close()));
+  const path = `http://127.0.0.1:${HTTP_PORT}/n/m0/rtc/validate`;
+  const answer = async (): Promise<string> =>
+    fetch(path).then(
+      async (one) => one.text(),
+      () => '',
+    );
+  await until(async () => (await fetch(`http://127.0.0.1:${HTTP_PORT}/nothing`).catch(() => null))?.status === 404, 20_000);
+  const sync = startGatewaySync({
+    redis: connect(),
+    subscriber: connect(),
+    caddy: openCaddyAdmin(caddyAdminSocket(topology)),
+    memory: openFleetMemory(`${folder}/fleet.json`),
+    log: pino({ level: 'silent' }),
+    monotonicMs: () => performance.now(),
+  });
+  ended.addEventListener('abort', () => void sync.stop());
+  let size = 0;
+  let turn = 0;
+  const write = async (index: number, signalling: string): Promise<void> => {
+    const [seconds] = await own.time();
+    const record = { machine: `m${index}`, signalling, nodeId: `ND_${index}`, version: '1', state: 'serving', keyFingerprint: '' };
+    // As if its heart went on beating for as long as the measurement takes.
+    await own.hset(NODES_KEY, record.machine, JSON.stringify({ ...record, updatedAtMs: (Number(seconds) + 600) * 1000 }));
+  };
+  const portOf = (which: number): number => servers[which % servers.length]?.port ?? 0;
+  const change = async (): Promise<void> => {
+    turn++;
+    await write(0, `127.0.0.1:${portOf(turn)}`);
+    await own.publish(CHANGED_CHANNEL, 'm0');
+  };
+  const wanted = (): string => servers[turn % servers.length]?.name ?? '';
+  return {
+    async fill(wantedSize) {
+      for (let index = size; index < wantedSize; index++) await write(index, `${addressOf(index)}:7880`);
+      size = wantedSize;
+      await change();
+      await until(async () => (await answer()) === wanted(), 30_000);
+    },
+    async measureTraffic() {
+      const [before, began] = [await bytesOf(own), performance.now()];
+      await delay(WATCH_MS);
+      return ((await bytesOf(own)) - before) / (performance.now() - began);
+    },
+    async timeChange() {
+      const began = performance.now();
+      await change();
+      for (let said = ''; said !== wanted(); said = await answer()) await delay(POLL_MS);
+      return (performance.now() - began) / 1000;
+    },
+  };
+}
+
+/** What went into this Redis and out of it since it started. */
+async function bytesOf(redis: Redis): Promise<number> {
+  const stats = await redis.info('stats');
+  return [/total_net_input_bytes:(\d+)/, /total_net_output_bytes:(\d+)/].reduce((sum, pattern) => sum + Number(pattern.exec(stats)?.[1] ?? 0), 0);
+}
+
+/** A server that answers with its name. */
+async function serveName(name: string): Promise<{ name: string; port: number; server: ReturnType<typeof createServer> }> {
+  const server = createServer((_request, response) => response.end(name));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { name, port: (server.address() as AddressInfo).port, server };
+}
