@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { WebhookReceiver } from 'livekit-server-sdk';
@@ -260,4 +261,21 @@ test('with no receivers wanted nothing is kept; with none ever named events are 
   second.relay.redirect({ urls: [url], gateway: null });
   send(second.relay, 'EV_wanted', 'room', Date.now() + 24 * 3600 * 1000 + 1);
   await until(() => expect(received.map(idOf)).toEqual(['EV_wanted']));
+});
+
+test('what waits does not fill the disk: the oldest make room, and the newest are kept', async () => {
+  const maxBytes = 2 * 1024 * 1024;
+  const path = join(await temporaryDirectory(), 'webhooks.db');
+  const store = openWebhookStore(path, { maxBytes });
+  onTestFinished(() => store.close());
+  const body = Buffer.alloc(1_000, 'x');
+  const count = 6_000;
+  for (let index = 0; index < count; index++)
+    expect(store.accept({ eventId: `EV_${index}`, room: String(index), body, authorization: 'token', receivedAtMs: index }, ['http://away'])).toBe(true);
+  const rooms = store.lanes().map((lane) => Number(lane.room));
+  const dropped = store.takeCrowdedOut();
+  expect(dropped).toBeGreaterThan(0);
+  expect(rooms.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count - dropped }, (_, index) => dropped + index));
+  expect(store.takeCrowdedOut()).toBe(0);
+  expect((await stat(path)).size).toBeLessThan(1.1 * maxBytes);
 });

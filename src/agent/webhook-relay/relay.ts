@@ -10,6 +10,8 @@ import { isWebhookTokenValid, signWebhook, signedBodyHash } from '../../clients/
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;
 const FORGET_PERIOD_MS = 3600 * 1000;
+/** A line a minute says as much as one for each. */
+const TELL_PERIOD_MS = 60_000;
 
 export interface RelayOptions {
   readonly config: WebhookConfig;
@@ -57,7 +59,11 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
   };
   if (config.urls.length > 0) redirect({ urls: config.urls, gateway: null });
   forget();
-  const timer = setInterval(forget, FORGET_PERIOD_MS);
+  const tellCrowdedOut = (): void => {
+    const dropped = store.takeCrowdedOut();
+    if (dropped > 0) log.error({ dropped }, 'webhooks dropped: receivers are away for so long that the disk space for them is full');
+  };
+  const timers = [setInterval(forget, FORGET_PERIOD_MS), setInterval(tellCrowdedOut, TELL_PERIOD_MS)];
   return {
     send(event) {
       const body = Buffer.from(JSON.stringify(event));
@@ -74,8 +80,9 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
     },
     redirect,
     async stop() {
-      clearInterval(timer);
+      for (const timer of timers) clearInterval(timer);
       await dispatcher.stop();
+      tellCrowdedOut();
       store.close();
     },
   };

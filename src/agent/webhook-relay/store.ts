@@ -27,7 +27,10 @@ export interface Lane {
 
 /** Webhooks on disk until they are delivered. */
 export interface WebhookStore {
-  /** Commits the event, one row per URL, before it returns; false for an event that was accepted before. @param urls null while they are not known */
+  /**
+   * Commits the event, one row per URL, before it returns; false for an event that was accepted before. Beyond the store's bound the
+   * oldest deliveries make room. @param urls null while they are not known
+   */
   accept(event: StoredEvent, urls: readonly string[] | null): boolean;
   /** The lanes that hold something and have a receiver. */
   lanes(): Lane[];
@@ -41,6 +44,8 @@ export interface WebhookStore {
   redirect(urls: readonly string[]): number;
   /** Drops events that came before `beforeMs` and never had a receiver; gives their number. */
   dropUndirected(beforeMs: number): number;
+  /** Deliveries that had to make room since this was last asked. */
+  takeCrowdedOut(): number;
   /** Forgets event ids that were received before `beforeMs`. */
   forgetSeen(beforeMs: number): void;
   close(): void;
@@ -60,11 +65,16 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS targets (url TEXT PRIMARY KEY) WITHOUT ROWID;
 `;
 
+/** Some 350,000 deliveries of LiveKit’s size: days of a busy machine. */
+const MAX_BYTES = 512 * 1024 * 1024;
+/** So many make room at a time. */
+const CROWD = 1_000;
+
 /** Stands for the receivers that are not known yet. */
 const UNDIRECTED = '';
 
-/** Opens or creates the database at `path`. Throws SQLite's error where that cannot be done. */
-export function openWebhookStore(path: string): WebhookStore {
+/** Opens or creates the database at `path`, which holds `maxBytes` at most. Throws SQLite's error where that cannot be done. */
+export function openWebhookStore(path: string, { maxBytes = MAX_BYTES } = {}): WebhookStore {
   const db = new DatabaseSync(path);
   db.exec(SCHEMA);
   const see = db.prepare('INSERT OR IGNORE INTO seen (event_id, received_ms) VALUES (?, ?)');
@@ -74,8 +84,13 @@ export function openWebhookStore(path: string): WebhookStore {
   const dropOld = db.prepare('DELETE FROM deliveries WHERE url = ? AND received_ms < ?');
   const forget = db.prepare('DELETE FROM seen WHERE received_ms < ?');
 
+  const usage = db.prepare('SELECT (page_count - freelist_count) * page_size AS bytes FROM pragma_page_count, pragma_freelist_count, pragma_page_size');
+  const crowdOut = db.prepare('DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries ORDER BY id LIMIT ?)');
+  let crowdedOut = 0;
+
   const accept = (event: StoredEvent, urls: readonly string[] | null): boolean => {
     if (see.run(event.eventId, event.receivedAtMs).changes === 0) return false;
+    if (Number(usage.get()?.['bytes']) > maxBytes) crowdedOut += Number(crowdOut.run(CROWD).changes);
     for (const url of urls ?? [UNDIRECTED]) add.run(url, event.room, event.body, event.authorization, event.receivedAtMs);
     return true;
   };
@@ -119,6 +134,11 @@ export function openWebhookStore(path: string): WebhookStore {
     remove: (id) => void removeOne.run(id),
     redirect: (urls) => inTransaction(db, () => redirect(urls)),
     dropUndirected: (beforeMs) => Number(dropOld.run(UNDIRECTED, beforeMs).changes),
+    takeCrowdedOut() {
+      const count = crowdedOut;
+      crowdedOut = 0;
+      return count;
+    },
     forgetSeen: (beforeMs) => void forget.run(beforeMs),
     close: () => db.close(),
   };
