@@ -18,6 +18,7 @@ import type { GatewaySync } from './gateway-sync.ts';
 import { startPrimaryWatch } from './primary-watch.ts';
 import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
+import { hostOf } from '../contract/node-record.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { createHttpApi } from './http-api.ts';
 import { startGhostKeeper } from './ghost-keeper.ts';
@@ -97,6 +98,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       ? null
       : startPrimaryWatch({
           sentinel: { ...config.sentinel, masterName: fleetRedis.masterName, password: fleetRedis.password },
+          own: hostOf(config.sentinel.address),
           endConnections,
           path: join(config.stateDir, 'primary'),
           log: log.child({ part: 'sentinel' }),

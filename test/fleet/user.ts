@@ -34,6 +34,15 @@ export interface Attempt {
   readonly path: string;
 }
 
+/** A participant who asked to come into a room; times in milliseconds since 1970. */
+export interface Visit {
+  readonly room: string;
+  readonly startedMs: number;
+  readonly endedMs: number;
+  /** What kept him out; null: LiveKit took him in. */
+  readonly problem: string | null;
+}
+
 /** A meeting of two clients. */
 export interface Meeting {
   readonly room: string;
@@ -55,6 +64,8 @@ export interface User {
   startMeeting(options?: { isRelayed?: boolean; on?: string }): Promise<Meeting>;
   /** Asks for new rooms, ten a second, until it is ended; resolves with the first answer. */
   createRooms(): Promise<{ attempts: readonly Attempt[]; end: () => void }>;
+  /** Joins each of the rooms about every second until it is ended; resolves with the first answer. */
+  visitRooms(rooms: readonly string[]): Promise<{ visits: readonly Visit[]; end: () => void }>;
   remove(): Promise<void>;
 }
 
@@ -105,10 +116,21 @@ export async function userOf(lab: Lab): Promise<User> {
     return { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
   }
 
-  function start(program: string, env: Readonly<Record<string, string>>): ChildProcessByStdio<null, Readable, Readable> {
-    const child = lab.client([process.execPath, `${import.meta.dirname}/${program}`, 'https://livekit.example.com'], env);
+  function start(program: string, env: Readonly<Record<string, string>>, words: readonly string[] = []): ChildProcessByStdio<null, Readable, Readable> {
+    const child = lab.client([process.execPath, `${import.meta.dirname}/${program}`, 'https://livekit.example.com', ...words], env);
     children.add(child);
     return child;
+  }
+
+  /** What a program of lines of JSON has said so far; resolves with the first. */
+  async function listen<T>(program: string, words: readonly string[] = []): Promise<{ said: readonly T[]; end: () => void }> {
+    const child = start(program, await environment(), words);
+    const said: T[] = [];
+    const lines = createInterface(child.stdout);
+    lines.on('line', (line) => said.push(JSON.parse(line) as T));
+    child.stderr.pipe(process.stderr);
+    await once(lines, 'line');
+    return { said, end: () => void child.kill('SIGTERM') };
   }
 
   return {
@@ -144,12 +166,12 @@ export async function userOf(lab: Lab): Promise<User> {
       };
     },
     async createRooms() {
-      const child = start('room-creator.ts', await environment());
-      const attempts: Attempt[] = [];
-      const lines = createInterface(child.stdout);
-      lines.on('line', (line) => attempts.push(JSON.parse(line) as Attempt));
-      await once(lines, 'line');
-      return { attempts, end: () => child.kill('SIGTERM') };
+      const { said, end } = await listen<Attempt>('room-creator.ts');
+      return { attempts: said, end };
+    },
+    async visitRooms(rooms) {
+      const { said, end } = await listen<Visit>('room-visitor.ts', rooms);
+      return { visits: said, end };
     },
     async remove() {
       for (const child of children) child.kill('SIGKILL');

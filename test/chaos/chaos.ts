@@ -1,0 +1,164 @@
+import { constantFrom, double, integer, option, record, sample, tuple } from 'fast-check';
+import { setTimeout as delay } from 'node:timers/promises';
+import { until } from '../e2e/installation.ts';
+import type { FleetOfThree } from '../fleet/fleet-of-three.ts';
+import type { Meeting, Visit } from '../fleet/user.ts';
+import { companions, faults, sceneOf } from './faults.ts';
+import type { Fault } from './faults.ts';
+import { watchPrimaries } from './primaries.ts';
+import { compareWebhooks } from './webhooks.ts';
+
+export interface ChaosOptions {
+  /** The same seed plans the same faults in the same order. */
+  readonly seed: number;
+  /** Faults whose name it fits. */
+  readonly only?: RegExp;
+  /** After so long no new fault begins. */
+  readonly forMs: number;
+  readonly signal: AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+export interface ChaosReport {
+  readonly faults: number;
+  /** What ought never to happen; none: the fleet has kept all its promises. */
+  readonly violations: readonly string[];
+  /** Fault → seconds until every room could be joined again, the longest; 0: at all times. */
+  readonly joinable: Readonly<Record<string, number>>;
+  /** Visits, new rooms that were asked for and made, and webhooks that LiveKit was thanked for. */
+  readonly visits: number;
+  readonly asked: number;
+  readonly made: number;
+  readonly webhooks: number;
+  /** Seconds that two Redis took writes at the same time, the longest. */
+  readonly twoPrimaries: number;
+  /** Seconds without sound in a meeting, the longest. */
+  readonly gap: number;
+}
+
+/** So long after a fault each room can be joined again. */
+const JOINABLE_MS = 5_000;
+/** A primary that was cut off takes writes for as long as its replicas may be late, which is when the others choose a new one. */
+const TWO_PRIMARIES_MS = 7_000;
+const ROOMS = 6;
+const MEETINGS = 2;
+/** Longer than the plan's faults take. */
+const STEPS = 500;
+const SOUND_MS = 30_000;
+/** A visit that began in time may end later. */
+const VISIT_MS = 4_000;
+
+const unit = double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+const stepOf = (wanted: readonly Fault[]) =>
+  record({
+    fault: constantFrom(...wanted),
+    who: tuple(unit, unit),
+    /** How long it is held where somebody must end it. */
+    holdMs: integer({ min: 4_000, max: 12_000 }),
+    /** Something small that fails meanwhile. */
+    companion: option(record({ fault: constantFrom(...companions), afterMs: integer({ min: 0, max: 3_000 }) }), { freq: 2 }),
+  });
+
+/** From this moment on, until the next, every room must become joinable again. */
+interface Deed {
+  /** Null: nothing is promised until the next. */
+  readonly name: string | null;
+  readonly atMs: number;
+}
+
+/**
+ * Holds random faults, one after the other, while meetings, joins, new rooms and webhooks go on; nobody helps the fleet.
+ * Rejects where it does not recover at all.
+ */
+export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, signal, say }: ChaosOptions): Promise<ChaosReport> {
+  const plan = sample(stepOf(faults.filter(({ name }) => only.test(name))), { seed, numRuns: STEPS });
+  const violations: string[] = [];
+  const violate = (what: string): void => {
+    violations.push(what);
+    say(`VIOLATED: ${what}`);
+  };
+  const deeds: Deed[] = [];
+  const did = (name: string | null): void => void deeds.push({ name, atMs: Date.now() });
+  await fleet.settle();
+  const rooms = await Promise.all(Array.from({ length: ROOMS }, async () => createLastingRoom(fleet)));
+  const meetings = await Promise.all(Array.from({ length: MEETINGS }, async () => fleet.user.startMeeting()));
+  const creator = await fleet.user.createRooms();
+  const visitor = await fleet.user.visitRooms(rooms);
+  const primaries = watchPrimaries(fleet, say);
+  const joinable: Record<string, number> = {};
+  const began = performance.now();
+  let held = 0;
+  for (const { fault, who, holdMs, companion } of plan) {
+    if (performance.now() - began > forMs) break;
+    signal.throwIfAborted();
+    const scene = await sceneOf(fleet, who);
+    const first = deeds.length;
+    const names = [fault.name, ...(companion === null ? [] : [companion.fault.name])].join(', and ');
+    say(`${clock()} ${names} (primary ${scene.primary}, replica ${scene.replica}, media ${scene.media})`);
+    did(fault.isDeaf === true ? null : names);
+    const [heal] = await Promise.all([fault.hold(scene), companion === null ? null : holdLater(companion.fault, companion.afterMs)]);
+    if (fault.isDeaf === true || companion !== null) did(names);
+    await delay(holdMs, undefined, { signal });
+    await heal();
+    did(`end of: ${fault.name}`);
+    await fleet.settle();
+    await Promise.all(meetings.map(async (meeting) => hearSound(meeting, Date.now()))).catch((error: unknown) =>
+      violate(`${names}: a meeting stays silent: ${String(error)}`),
+    );
+    await delay(VISIT_MS, undefined, { signal });
+    for (const { name, ms, last } of outagesOf(deeds.slice(first), visitor.visits)) {
+      joinable[name] = Math.max(joinable[name] ?? 0, ms / 1000);
+      if (ms > JOINABLE_MS) violate(`${name}: room ${last?.room} could not be joined ${ms} ms later: ${last?.problem}`);
+    }
+    held += 1;
+  }
+  visitor.end();
+  creator.end();
+  const counts = await Promise.all(meetings.map(async (meeting) => meeting.end()));
+  const twoPrimariesMs = primaries.end();
+  if (twoPrimariesMs > TWO_PRIMARIES_MS) violate(`two Redis took writes for ${twoPrimariesMs} ms`);
+  const webhooks = await compareWebhooks(fleet);
+  for (const problem of webhooks.problems) violate(problem);
+  return {
+    faults: held,
+    violations,
+    joinable,
+    visits: visitor.visits.length,
+    asked: creator.attempts.length,
+    made: creator.attempts.filter((one) => one.isCreated).length,
+    webhooks: webhooks.acknowledged,
+    twoPrimaries: twoPrimariesMs / 1000,
+    gap: Math.max(...counts.map((one) => one.longestGapMs)) / 1000,
+  };
+
+  async function holdLater(fault: Fault, afterMs: number): Promise<void> {
+    await delay(afterMs, undefined, { signal });
+    await fault.hold(await sceneOf(fleet, [0, 0]));
+  }
+}
+
+/** A room that stays without anybody in it. */
+async function createLastingRoom({ user }: FleetOfThree): Promise<string> {
+  const { ok, text } = await user.ask('/v1/rooms', { method: 'POST', body: { name: 'chaos', emptyTimeout: 86_400 } });
+  if (!ok) throw new Error(text);
+  return (JSON.parse(text) as { id: string }).id;
+}
+
+/** For each deed the milliseconds until the last visit began that failed before the next deed. */
+function outagesOf(deeds: readonly Deed[], visits: readonly Visit[]): { name: string; ms: number; last: Visit | null }[] {
+  return deeds.flatMap(({ name, atMs }, index) => {
+    if (name === null) return [];
+    const untilMs = deeds[index + 1]?.atMs ?? Infinity;
+    const failed = visits.filter((one) => one.problem !== null && one.startedMs >= atMs && one.startedMs < untilMs);
+    const last = failed.toSorted((a, b) => a.startedMs - b.startedMs).at(-1) ?? null;
+    return [{ name, ms: last === null ? 0 : last.startedMs - atMs, last }];
+  });
+}
+
+async function hearSound(meeting: Meeting, sinceMs: number): Promise<void> {
+  await until(async () => meeting.lastSoundMs() > sinceMs, SOUND_MS);
+}
+
+function clock(): string {
+  return new Date().toISOString().slice(11, 23);
+}
