@@ -1,3 +1,4 @@
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
@@ -100,4 +101,25 @@ if node then redis.call('HSET', KEYS[1], ARGV[1], node .. string.char(48, 2)) en
 /** Keeps new rooms away from a node until it writes its entry itself, which it does every two seconds while it reaches Redis. Its own rooms stay. */
 export async function avoidNode(redis: Redis, nodeId: string): Promise<void> {
   await redis.eval(AVOID, 1, NODES_KEY, nodeId);
+}
+
+const KEEP = `
+for i = 2, #ARGV do
+  local node = redis.call('HGET', KEYS[1], ARGV[i])
+  if node then redis.call('HSET', KEYS[1], ARGV[i], node .. ARGV[1]) end
+end`;
+/** LiveKit gives the rooms of a node that has not written its entry for five seconds to another one. */
+const KEPT_SECONDS = 3;
+
+/**
+ * Counts as written just now what these nodes said last, and three seconds more. While a primary is replaced nobody can write, and
+ * some find the new one later than others: LiveKit (1.13, IsAvailable) would lead the next who comes into one of their rooms to another
+ * node, and the room would go on in two halves. A node's entry is a Node of livekit_internal.proto; in protobuf a message that comes
+ * again is merged, here `stats` (4) with `updated_at` (2).
+ */
+export async function keepNodes(redis: Redis, nodeIds: readonly string[]): Promise<void> {
+  if (nodeIds.length === 0) return;
+  const seconds = Math.floor((await redisTimeMs(redis)) / 1_000) + KEPT_SECONDS;
+  const stats = new BinaryWriter().tag(4, WireType.LengthDelimited).fork().tag(2, WireType.Varint).int64(seconds).join().finish();
+  await redis.eval(KEEP, 1, NODES_KEY, Buffer.from(stats), ...nodeIds);
 }

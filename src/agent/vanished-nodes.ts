@@ -3,9 +3,10 @@ import type { Logger } from 'pino';
 import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findVanished, parseSights } from '../contract/sight.ts';
-import { avoidNode, forgetNode } from './livekit-nodes.ts';
+import { avoidNode, forgetNode, keepNodes } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
 import { startTicker } from './ticker.ts';
+import { primaryOf } from './witness.ts';
 
 const PERIOD_MS = 500;
 /** While somebody is missed. */
@@ -64,6 +65,8 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
   const watches = new Map<string, { address: string; stop: () => Promise<void> }>();
   let records: NodeRecord[] = [];
   let told = '';
+  /** The primary that was last spoken to, as text. */
+  let spokenTo: string | null = null;
   let quiet: NodeRecord[] = [];
   let heardAtMs = Number.NEGATIVE_INFINITY;
 
@@ -107,6 +110,16 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     options.onChange?.();
     log.warn({ machine: gone, nodeId: record.nodeId, rooms, isWritten }, 'vanished machine removed');
   };
+  /** A new primary stands: the time that passed without one is nobody's silence. */
+  const keepOnce = async (): Promise<void> => {
+    const primary = JSON.stringify(primaryOf(redis));
+    if (spokenTo !== null && spokenTo !== primary) {
+      const nodes = records.flatMap(({ machine: name, nodeId, state }) => (nodeId === null || state === 'down' || outOfReach.has(name) ? [] : [nodeId]));
+      await keepNodes(redis, nodes);
+      log.info({ primary, nodes }, 'nodes kept');
+    }
+    spokenTo = primary;
+  };
   const isQuiet = (name: string): boolean => quiet.some((one) => one.machine === name);
   const isCutOff = (name: string): boolean => {
     const nowMs = monotonicMs();
@@ -116,6 +129,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     if (redis.status !== 'ready' || options.maySpeak?.() === false) return;
     const heard = heardOf(await redis.eval(TELL, 2, SIGHTS_KEY, NODES_KEY, machine, [...outOfReach.keys()].join(' ')));
     records = parseNodeRecords(heard.records);
+    await keepOnce();
     follow();
     const sights = parseSights(heard.sights);
     heardAtMs = monotonicMs();

@@ -1,3 +1,4 @@
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import type { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
 import { startVanishedNodes } from '../../src/agent/vanished-nodes.ts';
@@ -82,8 +83,36 @@ test('a machine that has written its record anew meanwhile keeps it', async () =
   const redis = await registry();
   for (const machine of ['m1', 'm2', 'm3']) observe(redis, machine);
   await until(async () => expect((await sights(redis)).filter((one) => one.unreachable.includes('m4'))).not.toHaveLength(0));
-  const back = nodeRecord({ machine: 'm4', nodeId: 'ND_new', signalling: CLOSED, updatedAtMs: await redisTimeMs(redis) });
-  await redis.hset('fleet:nodes', 'm4', JSON.stringify(back));
+  const back = nodeRecord({ machine: 'm4', nodeId: 'ND_new', signalling: CLOSED });
+  const write = async (): Promise<unknown> => redis.hset('fleet:nodes', 'm4', JSON.stringify({ ...back, updatedAtMs: await redisTimeMs(redis) }));
+  await write();
+  const writing = setInterval(() => void write(), 100);
+  onTestFinished(() => clearInterval(writing));
   await until(async () => expect((await sights(redis)).map((one) => one.unreachable)).toEqual([[], [], []]));
-  expect(JSON.parse((await redis.hget('fleet:nodes', 'm4')) ?? '{}')).toEqual(back);
+  expect(JSON.parse((await redis.hget('fleet:nodes', 'm4')) ?? '{}')).toEqual({ ...back, updatedAtMs: expect.any(Number) });
+});
+
+test('a new primary counts no node’s silence: its rooms stay with it until it has written its entry again', async () => {
+  const former = await registry();
+  const replica = await registry();
+  const own = former.duplicate();
+  own.on('error', () => undefined);
+  onTestFinished(() => own.disconnect());
+  const nodes = startVanishedNodes({ machine: 'm1', sentinelPort: 1, redis: own, log: silentLog, monotonicMs });
+  onTestFinished(() => nodes.stop());
+  await until(async () => expect(nodes.isOutOfReach('m4')).toBe(true));
+  expect(await former.hget('nodes', 'ND_m2')).toBe('a node');
+  own.options.port = replica.options.port ?? 0;
+  own.disconnect(true);
+  const bytes = async (node: string): Promise<Buffer> => (await replica.hgetBuffer('nodes', node)) ?? Buffer.of();
+  await until(async () => expect((await bytes('ND_m2')).length).toBeGreaterThan('a node'.length));
+  for (const node of ['ND_m2', 'ND_m3']) {
+    const reader = new BinaryReader((await bytes(node)).subarray('a node'.length));
+    expect(reader.tag()).toEqual([4, WireType.LengthDelimited]);
+    const stats = new BinaryReader(reader.bytes());
+    expect(stats.tag()).toEqual([2, WireType.Varint]);
+    expect(Number(stats.int64()) * 1_000).toBeGreaterThan(await redisTimeMs(replica));
+  }
+  // It cannot be reached: what LiveKit does with its rooms by itself is right.
+  expect(String(await bytes('ND_m4'))).toBe('a node');
 });

@@ -46,7 +46,7 @@ const MEETINGS = 2;
 const STEPS = 500;
 const SOUND_MS = 30_000;
 /** A visit that began in time may end later. */
-const VISIT_MS = 4_000;
+const VISIT_MS = 2_000;
 
 const unit = double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const stepOf = (wanted: readonly Fault[]) =>
@@ -115,6 +115,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, s
   visitor.end();
   creator.end();
   const counts = await Promise.all(meetings.map(async (meeting) => meeting.end()));
+  counts.forEach(({ timeline }, index) => say(`meeting ${index + 1}: ${timeline.join('; ')}`));
   const twoPrimariesMs = primaries.end();
   if (twoPrimariesMs > TWO_PRIMARIES_MS) violate(`two Redis took writes for ${twoPrimariesMs} ms`);
   const webhooks = await compareWebhooks(fleet);
@@ -144,14 +145,14 @@ async function createLastingRoom({ user }: FleetOfThree): Promise<string> {
   return (JSON.parse(text) as { id: string }).id;
 }
 
-/** For each deed the milliseconds until the last visit began that failed before the next deed. */
+/** For each deed the milliseconds until the last visit ended that began after it, and failed. */
 function outagesOf(deeds: readonly Deed[], visits: readonly Visit[]): { name: string; ms: number; last: Visit | null }[] {
   return deeds.flatMap(({ name, atMs }, index) => {
     if (name === null) return [];
     const untilMs = deeds[index + 1]?.atMs ?? Infinity;
     const failed = visits.filter((one) => one.problem !== null && one.startedMs >= atMs && one.startedMs < untilMs);
-    const last = failed.toSorted((a, b) => a.startedMs - b.startedMs).at(-1) ?? null;
-    return [{ name, ms: last === null ? 0 : last.startedMs - atMs, last }];
+    const last = failed.toSorted((a, b) => a.endedMs - b.endedMs).at(-1) ?? null;
+    return [{ name, ms: last === null ? 0 : last.endedMs - atMs, last }];
   });
 }
 

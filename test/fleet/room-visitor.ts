@@ -3,12 +3,14 @@ import { roomApi } from '../../src/meeting/api.ts';
 
 /**
  * Joins rooms, each anew once a period, until SIGTERM: `node room-visitor.ts API_URL ROOM…`, with API_TOKEN. A visit is the API's
- * ticket and LiveKit's answer over its signalling; no media. Writes a line of JSON for each.
+ * ticket and LiveKit's answer over its signalling, no media; who is refused tries again at once, as LiveKit's clients do. Writes a line
+ * of JSON for each.
  */
 
 const PERIOD_MS = 700;
 /** Far longer than a visit takes. */
-const TIMEOUT_MS = 3_000;
+const TIMEOUT_MS = 1_200;
+const RETRY_MS = 100;
 
 const [apiUrl = '', ...rooms] = process.argv.slice(2);
 const api = roomApi({ apiUrl, apiToken: process.env['API_TOKEN'] ?? '' });
@@ -20,7 +22,12 @@ process.exit();
 async function keepVisiting(room: string): Promise<void> {
   while (!stop.signal.aborted) {
     const startedMs = Date.now();
-    const problem = await visit(room, AbortSignal.timeout(TIMEOUT_MS)).catch((error: unknown) => String(error));
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    let problem = await visit(room, signal).catch(String);
+    while (problem !== null && !signal.aborted) {
+      await sleep(RETRY_MS);
+      problem = await visit(room, signal).catch(String);
+    }
     if (!stop.signal.aborted) process.stdout.write(`${JSON.stringify({ room, startedMs, endedMs: Date.now(), problem })}\n`);
     await sleep(Math.max(0, startedMs + PERIOD_MS - Date.now()));
   }
@@ -37,7 +44,16 @@ async function visit(room: string, signal: AbortSignal): Promise<null> {
   // The first message is the answer to the join.
   socket.addEventListener('message', () => answered.resolve(null));
   socket.addEventListener('close', ({ code }) => answered.reject(new Error(`closed with ${code}`)));
-  socket.addEventListener('error', () => answered.reject(new Error('refused')));
+  // Only here can be read why.
+  const why = async (): Promise<string> =>
+    fetch(`${url.replace('ws', 'http')}/rtc/validate?${query}`, { signal }).then(async (one) => `${one.status} ${await one.text()}`);
+  socket.addEventListener(
+    'error',
+    () =>
+      void why()
+        .catch(String)
+        .then((said) => answered.reject(new Error(`refused; afterwards ${said}`))),
+  );
   try {
     return await answered.promise;
   } finally {
