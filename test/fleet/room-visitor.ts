@@ -26,7 +26,9 @@ async function keepVisiting(room: string): Promise<void> {
     let problem = await visit(room, signal).catch(String);
     while (problem !== null && !signal.aborted) {
       await sleep(RETRY_MS);
-      problem = await visit(room, signal).catch(String);
+      const next = await visit(room, signal).catch(String);
+      // That the time is up says less than what was wrong before.
+      if (!signal.aborted || next === null) problem = next;
     }
     if (!stop.signal.aborted) process.stdout.write(`${JSON.stringify({ room, startedMs, endedMs: Date.now(), problem })}\n`);
     await sleep(Math.max(0, startedMs + PERIOD_MS - Date.now()));
