@@ -91,35 +91,34 @@ async function readGhosts(redis: Redis, names: readonly string[], endedAtMs: num
 }
 
 /**
- * A node is protobuf, in which the last word on a field counts: state (6) is SHUTTING_DOWN (2), as livekit_models.proto has it.
+ * A node is protobuf (Node of livekit_internal.proto), in which the last word on a field counts, and a message that comes again is merged.
  * https://protobuf.dev/programming-guides/encoding/#last-one-wins
  */
-const AVOID = `
-local node = redis.call('HGET', KEYS[1], ARGV[1])
-if node then redis.call('HSET', KEYS[1], ARGV[1], node .. string.char(48, 2)) end`;
-
-/** Keeps new rooms away from a node until it writes its entry itself, which it does every two seconds while it reaches Redis. Its own rooms stay. */
-export async function avoidNode(redis: Redis, nodeId: string): Promise<void> {
-  await redis.eval(AVOID, 1, NODES_KEY, nodeId);
-}
-
-const KEEP = `
+const ADD_TO_ENTRIES = `
 for i = 2, #ARGV do
   local node = redis.call('HGET', KEYS[1], ARGV[i])
   if node then redis.call('HSET', KEYS[1], ARGV[i], node .. ARGV[1]) end
 end`;
+
+/** Lasts until a node writes its entry itself, which it does every two seconds while it reaches Redis. */
+async function addToEntries(redis: Redis, nodeIds: readonly string[], fields: BinaryWriter): Promise<void> {
+  await redis.eval(ADD_TO_ENTRIES, 1, NODES_KEY, Buffer.from(fields.finish()), ...nodeIds);
+}
+
+/** Keeps new rooms away from a node: `state` (6) is SHUTTING_DOWN (2). Its own rooms stay. */
+export async function avoidNode(redis: Redis, nodeId: string): Promise<void> {
+  await addToEntries(redis, [nodeId], new BinaryWriter().tag(6, WireType.Varint).int32(2));
+}
+
 /** LiveKit gives the rooms of a node that has not written its entry for five seconds to another one. */
 const KEPT_SECONDS = 3;
 
 /**
- * Counts as written just now what these nodes said last, and three seconds more. While a primary is replaced nobody can write, and
- * some find the new one later than others: LiveKit (1.13, IsAvailable) would lead the next who comes into one of their rooms to another
- * node, and the room would go on in two halves. A node's entry is a Node of livekit_internal.proto; in protobuf a message that comes
- * again is merged, here `stats` (4) with `updated_at` (2).
+ * Counts as written just now what these nodes said last, and three seconds more: `stats` (4) with `updated_at` (2). While a primary is
+ * replaced nobody can write, and some find the new one later than others: LiveKit (1.13, IsAvailable) would lead the next who comes into
+ * one of their rooms to another node, and the room would go on in two halves. @param nowMs Redis TIME
  */
-export async function keepNodes(redis: Redis, nodeIds: readonly string[]): Promise<void> {
-  if (nodeIds.length === 0) return;
-  const seconds = Math.floor((await redisTimeMs(redis)) / 1_000) + KEPT_SECONDS;
-  const stats = new BinaryWriter().tag(4, WireType.LengthDelimited).fork().tag(2, WireType.Varint).int64(seconds).join().finish();
-  await redis.eval(KEEP, 1, NODES_KEY, Buffer.from(stats), ...nodeIds);
+export async function keepNodes(redis: Redis, nodeIds: readonly string[], nowMs: number): Promise<void> {
+  const seconds = Math.floor(nowMs / 1_000) + KEPT_SECONDS;
+  await addToEntries(redis, nodeIds, new BinaryWriter().tag(4, WireType.LengthDelimited).fork().tag(2, WireType.Varint).int64(seconds).join());
 }

@@ -13,8 +13,8 @@ const RETRY_MS = 200;
 const TIMEOUT_MS = 1_000;
 
 export interface PrimaryWatchOptions {
-  /** This machine's. @param host where it is not on 127.0.0.1 */
-  readonly sentinel: SentinelControlOptions & { readonly host?: string };
+  /** This machine's. */
+  readonly sentinel: SentinelControlOptions;
   /** This machine's address, as Sentinel names it. */
   readonly own: string;
   readonly endConnections: EndConnections;

@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
+import { primaryOf } from '../clients/redis.ts';
 import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findVanished, parseSights } from '../contract/sight.ts';
 import { avoidNode, forgetNode, keepNodes } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
 import { startTicker } from './ticker.ts';
-import { primaryOf } from './witness.ts';
 
 const PERIOD_MS = 500;
 /** While somebody is missed. */
@@ -111,11 +111,11 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     log.warn({ machine: gone, nodeId: record.nodeId, rooms, isWritten }, 'vanished machine removed');
   };
   /** A new primary stands: the time that passed without one is nobody's silence. */
-  const keepOnce = async (): Promise<void> => {
+  const keepOnce = async (nowMs: number): Promise<void> => {
     const primary = JSON.stringify(primaryOf(redis));
     if (spokenTo !== null && spokenTo !== primary) {
       const nodes = records.flatMap(({ machine: name, nodeId, state }) => (nodeId === null || state === 'down' || outOfReach.has(name) ? [] : [nodeId]));
-      await keepNodes(redis, nodes);
+      await keepNodes(redis, nodes, nowMs);
       log.info({ primary, nodes }, 'nodes kept');
     }
     spokenTo = primary;
@@ -129,7 +129,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     if (redis.status !== 'ready' || options.maySpeak?.() === false) return;
     const heard = heardOf(await redis.eval(TELL, 2, SIGHTS_KEY, NODES_KEY, machine, [...outOfReach.keys()].join(' ')));
     records = parseNodeRecords(heard.records);
-    await keepOnce();
+    await keepOnce(heard.nowMs);
     follow();
     const sights = parseSights(heard.sights);
     heardAtMs = monotonicMs();

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import type { Endpoint } from '../clients/redis.ts';
+import { primaryOf } from '../clients/redis.ts';
 import type { SentinelControl } from '../clients/sentinel-control.ts';
 import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
 import { WITNESS_KEY, voteOf } from '../contract/vote.ts';
@@ -56,12 +56,4 @@ export function startWitness(options: WitnessOptions): () => Promise<void> {
     await ticker.stop();
     sentinel.close();
   };
-}
-
-/** Where the connection that found the primary leads; null where there is none. */
-export function primaryOf(redis: Redis): Endpoint | null {
-  const { stream } = redis;
-  if (redis.status !== 'ready' || !('remoteAddress' in stream)) return null;
-  const { remoteAddress: host, remotePort: port } = stream;
-  return host === undefined || port === undefined ? null : { host, port };
 }

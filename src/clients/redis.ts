@@ -153,3 +153,11 @@ export async function redisTimeMs(redis: Redis): Promise<number> {
   const [seconds, microseconds] = await redis.time();
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }
+
+/** Where the connection that found the primary leads; null where there is none. */
+export function primaryOf(redis: Redis): Endpoint | null {
+  const { stream } = redis;
+  if (redis.status !== 'ready' || !('remoteAddress' in stream)) return null;
+  const { remoteAddress: host, remotePort: port } = stream;
+  return host === undefined || port === undefined ? null : { host, port };
+}

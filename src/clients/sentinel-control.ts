@@ -32,6 +32,8 @@ export interface SentinelControl {
 }
 
 export interface SentinelControlOptions {
+  /** Of this machine where it is left out. */
+  readonly host?: string;
   readonly port: number;
   readonly masterName: string;
   /** Of this Sentinel and of the Redis that it watches. */
@@ -43,7 +45,7 @@ export interface SentinelControlOptions {
 const TIMEOUT_MS = 1_000;
 
 /** Controls the Sentinel of this machine. Commands: redis.io/docs/latest/operate/oss_and_stack/management/sentinel. */
-export function openSentinelControl(options: SentinelControlOptions & { readonly host?: string }): SentinelControl {
+export function openSentinelControl(options: SentinelControlOptions): SentinelControl {
   const { host = '127.0.0.1', port, masterName, password } = options;
   const redis = new Redis({
     host,

@@ -6,24 +6,11 @@ import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
 import { startAgent } from '../../src/agent/start-agent.ts';
 import { freePorts } from '../e2e/installation.ts';
 import { nodeRecord, silentLog, temporaryDirectory, until } from './fixtures.ts';
-import { createFleet, masterName, othersOf } from './sentinels.ts';
+import { hosts, masterName, startThree } from './sentinels.ts';
 import type { Fleet } from './sentinels.ts';
 
-const hosts = ['127.0.0.2', '127.0.0.3', '127.0.0.4'] as const;
 const [first, second, third] = hosts;
 const recordOf = (host: string) => nodeRecord({ machine: `m${host.replaceAll('.', '-')}`, signalling: `${host}:7880` });
-
-/** Three machines whose Sentinels know each other and their replicas. */
-async function startThree(): Promise<Fleet> {
-  const fleet = await createFleet();
-  await Promise.all(hosts.map((host) => fleet.startMachine(host, { primary: first, quorum: 2 })));
-  for (const host of hosts) {
-    const sentinel = fleet.connect(host, fleet.sentinelPort);
-    await until(async () => expect(await othersOf(sentinel)).toHaveLength(2), 15_000);
-  }
-  await until(async () => expect(await fleet.connect(first, fleet.redisPort).info('replication')).toContain('connected_slaves:2'), 15_000);
-  return fleet;
-}
 
 /** A gateway's agent whose configuration names the first machine only; gives whether it reaches Redis. */
 async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promise<boolean>> {

@@ -3,19 +3,12 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { startPrimaryWatch } from '../../src/agent/primary-watch.ts';
 import { temporaryDirectory, until } from './fixtures.ts';
-import { createFleet, masterName, othersOf } from './sentinels.ts';
+import { hosts, masterName, startThree } from './sentinels.ts';
 
-const hosts = ['127.0.0.2', '127.0.0.3', '127.0.0.4'] as const;
 const [first, second] = hosts;
 
 test('a primary that comes back after the others have replaced it is a replica before Sentinel would make it one', async () => {
-  const fleet = await createFleet();
-  await Promise.all(hosts.map((host) => fleet.startMachine(host, { primary: first, quorum: 2 })));
-  for (const host of hosts) {
-    const sentinel = fleet.connect(host, fleet.sentinelPort);
-    await until(async () => expect(await othersOf(sentinel)).toHaveLength(2), 15_000);
-  }
-  await until(async () => expect(await fleet.connect(first, fleet.redisPort).info('replication')).toContain('connected_slaves:2'), 15_000);
+  const fleet = await startThree();
   const limits = { downAfterMs: 500, failoverTimeoutMs: 3_000 };
   const ended: string[] = [];
   const said: string[] = [];

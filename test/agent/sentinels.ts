@@ -4,12 +4,15 @@ import { globSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { inject, onTestFinished } from 'vitest';
+import { expect, inject, onTestFinished } from 'vitest';
 import { freePorts } from '../e2e/installation.ts';
 import { temporaryDirectory, until } from './fixtures.ts';
 
 /** Name under which these Sentinels watch. */
 export const masterName = 'livekit';
+
+/** The machines of `startThree`; the first has the primary. */
+export const hosts = ['127.0.0.2', '127.0.0.3', '127.0.0.4'] as const;
 
 /** Machines of a fleet on loopback addresses of their own, all with the same ports. */
 export interface Fleet {
@@ -77,4 +80,17 @@ export async function othersOf(sentinel: Redis): Promise<string[]> {
   const found = await sentinel.call('SENTINEL', 'SENTINELS', masterName);
   const entries = Array.isArray(found) ? found.filter((one): one is unknown[] => Array.isArray(one)) : [];
   return entries.map((entry) => String(entry[entry.indexOf('ip') + 1])).toSorted();
+}
+
+/** Three machines whose Sentinels know each other and their replicas. */
+export async function startThree(): Promise<Fleet> {
+  const [first] = hosts;
+  const fleet = await createFleet();
+  await Promise.all(hosts.map((host) => fleet.startMachine(host, { primary: first, quorum: 2 })));
+  for (const host of hosts) {
+    const sentinel = fleet.connect(host, fleet.sentinelPort);
+    await until(async () => expect(await othersOf(sentinel)).toHaveLength(2), 15_000);
+  }
+  await until(async () => expect(await fleet.connect(first, fleet.redisPort).info('replication')).toContain('connected_slaves:2'), 15_000);
+  return fleet;
 }

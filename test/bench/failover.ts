@@ -55,10 +55,9 @@ interface Failure {
 
 const elsewhere = (primary: number): number => mediaMachines.find((number) => number !== primary) ?? primary;
 const killPart = (part: string): Failure['fail'] => {
-  return async ({ lab }, { primary, meeting }) => {
+  return async (fleet, { primary, meeting }) => {
     const number = part === 'redis' ? primary : ['service', 'caddy'].includes(part) ? 1 : meeting;
-    const { code } = await lab.machine(number).exec(['systemctl', 'kill', '--kill-whom=main', '-s', 'KILL', `livekit-fleet-${part}`]);
-    if (code !== 0) throw new Error(`${part} not killed`);
+    await fleet.signal(number, part, 'KILL');
   };
 };
 const get = (url: string): string[] => ['curl', '-sk', '-m', '1', '-o', '/dev/null', '--fail', url];

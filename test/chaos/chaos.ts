@@ -13,8 +13,6 @@ export interface ChaosOptions {
   readonly seed: number;
   /** Faults whose name it fits. */
   readonly only?: RegExp;
-  /** How many times as long as promised everything may take, for machines that are busy with other work. */
-  readonly patience?: number;
   /** After so long no new fault begins. */
   readonly forMs: number;
   readonly signal: AbortSignal;
@@ -43,6 +41,8 @@ const JOINABLE_MS = 5_000;
 /** A primary that was cut off takes writes for as long as its replicas may be late, which is when the others choose a new one. */
 const TWO_PRIMARIES_MS = 7_000;
 const ROOMS = 6;
+/** Rooms stay without anybody in them. */
+const LASTING_S = 86_400;
 const MEETINGS = 2;
 /** Longer than the plan's faults take. */
 const STEPS = 500;
@@ -72,17 +72,16 @@ interface Deed {
  * Holds random faults, one after the other, while meetings, joins, new rooms and webhooks go on; nobody helps the fleet.
  * Rejects where it does not recover at all.
  */
-export async function runChaos(fleet: FleetOfThree, { seed, only = /./, patience = 1, forMs, signal, say }: ChaosOptions): Promise<ChaosReport> {
+export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, signal, ...options }: ChaosOptions): Promise<ChaosReport> {
+  const say = (text: string): void => options.say(`${new Date().toISOString().slice(11, 23)} ${text}`);
   const plan = sample(stepOf(faults.filter(({ name }) => only.test(name))), { seed, numRuns: STEPS });
   const violations: string[] = [];
   const violate = (what: string): void => {
     violations.push(what);
     say(`VIOLATED: ${what}`);
   };
-  const deeds: Deed[] = [];
-  const did = (name: string | null): void => void deeds.push({ name, atMs: Date.now() });
   await fleet.settle();
-  const rooms = await Promise.all(Array.from({ length: ROOMS }, async () => createLastingRoom(fleet)));
+  const rooms = await Promise.all(Array.from({ length: ROOMS }, async () => fleet.user.createRoom({ name: 'chaos', emptyTimeout: LASTING_S })));
   const meetings = await Promise.all(Array.from({ length: MEETINGS }, async () => fleet.user.startMeeting()));
   const creator = await fleet.user.createRooms();
   const visitor = await fleet.user.visitRooms(rooms);
@@ -96,9 +95,10 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, patience
     if (performance.now() - began > forMs) break;
     signal.throwIfAborted();
     const scene = await sceneOf(fleet, who);
-    const first = deeds.length;
+    const deeds: Deed[] = [];
+    const did = (name: string | null): void => void deeds.push({ name, atMs: Date.now() });
     const names = [fault.name, ...(companion === null ? [] : [companion.fault.name])].join(', and ');
-    say(`${clock()} ${names} (primary ${scene.primary}, replica ${scene.replica}, media ${scene.media})`);
+    say(`${names} (primary ${scene.primary}, replica ${scene.replica}, media ${scene.media})`);
     did(fault.isDeaf === true ? null : names);
     const [heal] = await Promise.all([fault.hold(scene), companion === null ? null : holdLater(companion.fault, companion.afterMs, scene)]);
     if (fault.isDeaf === true || companion !== null) did(names);
@@ -110,15 +110,13 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, patience
       violate(`${names}: a meeting stays silent: ${String(error)}`),
     );
     await delay(VISIT_MS, undefined, { signal });
-    for (const { name, ms, last } of outagesOf(
-      deeds.slice(first),
-      visitor.visits.filter(({ room }) => !ended.has(room)),
-    )) {
+    const visits = visitor.visits.filter(({ room }) => !ended.has(room));
+    for (const { name, ms, last } of outagesOf(deeds, visits)) {
       joinable[name] = Math.max(joinable[name] ?? 0, ms / 1000);
-      if (ms > JOINABLE_MS * patience) violate(`${name}: room ${last?.room} could not be joined ${ms} ms later: ${last?.problem}`);
+      if (ms > JOINABLE_MS) violate(`${name}: room ${last?.room} could not be joined ${ms} ms later: ${last?.problem}`);
     }
     // Nobody will come into them again.
-    for (const { room, problem } of visitor.visits) if (problem?.includes('ROOM_FINISHED') === true) ended.add(room);
+    for (const { room, problem } of visits) if (problem?.includes('ROOM_FINISHED') === true) ended.add(room);
     held += 1;
   }
   visitor.end();
@@ -126,7 +124,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, patience
   const counts = await Promise.all(meetings.map(async (meeting) => meeting.end()));
   counts.forEach(({ timeline }, index) => say(`meeting ${index + 1}: ${timeline.join('; ')}`));
   const twoPrimariesMs = primaries.end();
-  if (twoPrimariesMs > TWO_PRIMARIES_MS * patience) violate(`two Redis took writes for ${twoPrimariesMs} ms`);
+  if (twoPrimariesMs > TWO_PRIMARIES_MS) violate(`two Redis took writes for ${twoPrimariesMs} ms`);
   const webhooks = await compareWebhooks(fleet);
   for (const problem of webhooks.problems) violate(problem);
   return {
@@ -148,13 +146,6 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, patience
   }
 }
 
-/** A room that stays without anybody in it. */
-async function createLastingRoom({ user }: FleetOfThree): Promise<string> {
-  const { ok, text } = await user.ask('/v1/rooms', { method: 'POST', body: { name: 'chaos', emptyTimeout: 86_400 } });
-  if (!ok) throw new Error(text);
-  return (JSON.parse(text) as { id: string }).id;
-}
-
 /** For each deed the milliseconds until the last visit ended that began after it, and failed. */
 function outagesOf(deeds: readonly Deed[], visits: readonly Visit[]): { name: string; ms: number; last: Visit | null }[] {
   return deeds.flatMap(({ name, atMs }, index) => {
@@ -168,8 +159,4 @@ function outagesOf(deeds: readonly Deed[], visits: readonly Visit[]): { name: st
 
 async function hearSound(meeting: Meeting, sinceMs: number): Promise<void> {
   await until(async () => meeting.lastSoundMs() > sinceMs, SOUND_MS);
-}
-
-function clock(): string {
-  return new Date().toISOString().slice(11, 23);
 }

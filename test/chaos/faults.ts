@@ -1,4 +1,4 @@
-import { mediaMachines, nameOf } from '../fleet/fleet-of-three.ts';
+import { mediaMachines } from '../fleet/fleet-of-three.ts';
 import type { FleetOfThree } from '../fleet/fleet-of-three.ts';
 
 /** Who is who when a fault is held. */
@@ -40,7 +40,14 @@ export const faults: readonly Fault[] = [
   killed('agent', gateway, 'agent of the gateway killed'),
   killed('service', gateway),
   killed('caddy', gateway),
-  systemctl('caddy restarted', gateway, ['restart', 'livekit-fleet-caddy']),
+  {
+    name: 'caddy restarted',
+    async hold({ fleet }) {
+      const { code, err } = await fleet.lab.machine(1).exec(['systemctl', 'restart', 'livekit-fleet-caddy']);
+      if (code !== 0) throw new Error(err);
+      return nothing;
+    },
+  },
   paused('agent', media),
   paused('redis', replica, 'Redis replica paused'),
   powerless('power of a replica’s machine', replica),
@@ -65,27 +72,22 @@ export const faults: readonly Fault[] = [
 export const companions: readonly Fault[] = faults.filter(({ name }) => ['agent killed', 'sentinel killed', 'service killed'].includes(name));
 
 function killed(part: string, where: Where, name = `${part} killed`): Fault {
-  return systemctl(name, where, ['kill', '--kill-whom=main', '-s', 'KILL', `livekit-fleet-${part}`]);
-}
-
-function systemctl(name: string, where: Where, words: readonly string[]): Fault {
   return {
     name,
     async hold(scene) {
-      await run(scene, where(scene), words);
+      await scene.fleet.signal(where(scene), part, 'KILL');
       return nothing;
     },
   };
 }
 
 function paused(part: string, where: Where, name = `${part} paused`): Fault {
-  const signal = (to: string): readonly string[] => ['kill', '--kill-whom=main', '-s', to, `livekit-fleet-${part}`];
   return {
     name,
     async hold(scene) {
       const at = where(scene);
-      await run(scene, at, signal('STOP'));
-      return () => run(scene, at, signal('CONT'));
+      await scene.fleet.signal(at, part, 'STOP');
+      return () => scene.fleet.signal(at, part, 'CONT');
     },
   };
 }
@@ -110,11 +112,6 @@ function cut(name: string, where: Where, from: (scene: Scene) => readonly number
       return async () => void (await Promise.all(mends.map((mend) => mend())));
     },
   };
-}
-
-async function run({ fleet }: Scene, number: number, words: readonly string[]): Promise<void> {
-  const { code, err } = await fleet.lab.machine(number).exec(['systemctl', ...words]);
-  if (code !== 0) throw new Error(`${nameOf(number)}: systemctl ${words.join(' ')}: ${err}`);
 }
 
 /** Who is who, by two numbers from 0 to 1. */

@@ -23,10 +23,13 @@ export function watchPrimaries(fleet: FleetOfThree, say: (text: string) => void)
       const atMs = performance.now();
       const answers = await Promise.all(mediaMachines.map(takesWrites));
       const takers = mediaMachines.filter((_, index) => answers[index]);
-      if (takers.join(' ') !== told) say(`${new Date().toISOString().slice(11, 23)} writes go to ${(told = takers.join(' '))}`);
+      const now = takers.join(' ');
+      if (now !== told) say(`writes go to ${now === '' ? 'none' : now}`);
+      told = now;
       if (takers.length < 2) sinceMs = null;
       else longestMs = Math.max(longestMs, performance.now() - (sinceMs ??= atMs));
-      await delay(PERIOD_MS);
+      // Where the run breaks off, this keeps nobody.
+      await delay(PERIOD_MS, undefined, { ref: false });
     }
   };
   void watch();

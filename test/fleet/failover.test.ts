@@ -24,8 +24,6 @@ describe('a fleet of three', () => {
   const livekitNodes = async (): Promise<string[]> => (await fleet.redis(primary, ['HKEYS', 'nodes'])).split('\n');
   const unreachableFrom = async (number: number): Promise<string[]> =>
     (await fleet.redis(primary, ['HGET', 'fleet:sights', nameOf(number)])).split(' ').slice(1).filter(Boolean);
-  const signal = (number: number, part: string, name: string) =>
-    fleet.lab.machine(number).exec(['systemctl', 'kill', '--kill-whom=main', '-s', name, `livekit-fleet-${part}`]);
   /** Settles, and says who is who: the machine with the primary, and the other two. */
   const settle = async (): Promise<void> => {
     await fleet.settle();
@@ -104,11 +102,11 @@ describe('a fleet of three', () => {
 
   it.each(['livekit', 'agent'])('keeps a machine whose %s is stopped for a while', async (part) => {
     const node = await nodeOf(first);
-    await signal(first, part, 'STOP');
+    await fleet.signal(first, part, 'STOP');
     await awaitWords(1);
     expect(await livekitNodes()).toContain(node);
     expect(await unreachableFrom(1)).toEqual([]);
-    await signal(first, part, 'CONT');
+    await fleet.signal(first, part, 'CONT');
     await settle();
     expect(await nodeOf(first)).toBe(node);
   });

@@ -10,6 +10,8 @@ export interface FleetOfThree {
   readonly user: User;
   /** Runs redis-cli on a machine; its output, whatever happens. */
   redis(number: number, words: readonly string[], port?: number): Promise<string>;
+  /** Signals the main process of a part. */
+  signal(number: number, part: string, name: 'KILL' | 'STOP' | 'CONT'): Promise<void>;
   /** The machine that Sentinel names as the primary's. */
   primary(): Promise<number>;
   /** Waits until all is as if nothing had ever happened: primary, replicas, votes, nodes, records. */
@@ -96,6 +98,10 @@ export async function deployFleetOfThree(componentStore: string): Promise<FleetO
     lab,
     user,
     redis,
+    async signal(number, part, name) {
+      const { code, err } = await lab.machine(number).exec(['systemctl', 'kill', '--kill-whom=main', '-s', name, `livekit-fleet-${part}`]);
+      if (code !== 0) throw new Error(`${nameOf(number)}: ${part} not signalled: ${err}`);
+    },
     primary: async () => Number((await primaryAt(2)).split('.')[3]),
     settle,
     async remove() {

@@ -59,6 +59,8 @@ export interface User {
   ask(path: string, init?: { method?: string; body?: unknown }): Promise<{ ok: boolean; text: string }>;
   /** The machine that a room's path leads to; '' for any. */
   roomNode(room: string): Promise<string>;
+  /** Gives its id. @param wanted what the API takes */
+  createRoom(wanted?: object): Promise<string>;
   nodeOfNewRoom(): Promise<string>;
   /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. `on`: in a room of this machine. */
   startMeeting(options?: { isRelayed?: boolean; on?: string }): Promise<Meeting>;
@@ -97,8 +99,8 @@ export async function userOf(lab: Lab): Promise<User> {
     return /\/n\/([^/]+)$/.exec(url)?.[1] ?? '';
   }
 
-  async function createRoom(): Promise<string> {
-    const { ok, text: answer } = await ask('/v1/rooms', { method: 'POST', body: {} });
+  async function createRoom(wanted: object = {}): Promise<string> {
+    const { ok, text: answer } = await ask('/v1/rooms', { method: 'POST', body: wanted });
     if (!ok) throw new Error(answer);
     return (JSON.parse(answer) as { id: string }).id;
   }
@@ -136,6 +138,7 @@ export async function userOf(lab: Lab): Promise<User> {
   return {
     ask,
     roomNode,
+    createRoom,
     nodeOfNewRoom: async () => roomNode(await createRoom()),
     async startMeeting({ isRelayed = false, on } = {}) {
       const room = on === undefined ? {} : { ROOM: await createRoomOn(on) };
