@@ -67,13 +67,17 @@ export function startSentinelVoter(options: SentinelVoterOptions): () => Promise
     const records = parseNodeRecords(await redis.hgetall(NODES_KEY));
     return records.some((one) => one.machine === machine) ? records : [];
   };
-  const takeTurn = async (): Promise<boolean> => (await redis.set(TURN_KEY, machine, 'PX', TURN_MS, 'NX')) === 'OK';
+  const hasTurn = async (): Promise<boolean> => (await redis.get(TURN_KEY)) === machine;
+  // Who has it may use it again: somebody may have fallen silent, or have been heard once more, since.
+  const takeTurn = async (): Promise<boolean> => (await redis.set(TURN_KEY, machine, 'PX', TURN_MS, 'NX')) === 'OK' || (await hasTurn());
   const endTurn = async (): Promise<void> => {
-    if ((await redis.get(TURN_KEY)) === machine) await redis.del(TURN_KEY);
+    if (await hasTurn()) await redis.del(TURN_KEY);
   };
   const ticker = startTicker(PERIOD_MS, tick, (error) => log.warn({ err: error }, 'Sentinel not in step'));
   return async () => {
     await ticker.stop();
     sentinel.close();
+    // Otherwise those who stay would wait for it, and count a machine that left as long.
+    if (redis.status === 'ready') await endTurn().catch((error: unknown) => log.warn({ err: error }, 'turn not given back'));
   };
 }

@@ -74,3 +74,16 @@ test('the witness votes beside two machines and is forgotten beside one; who lef
   await until(async () => expect(await known(first)).toEqual([]), 30_000);
   await until(async () => expect(await redis.get('fleet:sentinel-turn')).toBeNull(), 10_000);
 }, 120_000);
+
+test('a machine that ends gives its own turn back, and nobody else’s', async () => {
+  const fleet = await createFleet();
+  await fleet.startMachine(first, { primary: first, quorum: 1 });
+  const redis = fleet.connect(first, fleet.redisPort);
+  const turnAfter = async (holder: string): Promise<string | null> => {
+    await redis.set('fleet:sentinel-turn', holder);
+    await startSentinelVoter({ machine: machineOf(first), redis, sentinel: control(fleet, first), memory: null, log: silentLog, monotonicMs })();
+    return redis.get('fleet:sentinel-turn');
+  };
+  expect(await turnAfter(machineOf(first))).toBeNull();
+  expect(await turnAfter(machineOf(second))).toBe(machineOf(second));
+}, 30_000);

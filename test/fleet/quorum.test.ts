@@ -36,9 +36,10 @@ describe('the vote follows the fleet', () => {
       .toSorted()
       .join(' ')}`;
   };
-  const isVote = async (expected: Readonly<Record<number, string>>): Promise<boolean> => {
-    const found = await Promise.all(Object.keys(expected).map(async (number) => [number, await voteAt(Number(number))] as const));
-    return found.every(([number, vote]) => expected[Number(number)] === vote);
+  const voteBecomes = async (expected: Readonly<Record<number, string>>, timeoutMs: number): Promise<void> => {
+    const votes = async (): Promise<unknown> =>
+      Object.fromEntries(await Promise.all(Object.keys(expected).map(async (number) => [number, await voteAt(Number(number))] as const)));
+    await expect.poll(votes, { timeout: timeoutMs }).toEqual(expected);
   };
   const isPrimary = async (number: number): Promise<boolean> => (await ask(number, 6379, ['ROLE'])).startsWith('master');
   const isReplicaInSync = async (number: number): Promise<boolean> => (await ask(number, 6379, ['ROLE'])).split('\n')[3] === 'connected';
@@ -68,12 +69,12 @@ describe('the vote follows the fleet', () => {
     const env = (await lab.machine(2).exec(['cat', '/etc/fleet.env'])).out;
     secrets = `${env.match(/^(LIVEKIT_API_KEY|LIVEKIT_API_SECRET|REDIS_PASSWORD)=.*$/gm)?.join('\n') ?? ''}\n`;
     password = /^REDIS_PASSWORD=(.*)$/m.exec(env)?.[1] ?? '';
-    await until(() => isVote({ 2: '1 with ' }), 20_000);
+    await voteBecomes({ 2: '1 with ' }, 20_000);
   });
 
   it('with two, machine 1 votes too, and the one with the primary may lose its power', async () => {
     await join([2, 3], 3);
-    await until(() => isVote({ 1: '2 with 2 3', 2: '2 with 1 3', 3: '2 with 1 2' }), 40_000);
+    await voteBecomes({ 1: '2 with 2 3', 2: '2 with 1 3', 3: '2 with 1 2' }, 40_000);
     await until(() => isReplicaInSync(3), 20_000);
     await lab.machine(2).kill();
     const seconds = await failoverTo([3]);
@@ -85,7 +86,7 @@ describe('the vote follows the fleet', () => {
   it('the machine that returns follows the new primary, which keeps its place when the other one goes', async () => {
     await lab.machine(2).boot();
     await until(() => isReplicaInSync(2), 30_000);
-    await until(() => isVote({ 1: '2 with 2 3', 2: '2 with 1 3', 3: '2 with 1 2' }), 40_000);
+    await voteBecomes({ 1: '2 with 2 3', 2: '2 with 1 3', 3: '2 with 1 2' }, 40_000);
     await lab.machine(2).kill();
     await until(async () => (await ask(3, 26379, ['SENTINEL', 'REPLICAS', 'livekit'])).includes('s_down'), 20_000);
     expect(await isPrimary(3)).toBe(true);
@@ -95,7 +96,7 @@ describe('the vote follows the fleet', () => {
 
   it('with three, machine 1 votes no more, and two of three decide while it is off', async () => {
     await join([2, 3, 4], 4);
-    await until(() => isVote({ 2: '2 with 3 4', 3: '2 with 2 4', 4: '2 with 2 3' }), 60_000);
+    await voteBecomes({ 2: '2 with 3 4', 3: '2 with 2 4', 4: '2 with 2 3' }, 60_000);
     // A Sentinel that was reset learns of the replicas last, at its next question to the primary (every ten seconds).
     const replicasAt = async (number: number): Promise<boolean> => (await ask(number, 26379, ['SENTINEL', 'MASTER', 'livekit'])).includes('num-slaves\n2\n');
     await until(async () => (await Promise.all([2, 3, 4].map(replicasAt))).every(Boolean), 20_000);
@@ -113,7 +114,7 @@ describe('the vote follows the fleet', () => {
 
   it('machines that left are forgotten: one decides alone again', async () => {
     for (const number of [4, 3]) await fleet(number, ['leave']);
-    await until(() => isVote({ 2: '1 with ' }), 60_000);
+    await voteBecomes({ 2: '1 with ' }, 60_000);
     expect(await isPrimary(2)).toBe(true);
   });
 });
