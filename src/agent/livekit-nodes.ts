@@ -4,7 +4,7 @@ import { redisTimeMs } from '../clients/redis.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
 import { DRAINING_KEY, NODES_KEY as RECORDS_KEY, parseNodeRecords } from '../contract/node-record.ts';
-import { abandonedMark, readParticipant, readRoom } from '../contract/livekit-records.ts';
+import { abandonedMark, readNodeWrittenAt, readParticipant, readRoom } from '../contract/livekit-records.ts';
 
 /** LiveKit's own hashes (livekit-server, pkg/routing/redisrouter.go): node id → node, room name → node id. */
 const NODES_KEY = 'nodes';
@@ -121,4 +121,14 @@ const KEPT_SECONDS = 3;
 export async function keepNodes(redis: Redis, nodeIds: readonly string[], nowMs: number): Promise<void> {
   const seconds = Math.floor(nowMs / 1_000) + KEPT_SECONDS;
   await addToEntries(redis, nodeIds, new BinaryWriter().tag(4, WireType.LengthDelimited).fork().tag(2, WireType.Varint).int64(seconds).join());
+}
+
+/**
+ * How long ago LiveKit itself wrote this node's entry, in milliseconds; null where it has none. It counts in whole seconds, as
+ * LiveKit (1.13, IsAvailable) does, who gives away the rooms of a node after five. @param nowMs Redis TIME
+ */
+export async function nodeSilenceMs(redis: Redis, nodeId: string, nowMs: number): Promise<number | null> {
+  const entry = await redis.hgetBuffer(NODES_KEY, nodeId);
+  if (entry === null) return null;
+  return nowMs - readNodeWrittenAt(entry) * 1_000;
 }

@@ -27,6 +27,8 @@ import { openLivekitProbe } from './livekit-probe.ts';
 import { findLivekitProcess } from './livekit-process.ts';
 import { startOrderTaker } from './order-taker.ts';
 import { startMediaRegistry } from './media-registry.ts';
+import { startStrandedNode } from './stranded-node.ts';
+import type { StrandedNodeOptions } from './stranded-node.ts';
 import { startVanishedNodes } from './vanished-nodes.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
@@ -75,6 +77,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   let membership: Membership | null = null;
   const probe = config.media === null ? null : openLivekitProbe(config.media);
   const livekit = config.media === null ? null : findLivekitProcess(config.media.livekitConfig);
+  const killLivekit = async (): Promise<void> => {
+    const pid = await livekit?.pid();
+    if (pid != null) livekit?.signal(pid, 'SIGKILL');
+  };
   const media =
     config.media === null || probe === null
       ? null
@@ -83,10 +89,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           media: config.media,
           redis,
           probe,
-          kill: async () => {
-            const pid = await livekit?.pid();
-            if (pid != null) livekit?.signal(pid, 'SIGKILL');
-          },
+          kill: killLivekit,
           isOpen: async () => config.members === null || (await membership?.isOpen()) === true,
           log: log.child({ part: 'media' }),
           monotonicMs,
@@ -115,6 +118,8 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           log: log.child({ part: 'vanished' }),
           monotonicMs,
         });
+  const stopStranded =
+    vanished === null ? null : startStranded(config, fleetRedis, { seen: vanished, kill: killLivekit, log: log.child({ part: 'vanished' }) });
   const gateway: GatewaySync | null =
     config.gateway === null
       ? null
@@ -212,6 +217,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       primaryWatch?.stop(),
       stopAnnouncing?.(),
       stopFollowing?.(),
+      stopStranded?.(),
       vanished?.stop(),
       gateway?.stop(),
       media?.stop(),
@@ -233,4 +239,15 @@ function startVoting(
   const { address, ...own } = config.sentinel;
   const sentinel = openSentinelControl({ ...own, masterName, password });
   return config.media === null ? startWitness({ ...shared, sentinel, address }) : startSentinelVoter({ ...shared, sentinel, machine: config.machine });
+}
+
+/** Null on a machine without LiveKit. */
+function startStranded(
+  config: AgentConfig,
+  { masterName, password }: FleetRedisConfig,
+  shared: Pick<StrandedNodeOptions, 'seen' | 'kill' | 'log'>,
+): (() => Promise<void>) | null {
+  if (config.sentinel === null || config.media === null) return null;
+  const { address, ...own } = config.sentinel;
+  return startStrandedNode({ ...shared, masterName, password, own: hostOf(address), sentinel: openSentinelControl({ ...own, masterName, password }) });
 }

@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { primaryOf } from '../clients/redis.ts';
-import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
+import { CHANGED_CHANNEL, NODES_KEY, hostOf, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
-import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findVanished, parseSights } from '../contract/sight.ts';
-import { avoidNode, forgetNode, keepNodes } from './livekit-nodes.ts';
+import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findSilent, findVanished, parseSights } from '../contract/sight.ts';
+import { avoidNode, forgetNode, keepNodes, nodeSilenceMs } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
 import { startTicker } from './ticker.ts';
 
@@ -13,6 +13,13 @@ const PERIOD_MS = 500;
 const ALERT_PERIOD_MS = 200;
 /** Longer than the last word of a machine that lost its power counts. */
 const CUT_OFF_MS = 3_000;
+/**
+ * A node that has not written its entry for so long, nor its agent a word, has lost its way to Redis. LiveKit gives its rooms away after
+ * five seconds, whether it has ended or not: they are taken over in order before.
+ */
+const STRANDED_MS = 4_300;
+/** Who has not heard Redis for so long without a break cannot tell whose silence it was. */
+const HEARING_MS = 3_000;
 /** What Redis said longer ago says nothing about who speaks now. */
 const HEARD_MS = 2_000;
 /** Redis string: who removes the entries of a machine at present. */
@@ -54,6 +61,10 @@ export interface VanishedNodes {
   isCutOff(machine: string): boolean;
   /** True while it says nothing, though its record says that it serves. */
   isQuiet(machine: string): boolean;
+  /** Since this machine's last word was taken, in milliseconds. */
+  speechlessMs(): number;
+  /** For how long the machine at this address has been out of reach, in milliseconds; 0 where it is not. */
+  missedMs(host: string): number;
   stop(): Promise<void>;
 }
 
@@ -69,6 +80,8 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
   let spokenTo: string | null = null;
   let quiet: NodeRecord[] = [];
   let heardAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when every word was taken, by the same primary. */
+  let hearingSinceMs = Number.POSITIVE_INFINITY;
 
   const watch = (record: NodeRecord): (() => Promise<void>) => {
     const judge = createReachJudge(monotonicMs);
@@ -118,7 +131,14 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
       await keepNodes(redis, nodes, nowMs);
       log.info({ primary, nodes }, 'nodes kept');
     }
+    if (spokenTo !== primary || monotonicMs() - heardAtMs >= HEARD_MS) hearingSinceMs = monotonicMs();
     spokenTo = primary;
+  };
+  /** Of those that somebody reaches. */
+  const findStranded = async (silent: readonly NodeRecord[], nowMs: number): Promise<NodeRecord[]> => {
+    if (monotonicMs() - hearingSinceMs < HEARING_MS) return [];
+    const silences = await Promise.all(silent.map(({ nodeId }) => (nodeId === null ? null : nodeSilenceMs(redis, nodeId, nowMs))));
+    return silent.filter((_one, index) => (silences[index] ?? 0) >= STRANDED_MS);
   };
   const isQuiet = (name: string): boolean => quiet.some((one) => one.machine === name);
   const isCutOff = (name: string): boolean => {
@@ -133,8 +153,14 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     follow();
     const sights = parseSights(heard.sights);
     heardAtMs = monotonicMs();
+    const silent = findSilent(records, sights, heard.nowMs);
+    const vanished = findVanished(silent, sights, heard.nowMs);
+    const stranded = await findStranded(
+      silent.filter((one) => !vanished.includes(one)),
+      heard.nowMs,
+    );
     quiet = findQuiet(records, sights, heard.nowMs);
-    for (const record of findVanished(records, sights, heard.nowMs)) await remove(record);
+    for (const record of [...vanished, ...stranded]) await remove(record);
     const news = JSON.stringify([records.map((one) => [one.machine, one.state, one.nodeId]), quiet.map((one) => one.machine)]);
     // Its announcement may have been missed, right after Redis moved.
     if (news !== told) options.onChange?.();
@@ -148,6 +174,11 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     isOutOfReach: (name) => outOfReach.has(name),
     isCutOff,
     isQuiet,
+    speechlessMs: () => monotonicMs() - heardAtMs,
+    missedMs(host) {
+      const machines = records.filter((one) => hostOf(one.signalling) === host).map((one) => outOfReach.get(one.machine) ?? Infinity);
+      return Math.max(0, monotonicMs() - Math.min(Infinity, ...machines));
+    },
     async stop() {
       clearInterval(alert);
       await Promise.all([ticker.stop(), ...[...watches.values()].map((one) => one.stop())]);

@@ -111,3 +111,23 @@ function readFields<Name extends string>(bytes: Uint8Array, wanted: Readonly<Rec
     },
   };
 }
+
+const NODE_STATS = 4;
+const STATS_UPDATED_AT = 2;
+
+/** When a value of the Redis hash `nodes` was written (Node of livekit_internal.proto), in seconds since 1970; 0 where it does not say. */
+export function readNodeWrittenAt(bytes: Uint8Array): number {
+  let seconds = 0;
+  try {
+    const node = new BinaryReader(bytes);
+    while (node.pos < node.len) {
+      const [field, type] = node.tag();
+      if (field === NODE_STATS && type === WireType.LengthDelimited)
+        seconds = readFields(node.bytes(), { updatedAt: STATS_UPDATED_AT })?.count('updatedAt') || seconds;
+      else node.skip(type, field);
+    }
+  } catch {
+    return 0;
+  }
+  return seconds;
+}

@@ -30,19 +30,31 @@ export function parseSights(fields: Readonly<Record<string, string>>): Sight[] {
 }
 
 /**
- * The machines that are gone: their record names a node but grows old, they are not heard themselves, and all that are heard cannot
- * reach them, which must be more than half of the other machines, the gateway machine counted. One that some machine reaches
- * lives behind a network that is cut in two: its rooms stay. @param nowMs Redis TIME
+ * The machines that may be gone: their record names a node but grows old, and they are not heard themselves, while more than half of
+ * the other machines are, the gateway machine counted. @param nowMs Redis TIME
  */
-export function findVanished(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
+export function findSilent(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
   const present = sights.filter((one) => nowMs - one.atMs < GONE_MS);
   const machines = new Set([...records.filter((one) => one.state !== 'stopped'), ...present].map((one) => one.machine));
-  const heard = present.filter((one) => nowMs - one.atMs < FRESH_MS);
+  const heard = heardOf(sights, nowMs);
   return records.filter(({ machine, nodeId, updatedAtMs }) => {
     if (nodeId === null || nowMs - updatedAtMs < SILENT_MS || heard.some((one) => one.machine === machine)) return false;
     const others = machines.size - (machines.has(machine) ? 1 : 0);
-    return heard.length * 2 > others && heard.every((one) => one.unreachable.includes(machine));
+    return heard.length * 2 > others;
   });
+}
+
+/**
+ * Those of the silent machines that are gone: all that are heard cannot reach them. One that some machine reaches lives behind a network
+ * that is cut in two, or only its agent is silent: its rooms stay, unless its LiveKit has fallen silent as well. @param nowMs Redis TIME
+ */
+export function findVanished(silent: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
+  const heard = heardOf(sights, nowMs);
+  return silent.filter(({ machine }) => heard.every((one) => one.unreachable.includes(machine)));
+}
+
+function heardOf(sights: readonly Sight[], nowMs: number): Sight[] {
+  return sights.filter((one) => nowMs - one.atMs < FRESH_MS);
 }
 
 /**

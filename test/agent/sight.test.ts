@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { findQuiet, findVanished, parseSights } from '../../src/contract/sight.ts';
+import { findQuiet, findSilent, findVanished, parseSights } from '../../src/contract/sight.ts';
 import type { Sight } from '../../src/contract/sight.ts';
 import { nodeRecord } from './fixtures.ts';
 
@@ -12,7 +12,7 @@ function says(machine: string, unreachable: readonly string[], agoMs = 100): Sig
 }
 
 function vanished(sights: readonly Sight[], of = records): string[] {
-  return findVanished(of, sights, NOW).map((record) => record.machine);
+  return findVanished(findSilent(of, sights, NOW), sights, NOW).map((record) => record.machine);
 }
 
 /** The records with another one of this machine. */

@@ -64,7 +64,7 @@ export const faults: readonly Fault[] = [
   cut('a media machine cut off from all', replica, (scene) => [1, scene.primary, scene.other]),
   cut('the primary’s machine cut off from all', primary, (scene) => [1, scene.replica, scene.other]),
   cut('a media machine cut off from the gateway', media, () => [1]),
-  // One that is cut off from the primary's machine alone cannot be helped so far: no client comes into its rooms, and no other node may take them.
+  cut('a media machine cut off from the primary’s machine', replica, (scene) => [scene.primary]),
   cut('two media machines cut off from each other', replica, (scene) => [scene.other]),
 ];
 

@@ -88,8 +88,8 @@ export async function createLab(options: { machines: readonly number[]; componen
 
 /** Builds the image once; kept between runs. */
 async function buildImage(): Promise<void> {
+  await needPrograms({ 'systemd-nspawn': 'systemd-container', debootstrap: 'debootstrap', ip: 'iproute2', nft: 'nftables' });
   if (existsSync(image)) return;
-  await needPrograms({ 'systemd-nspawn': 'systemd-container', debootstrap: 'debootstrap', ip: 'iproute2' });
   await mkdir(`${root}/.cache`, { recursive: true });
   const temp = await mkdtemp(`${root}/.cache/.debian-`);
   await run('debootstrap', '--variant=minbase', `--include=${imagePackages}`, 'bookworm', temp);
