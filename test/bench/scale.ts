@@ -10,8 +10,10 @@ import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
 import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
+import { startVanishedNodes } from '../../src/agent/vanished-nodes.ts';
 import { openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
 import { CHANGED_CHANNEL, NODES_KEY } from '../../src/contract/node-record.ts';
+import { SIGHTS_KEY } from '../../src/contract/sight.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { caddyAdminSocket, renderCaddy } from '../../src/render/caddy.ts';
 import { freePorts, until } from '../e2e/installation.ts';
@@ -31,8 +33,10 @@ const SIZES = [3, 100, MANY] as const;
 /** Long enough for several of the agent's seconds. */
 const WATCH_MS = 10_000;
 const POLL_MS = 5;
+/** The first look at all machines. */
+const WARM_UP_MS = 2_000;
 
-/** What a large fleet costs: the deploy's own work, the gateway's change, and the gateway's traffic to Redis. */
+/** What a large fleet costs: the deploy's own work, the gateway's change, and the agents' traffic to Redis. */
 export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
   const { rounds, signal, say } = options;
   const planned: number[] = [];
@@ -43,27 +47,33 @@ export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
   try {
     const gateway = await startGateway(folder, options, end.signal);
     const traffic: number[] = [];
+    const mediaTraffic: number[] = [];
     let changes: number[] = [];
     for (const size of SIZES) {
       signal.throwIfAborted();
       await gateway.fill(size);
       traffic.push(await gateway.measureTraffic());
+      mediaTraffic.push(await gateway.measureMediaTraffic());
       changes = [];
       for (let round = 1; round <= rounds; round++) changes.push(await gateway.timeChange());
-      say(`${size} nodes: ${(traffic.at(-1) ?? 0).toFixed(1)} kB/s, a change after ${changes.map((one) => one.toFixed(3)).join(', ')} s`);
+      say(
+        `${size} nodes: gateway ${(traffic.at(-1) ?? 0).toFixed(1)} kB/s, media machine ${(mediaTraffic.at(-1) ?? 0).toFixed(1)} kB/s, a change after ${changes.map((one) => one.toFixed(3)).join(', ')} s`,
+      );
     }
-    const perNode = traffic.map((kilobytes, index) => kilobytes / (SIZES[index] ?? 1));
+    const bytesPerNode = (kilobytes: readonly number[], index: number): number => ((kilobytes[index] ?? 0) * 1000) / (SIZES[index] ?? 1);
+    // Linear growth has the ratio 1.
+    const growth = (who: string, kilobytes: readonly number[]): Row => ({
+      name: `${who}'s traffic a node, ${MANY} nodes and 100 (B/s)`,
+      unit: '',
+      ours: [bytesPerNode(kilobytes, 2)],
+      floor: [bytesPerNode(kilobytes, 1)],
+      limit: { times: 1.1 },
+    });
     return [
       { name: `plan and render, ${MANY} nodes`, unit: 's', ours: planned, floor: [], limit: { value: 1 } },
       { name: `gateway follows a change, ${MANY} nodes`, unit: 's', ours: changes, floor: [], limit: { value: 1 } },
-      // Linear growth has the ratio 1.
-      {
-        name: `gateway's traffic a node, ${MANY} nodes and 100 (B/s)`,
-        unit: '',
-        ours: [(perNode[2] ?? 0) * 1000],
-        floor: [(perNode[1] ?? 0) * 1000],
-        limit: { times: 1.1 },
-      },
+      growth('gateway', traffic),
+      growth('media machine', mediaTraffic),
     ];
   } finally {
     end.abort();
@@ -74,6 +84,11 @@ export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
 
 function addressOf(index: number): string {
   return `10.${index >> 8}.${index & 255}.1`;
+}
+
+/** Nothing listens there, which this computer says at once, as a machine that is there does. */
+function neighbourOf(index: number): string {
+  return `127.1.${index >> 8}.${index & 255}`;
 }
 
 /** Seconds from the text of `.env` to the changes of a new media machine among many. */
@@ -91,6 +106,8 @@ interface BenchGateway {
   fill(size: number): Promise<void>;
   /** Kilobytes a second between the agent and Redis at rest. */
   measureTraffic(): Promise<number>;
+  /** The same for the part of a media machine's agent that watches the others. */
+  measureMediaTraffic(): Promise<number>;
   /** Seconds from the announcement of a node's new address until its path leads there. */
   timeChange(): Promise<number>;
 }
@@ -135,13 +152,15 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
     monotonicMs: () => performance.now(),
   });
   ended.addEventListener('abort', () => void sync.stop());
+  // As if its heart went on beating for as long as the measurement takes.
+  const soonMs = async (): Promise<number> => (Number((await own.time())[0]) + 600) * 1000;
   let size = 0;
   let turn = 0;
   const write = async (index: number, signalling: string): Promise<void> => {
-    const [seconds] = await own.time();
+    const updatedAtMs = await soonMs();
     const record = { machine: `m${index}`, signalling, nodeId: `ND_${index}`, version: '1', state: 'serving', keyFingerprint: '' };
-    // As if its heart went on beating for as long as the measurement takes.
-    await own.hset(NODES_KEY, record.machine, JSON.stringify({ ...record, updatedAtMs: (Number(seconds) + 600) * 1000 }));
+    await own.hset(NODES_KEY, record.machine, JSON.stringify({ ...record, updatedAtMs }));
+    await own.hset(SIGHTS_KEY, record.machine, String(updatedAtMs));
   };
   const portOf = (which: number): number => servers[which % servers.length]?.port ?? 0;
   const change = async (): Promise<void> => {
@@ -152,7 +171,7 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
   const wanted = (): string => servers[turn % servers.length]?.name ?? '';
   return {
     async fill(wantedSize) {
-      for (let index = size; index < wantedSize; index++) await write(index, `${addressOf(index)}:7880`);
+      for (let index = size; index < wantedSize; index++) await write(index, `${neighbourOf(index)}:1`);
       size = wantedSize;
       await change();
       await until(async () => (await answer()) === wanted(), 30_000);
@@ -161,6 +180,18 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
       const [before, began] = [await bytesOf(own), performance.now()];
       await delay(WATCH_MS);
       return ((await bytesOf(own)) - before) / (performance.now() - began);
+    },
+    async measureMediaTraffic() {
+      const redis = connect();
+      const watching = startVanishedNodes({ machine: 'm0', sentinelPort: 1, redis, log: pino({ level: 'silent' }), monotonicMs: () => performance.now() });
+      await delay(WARM_UP_MS);
+      const bytes = (): number => redis.stream.bytesRead + redis.stream.bytesWritten;
+      const [before, began] = [bytes(), performance.now()];
+      await delay(WATCH_MS);
+      const kilobytes = (bytes() - before) / (performance.now() - began);
+      await watching.stop();
+      redis.disconnect();
+      return kilobytes;
     },
     async timeChange() {
       const began = performance.now();
