@@ -3,7 +3,7 @@ import { observe } from '../apply/observe.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { readListeners } from '../host/listeners.ts';
 import { findUser, makeUser } from '../host/service-user.ts';
-import { makePlan } from '../plan/plan.ts';
+import { makePlan, startingOf } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import type { Settings } from '../settings/schema.ts';
 import { madeUserFile, strayPems } from '../topology/topology.ts';
@@ -32,8 +32,7 @@ export async function converge(
   const { desired, manager } = prepared;
   const [observed, known] = await Promise.all([observe(host, desired, { topology, manager }), findUser(host, settings.SERVICE_USER)]);
   const changes = makePlan(desired, observed);
-  const starting = new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : [])));
-  await checkPorts(host, settings, { topology, starting, listeners: readListeners() });
+  await checkPorts(host, settings, { topology, starting: startingOf(changes), listeners: readListeners() });
   const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
   const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
   const began = Date.now();

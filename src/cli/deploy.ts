@@ -5,11 +5,13 @@ import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { findFleet } from '../apply/find-fleet.ts';
 import { checkInstalled } from '../apply/installed.ts';
 import { writeLeft } from '../apply/left-fleet.ts';
+import { checkPorts } from '../apply/ports.ts';
 import { findPublicAddress, recallPublicAddress } from '../apply/public-address.ts';
 import { awaitCertificate } from '../health/certificate.ts';
+import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { makePlan } from '../plan/plan.ts';
+import { makePlan, startingOf } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import { internalCaFile } from '../render/caddy.ts';
 import { innerPorts, openPorts, renderRules } from '../render/firewall.ts';
@@ -114,16 +116,18 @@ export async function showPlan(
   const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, planned)) };
   const seed = await seedOf(context, filled, { topology: planned, isNewFleet });
   const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
-  await sayPlan(context, topology, await prepare(context, filled, { topology, seed, isDryRun: true }));
+  const changes = await sayPlan(context, topology, await prepare(context, filled, { topology, seed, isDryRun: true }));
+  await checkPorts(context.host, filled, { topology, starting: startingOf(changes), listeners: readListeners() });
 }
 
-/** A line per change that `prepared` asks for, and per component that is not there yet. */
-export async function sayPlan(context: CliContext, topology: Topology, { desired, manager, missing }: Prepared): Promise<void> {
+/** A line per change that `prepared` asks for, and per component that is not there yet. Gives the changes. */
+export async function sayPlan(context: CliContext, topology: Topology, { desired, manager, missing }: Prepared): Promise<Change[]> {
   const changes = makePlan(desired, await observe(context.host, desired, { topology, manager }));
   const steps = [...missing.map((component) => `⇣ ${component}`), ...changes.map(describe)];
   for (const step of steps) context.reporter.line(`  ${step}`);
-  if (steps.length === 0) context.reporter.say('NOTHING_TO_DO');
+  context.reporter.say(steps.length === 0 ? 'NOTHING_TO_DO' : 'PLAN_SIGNS');
   context.reporter.result({ changes: steps });
+  return changes;
 }
 
 /** A line for people. */

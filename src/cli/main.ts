@@ -201,7 +201,10 @@ program
   );
 
 try {
-  await program.parseAsync();
+  // What every program is asked; commander's own would need the number before anybody asks.
+  await program.parseAsync(
+    ['--version', '-V'].includes(process.argv[2] ?? '') ? [...process.argv.slice(0, 2), 'version', ...process.argv.slice(3)] : process.argv,
+  );
 } catch (error) {
   const reporter = createContext({ lang: language, json: isJson }).reporter;
   if (error instanceof CommanderError) sayUsage(reporter, error);

@@ -100,7 +100,7 @@ async function replace(
     const found = planned.asksPublicAddress ? await recallPublicAddress(host, layout) : null;
     const topology = found === null ? planned : { ...planned, mediaAddress: found.address, publicAddress: found };
     const prepared = await prepare(context, settings, { topology, seed, isDryRun, chosen: next });
-    if (isDryRun) return sayPlan(context, topology, prepared);
+    if (isDryRun) return void (await sayPlan(context, topology, prepared));
     const { changes } = await inTurn(context, { settings, topology }, () =>
       orFormer(
         context,

@@ -25,6 +25,11 @@ export type Change =
   | { kind: 'restart'; part: Part; fingerprint: string }
   | { kind: 'retire'; part: Part };
 
+/** The parts that are to be started, and do not run yet. */
+export function startingOf(changes: readonly Change[]): ReadonlySet<Part> {
+  return new Set(changes.flatMap((change) => (change.kind === 'start' ? [change.part] : [])));
+}
+
 /** Compares desired with observed. Empty when nothing is to be done. */
 export function makePlan(desired: Desired, observed: Observed): Change[] {
   const changes: Change[] = [];

@@ -256,7 +256,7 @@ describe('the command line', () => {
     const file = `${place}/closed.env`;
     await writeFile(file, 'DOMAIN=localhost\n', { mode: 0o600 });
     const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as { version: string };
-    expect(await run('version', { isRoot: false })).toEqual({ code: 0, out: version, err: '' });
+    for (const asked of ['version', '--version', '-V']) expect(await run(asked, { isRoot: false })).toEqual({ code: 0, out: version, err: '' });
     expect((await run('--help', { isRoot: false })).code).toBe(0);
     const closed = await run(`verify --json --env ${file}`, { isRoot: false });
     expect([closed.code, JSON.parse(closed.out)]).toEqual([1, { error: 'ENV_UNREADABLE', path: file }]);

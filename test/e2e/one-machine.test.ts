@@ -39,9 +39,11 @@ describe('one machine', () => {
   it('says which program holds a port, and starts nothing', async () => {
     const server = createServer().listen(place.ports['LIVEKIT_HTTP_PORT']);
     try {
-      const refused = await place.run(['deploy']);
-      expect(refused.code).toBe(1);
-      expect(refused.err).toMatch(new RegExp(`Port ${place.ports['LIVEKIT_HTTP_PORT']}/tcp \\(livekit\\) is used by .+ \\(pid ${process.pid}\\)`));
+      for (const command of ['plan', 'deploy']) {
+        const refused = await place.run([command]);
+        expect(refused.code, command).toBe(1);
+        expect(refused.err).toMatch(new RegExp(`Port ${place.ports['LIVEKIT_HTTP_PORT']}/tcp \\(livekit\\) is used by .+ \\(pid ${process.pid}\\)`));
+      }
     } finally {
       server.close();
     }

@@ -182,6 +182,7 @@ export const texts = {
   ENV_CREATED: 'Created {path} (mode 0600) from .env.example',
   SECRETS_WRITTEN: 'Generated and wrote into .env: {names}',
   NOTHING_TO_DO: 'Nothing to change; nothing was restarted.',
+  PLAN_SIGNS: '⇣ bring  + new file  ~ changed file  ▶ start  ↻ restart  ■ end; nothing was done.',
   DEPLOYED: 'livekit-fleet is up.',
   ADDRESS: 'Address       {url}',
   PLAIN_ADDRESS: 'Without TLS   {url}  (this machine only; the browser’s camera works there)',

@@ -157,6 +157,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   ENV_CREATED: '已由 .env.example 创建 {path}（权限 0600）',
   SECRETS_WRITTEN: '已生成并写入 .env：{names}',
   NOTHING_TO_DO: '无需更改；没有重启任何部件。',
+  PLAN_SIGNS: '⇣ 取得  + 新文件  ~ 更改文件  ▶ 启动  ↻ 重启  ■ 停用；尚未执行任何操作。',
   DEPLOYED: 'livekit-fleet 已就绪。',
   ADDRESS: '地址        {url}',
   PLAIN_ADDRESS: '不经 TLS    {url}（仅限本机；浏览器可直接用摄像头）',
