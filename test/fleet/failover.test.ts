@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { runChaos } from '../chaos/chaos.ts';
 import { until } from '../e2e/installation.ts';
 import { deployFleetOfThree, mediaMachines, nameOf } from './fleet-of-three.ts';
 import type { FleetOfThree } from './fleet-of-three.ts';
@@ -8,6 +9,8 @@ import type { Meeting } from './user.ts';
 const BACK_MS = 30_000;
 /** As long as it takes to see that nothing happens: several times what a vanished machine gets. */
 const PATIENCE_MS = 6_000;
+/** `npm run chaos` goes on for longer. */
+const CHAOS_MS = 30_000;
 
 function hasSoundSince(meeting: Meeting, ms: number): () => Promise<boolean> {
   return async () => meeting.lastSoundMs() > ms;
@@ -147,5 +150,13 @@ describe('a fleet of three', () => {
     expect(primary).not.toBe(former);
     expect(await fleet.redis(former, ['ROLE'])).toContain('slave');
     expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
+  });
+
+  it('keeps its promises while one thing after the other fails, and nobody helps', async () => {
+    const said: string[] = [];
+    const report = await runChaos(fleet, { seed: 7, forMs: CHAOS_MS, patience: 4, signal: new AbortController().signal, say: (text) => void said.push(text) });
+    expect(report.violations, said.join('\n')).toEqual([]);
+    expect(report.faults).toBeGreaterThan(1);
+    expect(report.webhooks).toBeGreaterThan(report.made);
   });
 });
