@@ -4,7 +4,7 @@ import { redisTimeMs } from '../clients/redis.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
 import { DRAINING_KEY, NODES_KEY as RECORDS_KEY, parseNodeRecords } from '../contract/node-record.ts';
-import { abandonedMark, readNodeWrittenAt, readParticipant, readRoom } from '../contract/livekit-records.ts';
+import { abandonedMark, nodeStamp, readNodeStamps, readParticipant, readRoom } from '../contract/livekit-records.ts';
 
 /** LiveKit's own hashes (livekit-server, pkg/routing/redisrouter.go): node id → node, room name → node id. */
 const NODES_KEY = 'nodes';
@@ -70,6 +70,11 @@ export async function forgetNode(redis: Redis, nodeId: string): Promise<number> 
   return rooms.length;
 }
 
+/** True while LiveKit's registry holds an entry of this node. */
+export async function hasNode(redis: Redis, nodeId: string): Promise<boolean> {
+  return (await redis.hexists(NODES_KEY, nodeId)) === 1;
+}
+
 /** Nodes that take rooms now, in any order. */
 async function readHeirs(redis: Redis, ended: string, nowMs: number): Promise<string[]> {
   const records = parseNodeRecords(await redis.hgetall(RECORDS_KEY)).filter((one) => one.state === 'serving' && nowMs - one.updatedAtMs < FRESH_MS);
@@ -101,34 +106,44 @@ for i = 2, #ARGV do
 end`;
 
 /** Lasts until a node writes its entry itself, which it does every two seconds while it reaches Redis. */
-async function addToEntries(redis: Redis, nodeIds: readonly string[], fields: BinaryWriter): Promise<void> {
-  await redis.eval(ADD_TO_ENTRIES, 1, NODES_KEY, Buffer.from(fields.finish()), ...nodeIds);
+async function addToEntries(redis: Redis, nodeIds: readonly string[], bytes: Uint8Array): Promise<void> {
+  await redis.eval(ADD_TO_ENTRIES, 1, NODES_KEY, Buffer.from(bytes), ...nodeIds);
 }
 
 /** Keeps new rooms away from a node: `state` (6) is SHUTTING_DOWN (2). Its own rooms stay. */
 export async function avoidNode(redis: Redis, nodeId: string): Promise<void> {
-  await addToEntries(redis, [nodeId], new BinaryWriter().tag(6, WireType.Varint).int32(2));
+  await addToEntries(redis, [nodeId], new BinaryWriter().tag(6, WireType.Varint).int32(2).finish());
 }
 
 /** LiveKit gives the rooms of a node that has not written its entry for five seconds to another one. */
 const KEPT_SECONDS = 3;
+/** A replacement of the primary that takes its time lasts longer than those five seconds. */
+const AHEAD_SECONDS = 5;
 
 /**
- * Counts as written just now what these nodes said last, and three seconds more: `stats` (4) with `updated_at` (2). While a primary is
- * replaced nobody can write, and some find the new one later than others: LiveKit (1.13, IsAvailable) would lead the next who comes into
- * one of their rooms to another node, and the room would go on in two halves. @param nowMs Redis TIME
+ * Counts as written just now what these nodes said last, and three seconds more. While a primary is replaced nobody can write, and
+ * some find the new one later than others: LiveKit (1.13, IsAvailable) would lead the next who comes into one of their rooms to another
+ * node, and the room would go on in two halves. @param nowMs Redis TIME
  */
 export async function keepNodes(redis: Redis, nodeIds: readonly string[], nowMs: number): Promise<void> {
-  const seconds = Math.floor(nowMs / 1_000) + KEPT_SECONDS;
-  await addToEntries(redis, nodeIds, new BinaryWriter().tag(4, WireType.LengthDelimited).fork().tag(2, WireType.Varint).int64(seconds).join());
+  await addToEntries(redis, nodeIds, nodeStamp(Math.floor(nowMs / 1_000) + KEPT_SECONDS));
 }
 
 /**
- * How long ago LiveKit itself wrote this node's entry, in milliseconds; null where it has none. It counts in whole seconds, as
- * LiveKit (1.13, IsAvailable) does, who gives away the rooms of a node after five. @param nowMs Redis TIME
+ * Lets what a node has just said itself count for five seconds longer; nothing where that was done. So the entries are good already
+ * when a primary is lost, and LiveKit finds them so on the next one before any agent has spoken to it.
+ */
+export async function keepAhead(redis: Redis, nodeId: string): Promise<void> {
+  const entry = await redis.hgetBuffer(NODES_KEY, nodeId);
+  const [written, ...added] = entry === null ? [] : readNodeStamps(entry);
+  if (written !== undefined && added.length === 0) await addToEntries(redis, [nodeId], nodeStamp(written + AHEAD_SECONDS));
+}
+
+/**
+ * How long ago LiveKit itself wrote this node's entry, in milliseconds, counted as it does in whole seconds; null where there is none.
+ * @param nowMs Redis TIME
  */
 export async function nodeSilenceMs(redis: Redis, nodeId: string, nowMs: number): Promise<number | null> {
   const entry = await redis.hgetBuffer(NODES_KEY, nodeId);
-  if (entry === null) return null;
-  return nowMs - readNodeWrittenAt(entry) * 1_000;
+  return entry === null ? null : nowMs - (readNodeStamps(entry)[0] ?? 0) * 1_000;
 }

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis.ts';
 import type { MediaConfig } from './config.ts';
 import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
-import { forgetNode } from './livekit-nodes.ts';
+import { forgetNode, hasNode } from './livekit-nodes.ts';
 import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { fencedKey } from '../contract/sight.ts';
@@ -17,6 +17,8 @@ const ENDING_POLL_MS = 50;
 const ENDING_MS = 2_000;
 /** The id changes only when LiveKit starts, which the watch notices; asked again this often in case it did not. */
 const NODE_ID_PERIOD_MS = 5_000;
+/** What an ended process has sent may come for as long as the network was cut: TCP sends it again ever more rarely. */
+const LAST_WORDS_MS = 120_000;
 
 export interface MediaRegistryOptions {
   readonly machine: string;
@@ -36,6 +38,10 @@ export interface MediaRegistryOptions {
 export interface MediaRegistry {
   /** True while LiveKit serves and the fleet knows. */
   isServing(): boolean;
+  /** Of the LiveKit that runs; null where none does. */
+  nodeId(): string | null;
+  /** Ends LiveKit at once, where others take its rooms over; its supervisor starts it again. */
+  end(): Promise<void>;
   /** Marks the record `stopped`, waiting one second for Redis at most, and ends. */
   stop(): Promise<void>;
 }
@@ -52,6 +58,8 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   let nodeIdAtMs = 0;
   let endedAtMs = Number.NEGATIVE_INFINITY;
   let endWatch: (() => void) | null = null;
+  /** Nodes whose rooms others have taken over → when they were ended. */
+  const endedNodes = new Map<string, number>();
   let announced = '';
   let announcedState: NodeRecord['state'] | null = null;
 
@@ -80,10 +88,21 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     if (nodeId === null || (await redis.exists(fencedKey(nodeId))) === 0) return;
     log.warn({ nodeId }, 'the others took this node for gone: LiveKit is started anew');
     const former = nodeId;
+    await end();
+    await forgetNode(redis, former);
+  };
+  const end = async (): Promise<void> => {
+    if (nodeId !== null) endedNodes.set(nodeId, monotonicMs());
     nodeId = null;
     isServing = false;
     await options.kill();
-    await forgetNode(redis, former);
+  };
+  /** Its last word about itself may come after its end. */
+  const forgetLastWords = async (): Promise<void> => {
+    for (const [id, atMs] of endedNodes) {
+      if (await hasNode(redis, id)) await forgetNode(redis, id);
+      if (monotonicMs() - atMs >= LAST_WORDS_MS) endedNodes.delete(id);
+    }
   };
   const onLivekitEnd = (): void => {
     endWatch = null;
@@ -108,6 +127,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     if (answer === 'unready' && nodeId === null && monotonicMs() - endedAtMs < ENDING_MS) setTimeout(() => ticker.poke(), ENDING_POLL_MS);
     if (redis.status !== 'ready') return;
     await fence();
+    await forgetLastWords();
     // Before the record says `serving`: rooms would be given to the dead node for five seconds more.
     named = await forgetFormer(answer);
     const isDraining = isServing && nodeId !== null && (await redis.sismember(DRAINING_KEY, nodeId)) === 1;
@@ -118,6 +138,8 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
 
   return {
     isServing: () => isServing && (announcedState === 'serving' || announcedState === 'draining'),
+    nodeId: () => nodeId,
+    end,
     async stop() {
       endWatch?.();
       await ticker.stop();

@@ -25,6 +25,7 @@ import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { findLivekitProcess } from './livekit-process.ts';
+import { startNodeKeeper } from './node-keeper.ts';
 import { startOrderTaker } from './order-taker.ts';
 import { startMediaRegistry } from './media-registry.ts';
 import { startStrandedNode } from './stranded-node.ts';
@@ -77,10 +78,6 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
   let membership: Membership | null = null;
   const probe = config.media === null ? null : openLivekitProbe(config.media);
   const livekit = config.media === null ? null : findLivekitProcess(config.media.livekitConfig);
-  const killLivekit = async (): Promise<void> => {
-    const pid = await livekit?.pid();
-    if (pid != null) livekit?.signal(pid, 'SIGKILL');
-  };
   const media =
     config.media === null || probe === null
       ? null
@@ -89,11 +86,15 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           media: config.media,
           redis,
           probe,
-          kill: killLivekit,
+          kill: async () => {
+            const pid = await livekit?.pid();
+            if (pid != null) livekit?.signal(pid, 'SIGKILL');
+          },
           isOpen: async () => config.members === null || (await membership?.isOpen()) === true,
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
+  const stopKeepingNode = media === null ? null : startNodeKeeper({ redis, nodeId: () => media.nodeId(), log: log.child({ part: 'media' }) });
   const subscriber = connectFleetRedis(fleetRedis, { isSubscriber: true, moreSentinels: sentinels.known });
   const endConnections = connectionEnder(config.socketsPipe, log.child({ part: 'sockets' }));
   const primaryWatch =
@@ -119,7 +120,9 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           monotonicMs,
         });
   const stopStranded =
-    vanished === null ? null : startStranded(config, fleetRedis, { seen: vanished, kill: killLivekit, log: log.child({ part: 'vanished' }) });
+    vanished === null || media === null
+      ? null
+      : startStranded(config, fleetRedis, { seen: vanished, kill: () => media.end(), log: log.child({ part: 'vanished' }) });
   const gateway: GatewaySync | null =
     config.gateway === null
       ? null
@@ -212,6 +215,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     await Promise.all([
       stopShipping(),
       stopKeeping?.(),
+      stopKeepingNode?.(),
       stopTaking?.(),
       stopVoting?.(),
       primaryWatch?.stop(),
@@ -241,13 +245,13 @@ function startVoting(
   return config.media === null ? startWitness({ ...shared, sentinel, address }) : startSentinelVoter({ ...shared, sentinel, machine: config.machine });
 }
 
-/** Null on a machine without LiveKit. */
+/** Null on a machine without Sentinel. */
 function startStranded(
   config: AgentConfig,
   { masterName, password }: FleetRedisConfig,
   shared: Pick<StrandedNodeOptions, 'seen' | 'kill' | 'log'>,
 ): (() => Promise<void>) | null {
-  if (config.sentinel === null || config.media === null) return null;
+  if (config.sentinel === null) return null;
   const { address, ...own } = config.sentinel;
   return startStrandedNode({ ...shared, masterName, password, own: hostOf(address), sentinel: openSentinelControl({ ...own, masterName, password }) });
 }

@@ -15,7 +15,7 @@ const ALERT_PERIOD_MS = 200;
 const CUT_OFF_MS = 3_000;
 /**
  * A node that has not written its entry for so long, nor its agent a word, has lost its way to Redis. LiveKit gives its rooms away after
- * five seconds, whether it has ended or not: they are taken over in order before.
+ * ten seconds (see keepAhead), whether it has ended or not: they are taken over in order before.
  */
 const STRANDED_MS = 4_300;
 /** Who has not heard Redis for so long without a break cannot tell whose silence it was. */

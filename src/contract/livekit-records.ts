@@ -115,19 +115,27 @@ function readFields<Name extends string>(bytes: Uint8Array, wanted: Readonly<Rec
 const NODE_STATS = 4;
 const STATS_UPDATED_AT = 2;
 
-/** When a value of the Redis hash `nodes` was written (Node of livekit_internal.proto), in seconds since 1970; 0 where it does not say. */
-export function readNodeWrittenAt(bytes: Uint8Array): number {
-  let seconds = 0;
+/**
+ * What a value of the Redis hash `nodes` (Node of livekit_internal.proto) says about when it was written, in seconds since 1970: first
+ * LiveKit's own word, then what was added to it since, of which the last counts. None where it does not say. Throws nothing.
+ */
+export function readNodeStamps(bytes: Uint8Array): number[] {
+  const stamps: number[] = [];
   try {
     const node = new BinaryReader(bytes);
     while (node.pos < node.len) {
       const [field, type] = node.tag();
       if (field === NODE_STATS && type === WireType.LengthDelimited)
-        seconds = readFields(node.bytes(), { updatedAt: STATS_UPDATED_AT })?.count('updatedAt') || seconds;
+        stamps.push(readFields(node.bytes(), { updatedAt: STATS_UPDATED_AT })?.count('updatedAt') ?? 0);
       else node.skip(type, field);
     }
   } catch {
-    return 0;
+    return [];
   }
-  return seconds;
+  return stamps.filter((seconds) => seconds > 0);
+}
+
+/** Bytes that make a value of the hash `nodes` count as written at another time when they stand at its end. */
+export function nodeStamp(seconds: number): Uint8Array {
+  return new BinaryWriter().tag(NODE_STATS, WireType.LengthDelimited).fork().tag(STATS_UPDATED_AT, WireType.Varint).int64(seconds).join().finish();
 }

@@ -51,8 +51,9 @@ test('a gateway starts while the one machine that it was told of is off', async 
   await openFleetMemory(join(stateDir, 'fleet.json')).save(hosts.map(recordOf));
   fleet.freeze(first);
   const isReady = await startGateway(fleet, stateDir);
-  await until(async () => expect(await isReady()).toBe(true), 20_000);
-}, 60_000);
+  // On busy cores the two that are left may stand for election at once, more than once.
+  await until(async () => expect(await isReady()).toBe(true), 60_000);
+}, 120_000);
 
 test('a gateway that saw the fleet grow follows its primary when the first machine vanishes, with both connections', async () => {
   const fleet = await startThree();

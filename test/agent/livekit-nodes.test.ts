@@ -1,7 +1,7 @@
 import { Room } from 'livekit-server-sdk';
 import { expect, test } from 'vitest';
-import { forgetNode } from '../../src/agent/livekit-nodes.ts';
-import { isAbandoned } from '../../src/contract/livekit-records.ts';
+import { avoidNode, forgetNode, keepAhead, keepNodes, nodeSilenceMs } from '../../src/agent/livekit-nodes.ts';
+import { isAbandoned, nodeStamp, readNodeStamps } from '../../src/contract/livekit-records.ts';
 import { startRedis } from './redis.ts';
 
 const record = (machine: string, nodeId: string, updatedAtMs: number, state = 'serving'): string =>
@@ -41,4 +41,27 @@ test('without another node the rooms have none', async () => {
   const redis = await fleetOf((nowMs) => ({ m1: record('m1', 'ND_1', nowMs) }));
   await forgetNode(redis, 'ND_1');
   expect(await redis.hgetall('room_node_map')).toEqual({ elsewhere: 'ND_2' });
+});
+
+test('what a node says counts for longer, once, and its own word is still known', async () => {
+  const redis = (await startRedis()).connect();
+  const [seconds] = await redis.time();
+  const written = Number(seconds) - 1;
+  // A field that is not ours, as LiveKit writes it before the others: id (1).
+  const own = Buffer.concat([Buffer.from('\u000a\u0004ND_1'), nodeStamp(written)]);
+  const stamps = async (): Promise<number[]> => readNodeStamps((await redis.hgetBuffer('nodes', 'ND_1')) ?? Buffer.alloc(0));
+  await redis.hset('nodes', 'ND_1', own);
+  for (let time = 0; time < 2; time++) await keepAhead(redis, 'ND_1');
+  expect(await stamps()).toEqual([written, written + 5]);
+  expect(await nodeSilenceMs(redis, 'ND_1', (written + 7) * 1_000)).toBe(7_000);
+  await redis.hset('nodes', 'ND_1', own);
+  await avoidNode(redis, 'ND_1');
+  await keepAhead(redis, 'ND_1');
+  expect(await stamps()).toEqual([written, written + 5]);
+  await keepNodes(redis, ['ND_1'], (written + 20) * 1_000);
+  expect(await stamps()).toEqual([written, written + 5, written + 23]);
+  await redis.hset('nodes', 'ND_2', 'no message');
+  for (const node of ['ND_2', 'ND_3']) await keepAhead(redis, node);
+  expect([await redis.hget('nodes', 'ND_2'), await redis.hget('nodes', 'ND_3')]).toEqual(['no message', null]);
+  expect(await nodeSilenceMs(redis, 'ND_3', written)).toBeNull();
 });

@@ -83,4 +83,7 @@ test('a node that the others took for gone is started anew when it can speak aga
   await until(async () => expect(await named()).toBe('ND_2'), 15_000);
   expect(killed).toEqual(['ND_1']);
   expect(await redis.hkeys('nodes')).toEqual([]);
+  // What it had sent before its end comes late.
+  await redis.hset('nodes', 'ND_1', 'last words');
+  await until(async () => expect(await redis.hkeys('nodes')).toEqual([]));
 });

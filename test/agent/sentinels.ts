@@ -82,6 +82,12 @@ export async function othersOf(sentinel: Redis): Promise<string[]> {
   return entries.map((entry) => String(entry[entry.indexOf('ip') + 1])).toSorted();
 }
 
+/** How many replicas this Sentinel knows, of which it learns when it asks the primary, every ten seconds. */
+async function replicasOf(sentinel: Redis): Promise<number> {
+  const found = await sentinel.call('SENTINEL', 'REPLICAS', masterName);
+  return Array.isArray(found) ? found.length : 0;
+}
+
 /** Three machines whose Sentinels know each other and their replicas. */
 export async function startThree(): Promise<Fleet> {
   const [first] = hosts;
@@ -92,5 +98,9 @@ export async function startThree(): Promise<Fleet> {
     await until(async () => expect(await othersOf(sentinel)).toHaveLength(2), 15_000);
   }
   await until(async () => expect(await fleet.connect(first, fleet.redisPort).info('replication')).toContain('connected_slaves:2'), 15_000);
+  for (const host of hosts) {
+    const sentinel = fleet.connect(host, fleet.sentinelPort);
+    await until(async () => expect(await replicasOf(sentinel)).toBe(2), 20_000);
+  }
   return fleet;
 }

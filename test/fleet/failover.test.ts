@@ -107,13 +107,19 @@ describe('a fleet of three', () => {
     const node = await nodeOf(first);
     const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
     const mend = await fleet.lab.machine(first).cutFrom(primary);
-    await until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
-    const atMs = Date.now();
-    await until(async () => (await fleet.user.roomNode(meeting.room)) !== nameOf(first), BACK_MS);
-    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
-    const { out } = await fleet.lab.machine(first).exec(['journalctl', '-u', 'livekit-fleet-agent', '--no-pager', '-o', 'cat']);
-    expect(out).toContain('this machine alone has lost its way to the Redis primary');
-    await mend();
+    try {
+      await until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
+      const atMs = Date.now();
+      await until(async () => (await fleet.user.roomNode(meeting.room)) !== nameOf(first), BACK_MS);
+      await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+      const hasSaid = async (): Promise<boolean> =>
+        (await fleet.lab.machine(first).exec(['journalctl', '-u', 'livekit-fleet-agent', '--no-pager', '-o', 'cat'])).out.includes(
+          'this machine alone has lost its way to the Redis primary',
+        );
+      await until(hasSaid, BACK_MS);
+    } finally {
+      await mend();
+    }
     await settle();
     await meeting.end();
     expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(node);

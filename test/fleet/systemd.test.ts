@@ -119,7 +119,7 @@ describe('one machine with systemd', () => {
   });
 
   it('stops without leaving a process, and starts again', async () => {
-    expect((await fleet(['stop'])).code).toBe(0);
+    expect(await fleet(['stop'])).toMatchObject({ code: 0, err: '' });
     const left = await machine.exec(['pgrep', '-u', 'livekit-fleet']);
     expect(left.out).toBe('');
     expect((await fleet(['start'])).code).toBe(0);
