@@ -26,6 +26,8 @@ export interface VideoGrant {
   readonly roomJoin?: boolean;
   readonly room?: string;
   readonly canPublish?: boolean;
+  /** Of `camera`, `microphone`, `screen_share`, `screen_share_audio`; all where absent. */
+  readonly canPublishSources?: readonly string[];
   readonly canSubscribe?: boolean;
   readonly canPublishData?: boolean;
 }
@@ -48,7 +50,12 @@ export function signWebhook(body: Uint8Array, signer: Signer): string {
 /** True if `token` was signed with one of `keys`, is valid at `nowMs`, and names the hash of exactly this body. */
 export function isWebhookTokenValid(token: string, body: Uint8Array, options: { keys: ApiKeys; nowMs: number }): boolean {
   const hash = signedBodyHash(token, options);
-  return hash !== null && isEqual(hash, hashBody(body));
+  return hash !== null && isHashOf(hash, body);
+}
+
+/** True for the hash, in standard base64, of exactly this body. */
+export function isHashOf(hash: string, body: Uint8Array): boolean {
+  return isEqual(hash, hashBody(body));
 }
 
 /**

@@ -6,13 +6,15 @@ const name = z.string().regex(/^[\w.:@-]{1,128}$/u);
 /** A room's own id; `.` and `..` are path steps in a URL. */
 export const roomIdSchema = name.refine((id) => id !== '.' && id !== '..', { message: 'is a path step' });
 
-/** POST /api/v1/rooms. `emptyTimeout` in seconds. */
+/** POST /api/v1/rooms. `emptyTimeout` in seconds. LiveKit makes the room when somebody joins it; with `start` at once. */
 export const createRoomSchema = z.strictObject({
   id: roomIdSchema.optional(),
   name: z.string().max(200).optional(),
   maxParticipants: z.int().min(0).max(10_000).optional(),
   emptyTimeout: z.int().min(1).max(86_400).optional(),
   metadata: z.string().max(16_384).optional(),
+  type: z.enum(['voice', 'video']).default('video'),
+  start: z.boolean().default(false),
 });
 
 /** POST /api/v1/rooms/:id/join. */
@@ -35,6 +37,9 @@ export const listRoomsSchema = z.strictObject({ limit: z.coerce.number().int().m
 export interface RoomView {
   readonly id: string;
   readonly name: string;
+  readonly type: 'voice' | 'video';
+  readonly metadata: string;
+  /** 0: as many as come. */
   readonly maxParticipants: number;
   readonly state: 'new' | 'live' | 'finished';
   readonly numParticipants: number;

@@ -1,6 +1,9 @@
 import * as z from 'zod';
 import { parseJson } from '../kernel/parse-json.ts';
 
+/** Since 1970; 0 where it is not said. */
+const seconds = z.coerce.number().pipe(z.int().min(0)).catch(0);
+
 /**
  * What of LiveKit's webhook (livekit/protocol, `WebhookEvent` as protobuf's JSON, which leaves out what is empty) the agent and
  * the service rely on. Both take the same, so that the service never refuses what the agent took.
@@ -8,8 +11,17 @@ import { parseJson } from '../kernel/parse-json.ts';
 const eventSchema = z.looseObject({
   id: z.string().min(1),
   event: z.string().default(''),
+  createdAt: seconds,
   room: z.looseObject({ name: z.string().default(''), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).nullish(),
-  participant: z.looseObject({ identity: z.string().default(''), sid: z.string().default('') }).nullish(),
+  participant: z
+    .looseObject({
+      identity: z.string().default(''),
+      sid: z.string().default(''),
+      name: z.string().optional().catch(undefined),
+      joinedAt: seconds,
+      disconnectReason: z.string().optional().catch(undefined),
+    })
+    .nullish(),
   egressInfo: z.looseObject({ roomName: z.string().optional() }).nullish(),
   ingressInfo: z.looseObject({ roomName: z.string().optional() }).nullish(),
 });

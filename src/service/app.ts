@@ -1,23 +1,15 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
-import { STATUS_CODES } from 'node:http';
-import Fastify from 'fastify';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import * as z from 'zod';
-import { sendRequest } from '../clients/http-request.ts';
-import type { ApiProblemCode } from '../contract/problems.ts';
-import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../contract/rooms.ts';
-import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
+import { randomUUID } from 'node:crypto';
+import Fastify, { LogController } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { createAuthentication } from './authentication.ts';
 import type { ServiceConfig } from './config.ts';
-import { HttpProblem } from './problem.ts';
+import { refuseUnknown, sendProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
+import { addHealthRoutes } from './routes/health.ts';
+import { addRoomRoutes } from './routes/rooms.ts';
+import { addWebhookRoute } from './routes/webhook.ts';
 import type { Store } from './store/store.ts';
-import { checkSigner, verifyEvent } from './webhooks/event.ts';
 
-/** Codes of what Fastify itself refuses. */
-const CODES: ReadonlyMap<number, ApiProblemCode> = new Map([
-  [413, 'BODY_TOO_LARGE'],
-  [415, 'UNSUPPORTED_MEDIA_TYPE'],
-]);
 /** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 5_000;
@@ -25,8 +17,7 @@ const HEADERS_TIMEOUT_MS = 5_000;
 const TIMEOUT_CHECK_MS = 1_000;
 /** Far more than a fleet's joins need at a time, far less than the process may open. */
 const MAX_CONNECTIONS = 1_024;
-const WRITE_CHECK_PERIOD_MS = 1_000;
-const params = z.object({ id: roomIdSchema });
+const BODY_BYTES = 64 * 1024;
 
 export interface AppDeps {
   readonly config: ServiceConfig;
@@ -43,10 +34,9 @@ function refuseSchema(): never {
 
 /** The HTTP application; to listen and to close the store are the caller's. */
 export function buildApp(deps: AppDeps): FastifyInstance {
-  const { config, store, now } = deps;
-  const rooms = createRooms(deps);
+  const { config } = deps;
   const app = Fastify({
-    bodyLimit: 64 * 1024,
+    bodyLimit: BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     logger: {
@@ -56,6 +46,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       redact: ['req.headers.authorization', 'headers.authorization', 'authorization'],
       ...(deps.logTo === undefined ? {} : { stream: deps.logTo }),
     },
+    // One line for each that is refused, below; for all others with level debug.
+    logController: new LogController({ disableRequestLogging: true }),
     // A request id that no restart repeats.
     genReqId: () => randomUUID(),
     // Errors before routing, such as a malformed URL, do not come to the error handler.
@@ -70,112 +62,32 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.addHook('preClose', async () => {
     isClosing = true;
   });
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (isClosing) reply.header('connection', 'close');
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    const { statusCode: status, elapsedTime: ms } = reply;
+    if (status >= 400) request.log.info({ req: request, status, ms }, 'request');
+    else if (config.logLevel === 'debug') request.log.debug({ req: request, status, ms }, 'request');
+    done();
   });
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler(refuseUnknown);
-  const checkDatabase = databaseCheck(store, now);
-  for (const prefix of ['', '/api']) {
-    app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
-    app.get(`${prefix}/readyz`, async (_request, reply) => {
-      const reasons = [...checkDatabase(), ...(await checkLivekit(config))];
-      return reply.code(reasons.length === 0 ? 200 : 503).send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons });
-    });
-  }
+  addHealthRoutes(app, deps);
   void app.register(
     async (api) => {
-      api.addHook('onRequest', async (request) => authenticate(request, config.tokenSha256));
+      const authenticate = createAuthentication(config.tokenSha256);
+      api.addHook('onRequest', (request, _reply, done) => {
+        authenticate(request.headers.authorization);
+        done();
+      });
       // Its own handler, so that the hook guards unknown addresses too.
       api.setNotFoundHandler(refuseUnknown);
-      api.post('/rooms', async (request, reply) => reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}))));
-      api.get('/rooms', async (request) => {
-        const { limit, cursor } = listRoomsSchema.parse(request.query);
-        const found = store.listRooms({ limit, cursor: cursor ?? null });
-        return { rooms: found, cursor: found.length === limit ? (found.at(-1)?.id ?? null) : null };
-      });
-      api.get('/rooms/:id', async (request) => rooms.read(params.parse(request.params).id));
-      api.post('/rooms/:id/join', async (request) => {
-        // Caddy sets this header and drops what a client wrote into it.
-        const isPlain = request.headers['x-forwarded-proto'] === 'http';
-        return rooms.join(params.parse(request.params).id, joinRoomSchema.parse(request.body), isPlain);
-      });
-      api.post('/rooms/:id/leave', async (request, reply) => {
-        await rooms.leave(params.parse(request.params).id, leaveRoomSchema.parse(request.body).identity);
-        return reply.code(204).send();
-      });
-      api.get('/rooms/:id/events', async (request) => ({ events: store.eventsOf(params.parse(request.params).id) }));
+      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store });
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => {
-    // The signature covers the raw bytes: nothing may parse them first.
-    hook.removeAllContentTypeParsers();
-    hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_WEBHOOK_BYTES }, (_request, body, done) => done(null, body));
-    hook.addHook('onRequest', async (request) => checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() }));
-    hook.post('/api/webhook', async (request) => {
-      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-      const event = await verifyEvent(body, request.headers.authorization, { keys: config.livekitKeys, nowMs: now() });
-      return { accepted: store.addEvent(event) };
-    });
-  });
+  void app.register(async (hook) => addWebhookRoute(hook, deps));
   return app;
-}
-
-function refuseUnknown(): never {
-  throw new HttpProblem(404, 'NOT_FOUND', 'There is nothing at this address');
-}
-
-function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { status, code, message } = toProblem(error);
-  if (status >= 500) request.log.error({ err: error }, code);
-  // What is refused before its body came is not read to its end.
-  if (!request.raw.complete) void reply.header('connection', 'close');
-  return reply
-    .code(status)
-    .type('application/problem+json')
-    .send({ type: 'about:blank', title: STATUS_CODES[status] ?? code, status, code, detail: message, instance: request.url });
-}
-
-function authenticate(request: FastifyRequest, hashes: readonly string[]): void {
-  const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-  const given = createHash('sha256').update(token).digest();
-  if (token === '' || !hashes.some((hash) => timingSafeEqual(Buffer.from(hash, 'hex'), given)))
-    throw new HttpProblem(401, 'UNAUTHORIZED', 'A valid bearer token is needed');
-}
-
-function toProblem(error: unknown): HttpProblem {
-  if (error instanceof HttpProblem) return error;
-  if (error instanceof z.ZodError)
-    return new HttpProblem(400, 'BAD_REQUEST', error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
-  if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500)
-    return new HttpProblem(error.statusCode, CODES.get(error.statusCode) ?? 'BAD_REQUEST', error.message);
-  return new HttpProblem(500, 'INTERNAL', 'Something went wrong; the log has the details');
-}
-
-/** Gives what keeps the database from being written. Anyone may ask: the disk is asked once a second, the answer before is given till then. */
-function databaseCheck(store: Store, now: () => number): () => readonly string[] {
-  let last: { atMs: number; reasons: readonly string[] } | null = null;
-  return () => {
-    if (last === null || Math.abs(now() - last.atMs) >= WRITE_CHECK_PERIOD_MS) last = { atMs: now(), reasons: tryWriting(store) };
-    return last.reasons;
-  };
-}
-
-function tryWriting(store: Store): readonly string[] {
-  try {
-    store.checkWritable();
-    return [];
-  } catch (error) {
-    return [`database: ${error instanceof Error ? error.message : String(error)}`];
-  }
-}
-
-async function checkLivekit(config: ServiceConfig): Promise<string[]> {
-  // LiveKit answers 401 to a validation without a token; 1 s is ample inside one machine.
-  const status = await sendRequest({ url: `${config.livekitApiUrl}/rtc/validate`, timeoutMs: 1000 }).then(
-    (answer) => answer.status,
-    () => 0,
-  );
-  return status === 401 ? [] : [`livekit: ${status === 0 ? 'unreachable' : `HTTP ${status}`}`];
 }

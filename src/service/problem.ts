@@ -1,4 +1,13 @@
+import { STATUS_CODES } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import * as z from 'zod';
 import type { ApiProblemCode } from '../contract/problems.ts';
+
+/** Codes of what Fastify itself refuses. */
+const CODES: ReadonlyMap<number, ApiProblemCode> = new Map([
+  [413, 'BODY_TOO_LARGE'],
+  [415, 'UNSUPPORTED_MEDIA_TYPE'],
+]);
 
 /** An answer in RFC 9457 form; `code` is stable and for programs. */
 export class HttpProblem extends Error {
@@ -10,4 +19,30 @@ export class HttpProblem extends Error {
     this.status = status;
     this.code = code;
   }
+}
+
+/** @throws HttpProblem 404 NOT_FOUND */
+export function refuseUnknown(): never {
+  throw new HttpProblem(404, 'NOT_FOUND', 'There is nothing at this address');
+}
+
+/** Answers with what went wrong; of what nobody foresaw only the log tells more. */
+export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, code, message } = toProblem(error);
+  if (status >= 500) request.log.error({ err: error }, code);
+  // What is refused before its body came is not read to its end.
+  if (!request.raw.complete) void reply.header('connection', 'close');
+  return reply
+    .code(status)
+    .type('application/problem+json')
+    .send({ type: 'about:blank', title: STATUS_CODES[status] ?? code, status, code, detail: message, instance: request.url });
+}
+
+function toProblem(error: unknown): HttpProblem {
+  if (error instanceof HttpProblem) return error;
+  if (error instanceof z.ZodError)
+    return new HttpProblem(400, 'BAD_REQUEST', error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
+  if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500)
+    return new HttpProblem(error.statusCode, CODES.get(error.statusCode) ?? 'BAD_REQUEST', error.message);
+  return new HttpProblem(500, 'INTERNAL', 'Something went wrong; the log has the details');
 }

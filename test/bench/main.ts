@@ -5,13 +5,15 @@ import { benchFailover } from './failover.ts';
 import { benchFirstDeploy } from './first.ts';
 import { benchGrowth } from './growth.ts';
 import { benchScale } from './scale.ts';
+import { benchService } from './service.ts';
 import { formatTable, judge } from './table.ts';
 import type { Row } from './table.ts';
 
 const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
 npm run bench -- growth --store FOLDER [--rounds N] [--json]
 npm run bench -- failover --store FOLDER [--rounds N] [--only REGEXP] [--json]
-npm run bench -- scale --store FOLDER [--rounds N] [--json]   (see docs/benchmarks.md)`;
+npm run bench -- scale --store FOLDER [--rounds N] [--json]
+npm run bench -- service [--rounds N] [--json]   (see docs/benchmarks.md)`;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -24,12 +26,12 @@ const { values, positionals } = parseArgs({
 });
 const rounds = Number(values.rounds);
 const [subject = '', ...more] = positionals;
-const isKnown = subject === 'deploy' || (['growth', 'failover', 'scale'].includes(subject) && values.store !== undefined);
+const isKnown = subject === 'deploy' || subject === 'service' || (['growth', 'failover', 'scale'].includes(subject) && values.store !== undefined);
 if (!isKnown || more.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
   console.error(USAGE);
   process.exit(2);
 }
-if (process.getuid?.() !== 0) {
+if (subject !== 'service' && process.getuid?.() !== 0) {
   console.error('a deploy needs root');
   process.exit(2);
 }
@@ -53,5 +55,6 @@ async function measure(): Promise<Row[]> {
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'failover') return benchFailover({ ...common, rounds, only: values.only ?? '', store: resolve(values.store ?? '') });
   if (subject === 'scale') return benchScale({ ...common, rounds, store: resolve(values.store ?? '') });
+  if (subject === 'service') return benchService({ ...common, rounds });
   return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store: values.store ?? null });
 }

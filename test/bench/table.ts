@@ -2,13 +2,13 @@
 export interface Row {
   readonly name: string;
   /** Empty for a number of things. */
-  readonly unit: 's' | 'MB' | '%' | '';
+  readonly unit: 's' | 'ms' | '/s' | 'MB' | '%' | '';
   /** One value per round, as in `floor`. */
   readonly ours: readonly number[];
   /** Empty where the limit is a number of its own. */
   readonly floor: readonly number[];
   /** As a multiple of the floor, or in the row's unit. */
-  readonly limit: { readonly times: number } | { readonly value: number };
+  readonly limit: { readonly times: number } | { readonly value: number } | { readonly atLeast: number };
 }
 
 /** A row with its medians and whether it keeps its limit. */
@@ -25,8 +25,12 @@ export function judge(row: Row): Judged {
   const floorMedian = row.floor.length === 0 ? null : medianOf(row.floor);
   // Pair by pair: a machine that is busy for a while is so for both sides of a round.
   const ratio = floorMedian === null ? null : medianOf(row.ours.map((value, round) => value / (row.floor[round] ?? Number.NaN)));
-  const isWithin = 'times' in row.limit ? ratio !== null && ratio <= row.limit.times : median <= row.limit.value;
-  return { ...row, median, floorMedian, ratio, isWithin };
+  return { ...row, median, floorMedian, ratio, isWithin: isWithin(row.limit, median, ratio) };
+}
+
+function isWithin(limit: Row['limit'], median: number, ratio: number | null): boolean {
+  if ('times' in limit) return ratio !== null && ratio <= limit.times;
+  return 'atLeast' in limit ? median >= limit.atLeast : median <= limit.value;
 }
 
 /** The rows as aligned text: medians, and the range of each figure in brackets. */
@@ -36,7 +40,7 @@ export function formatTable(rows: readonly Judged[]): string {
     figure(row.median, row.ours, row.unit),
     row.floorMedian === null ? '–' : figure(row.floorMedian, row.floor, row.unit),
     row.ratio === null ? '–' : `${row.ratio.toFixed(2)} ×`,
-    'times' in row.limit ? `${row.limit.times} ×` : `${row.limit.value} ${row.unit}`.trimEnd(),
+    limitOf(row),
     row.isWithin ? '✓' : '✗',
   ]);
   const all = [['', 'ours', 'floor or rival', 'ratio', 'limit', ''], ...lines];
@@ -51,8 +55,13 @@ export function formatTable(rows: readonly Judged[]): string {
     .join('\n');
 }
 
+function limitOf({ limit, unit }: Row): string {
+  if ('times' in limit) return `${limit.times} ×`;
+  return `${'atLeast' in limit ? `≥ ${limit.atLeast}` : limit.value} ${unit}`.trimEnd();
+}
+
 function figure(median: number, values: readonly number[], unit: Row['unit']): string {
-  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : 0);
+  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : unit === 'ms' ? 1 : 0);
   const range = values.length > 1 ? ` [${text(Math.min(...values))}–${text(Math.max(...values))}]` : '';
   return `${text(median)} ${unit}`.trimEnd() + range;
 }

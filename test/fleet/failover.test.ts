@@ -78,7 +78,7 @@ describe('a fleet of three', () => {
     expect(await livekitNodes()).toContain(node);
     expect(await nodeOf(first)).toBe(node);
     // Its LiveKit may be chosen for a room, but nobody is sent where the gateway does not come.
-    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: {} })).ok, BACK_MS);
+    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
     // The clients reach its media all the time, and its signalling through another machine where the gateway does not.
     await until(hasSoundSince(meeting, Date.now()), BACK_MS);
     const before = meeting.lastSoundMs();
@@ -143,7 +143,7 @@ describe('a fleet of three', () => {
     await fleet.lab.machine(former).kill();
     const atMs = Date.now();
     primary = first;
-    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: {} })).ok, BACK_MS);
+    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
     await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
     await meeting.end();
     // Neither LiveKit is left with a connection to a primary that is gone.

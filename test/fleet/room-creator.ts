@@ -17,7 +17,7 @@ process.exit();
 
 async function create(): Promise<void> {
   const startedMs = Date.now();
-  const room = await ask('/rooms', { emptyTimeout: 1 });
+  const room = await ask('/rooms', { emptyTimeout: 1, start: true });
   const endedMs = Date.now();
   const ticket = room === null ? null : await ask(`/rooms/${room['id']}/join`, { identity: 'somebody' });
   const path = ticket === null ? '' : new URL(String(ticket['url'])).pathname.replace(/^\/$/, '');

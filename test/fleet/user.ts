@@ -100,7 +100,7 @@ export async function userOf(lab: Lab): Promise<User> {
   }
 
   async function createRoom(wanted: object = {}): Promise<string> {
-    const { ok, text: answer } = await ask('/v1/rooms', { method: 'POST', body: wanted });
+    const { ok, text: answer } = await ask('/v1/rooms', { method: 'POST', body: { start: true, ...wanted } });
     if (!ok) throw new Error(answer);
     return (JSON.parse(answer) as { id: string }).id;
   }

@@ -15,7 +15,7 @@ import type { Store } from '../../src/service/store/store.ts';
 export const apiToken = 'the-api-token';
 export const keys = { key1: 'secret-of-key-one-that-is-long-enough', key2: 'secret-of-key-two-that-is-long-enough' };
 /** LiveKit's clock in the stand-in, ms: its first room is made here, each later one a minute after the one before. */
-export const livekitStartMs = 1_700_000_000_362;
+export const livekitStartMs = Math.floor(Date.now() / 1000) * 1000 + 362;
 
 /** Runs before the stand-in answers CreateRoom; a status refuses instead. */
 export type OnCreate = (room: { name: string; creationTimeMs: number }) => Promise<number | void> | number | void;

@@ -69,7 +69,7 @@ describe('the process', () => {
       timeout: 15_000,
     });
     const headers = { authorization: `Bearer ${apiToken}`, 'content-type': 'application/json' };
-    const made = await fetch(`${url}/api/v1/rooms`, { method: 'POST', headers, body: '{"id":"r1"}' });
+    const made = await fetch(`${url}/api/v1/rooms`, { method: 'POST', headers, body: '{"id":"r1","start":true}' });
     expect(made.status).toBe(201);
     await running.ended;
     expect(running.output.out).not.toContain('did not finish in time');

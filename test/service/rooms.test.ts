@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import { TokenVerifier } from 'livekit-server-sdk';
 import { describe, expect, it } from 'vitest';
-import { apiToken, keys, listen, startLivekitStandIn, startService } from './fixtures.ts';
+import { apiToken, keys, listen, roomEvent, startLivekitStandIn, startService } from './fixtures.ts';
+import type { Answer } from './fixtures.ts';
 
 /** An address where nothing listens. */
 const nowhere = 'http://127.0.0.1:1';
@@ -42,17 +43,52 @@ describe('authentication', () => {
 });
 
 describe('rooms', () => {
-  it('creates a room in LiveKit first, then shows it', async () => {
+  it('creates a room, which LiveKit makes when somebody joins it, and only once', async () => {
     const livekit = await startLivekitStandIn();
     const service = await startService(livekit.url);
     const made = await service.call('POST', '/api/v1/rooms', { id: 'r1', name: '晨会', maxParticipants: 5, emptyTimeout: 60, metadata: 'm' });
     expect(made.status).toBe(201);
-    expect(made.body).toEqual({ id: 'r1', name: '晨会', maxParticipants: 5, state: 'new', numParticipants: 0, createdAt: expect.any(String) });
+    const shown = { id: 'r1', name: '晨会', type: 'video', maxParticipants: 5, metadata: 'm', state: 'new', numParticipants: 0, createdAt: expect.any(String) };
+    expect(made.body).toEqual(shown);
+    expect(livekit.calls).toEqual([]);
+    const joins = await Promise.all(['ann', 'bob'].map((identity) => service.call('POST', '/api/v1/rooms/r1/join', { identity })));
+    expect(joins.map(({ status }) => status)).toEqual([200, 200]);
+    await service.call('POST', '/api/v1/rooms/r1/join', { identity: 'cid' });
     expect(livekit.calls).toEqual([
       { method: 'CreateRoom', body: expect.objectContaining({ name: 'r1', maxParticipants: 5, emptyTimeout: 60, metadata: 'm' }) },
     ]);
     expect((await service.call('GET', '/api/v1/rooms/r1')).body).toEqual(made.body);
     expect(await service.call('POST', '/api/v1/rooms', { id: 'r1' })).toMatchObject({ status: 409, body: { code: 'ROOM_EXISTS' } });
+  });
+
+  it('lets LiveKit make a room at once for who asks for that', async () => {
+    const livekit = await startLivekitStandIn();
+    const service = await startService(livekit.url);
+    expect((await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true })).status).toBe(201);
+    expect(livekit.calls).toMatchObject([{ method: 'CreateRoom', body: { name: 'r1' } }]);
+    await service.call('POST', '/api/v1/rooms/r1/join', { identity: 'ann' });
+    expect(livekit.calls).toHaveLength(1);
+  });
+
+  it('takes as many participants as it was made for, and those again who are in', async () => {
+    const service = await startService((await startLivekitStandIn()).url);
+    await service.call('POST', '/api/v1/rooms', { id: 'r1', maxParticipants: 2 });
+    const join = (identity: string): Promise<Answer> => service.call('POST', '/api/v1/rooms/r1/join', { identity });
+    await service.webhook(roomEvent('EV_1', 'participant_joined', { participant: 'ann' }));
+    expect((await join('bob')).status).toBe(200);
+    await service.webhook(roomEvent('EV_2', 'participant_joined', { participant: 'bob' }));
+    expect(await join('cid')).toMatchObject({ status: 409, body: { code: 'ROOM_FULL' } });
+    expect((await join('ann')).status).toBe(200);
+    await service.webhook(roomEvent('EV_3', 'participant_left', { participant: 'ann' }));
+    expect((await join('cid')).status).toBe(200);
+  });
+
+  it('lets nobody show a picture in a voice room', async () => {
+    const service = await startService((await startLivekitStandIn()).url);
+    await service.call('POST', '/api/v1/rooms', { id: 'r1', type: 'voice' });
+    const { body } = await service.call('POST', '/api/v1/rooms/r1/join', { identity: 'ann' });
+    const { video } = await new TokenVerifier('key1', keys.key1).verify(String(body['token']));
+    expect(video).toMatchObject({ canPublish: true, canPublishSources: ['microphone'] });
   });
 
   it('gives a room that two ask for at once to one of them', async () => {
@@ -61,9 +97,9 @@ describe('rooms', () => {
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409]);
   });
 
-  it('answers 503 and stores nothing while LiveKit is down', async () => {
+  it('answers 503, and stores nothing, to who wants a room at once while LiveKit is down', async () => {
     const service = await startService(nowhere);
-    expect(await service.call('POST', '/api/v1/rooms', { id: 'r1' })).toMatchObject({ status: 503, body: { code: 'LIVEKIT_UNAVAILABLE' } });
+    expect(await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true })).toMatchObject({ status: 503, body: { code: 'LIVEKIT_UNAVAILABLE' } });
     expect(service.store.listRooms({ limit: 10, cursor: null })).toEqual([]);
   });
 
@@ -71,9 +107,9 @@ describe('rooms', () => {
     [400, 400, 'LIVEKIT_REFUSED'],
     [401, 503, 'LIVEKIT_UNAVAILABLE'],
     [503, 503, 'LIVEKIT_UNAVAILABLE'],
-  ])('stores nothing when LiveKit answers %i', async (livekitStatus, status, code) => {
+  ])('stores nothing of a room that is to be made at once when LiveKit answers %i', async (livekitStatus, status, code) => {
     const service = await startService((await startLivekitStandIn(() => livekitStatus)).url);
-    expect(await service.call('POST', '/api/v1/rooms', { id: 'r1' })).toMatchObject({ status, body: { code } });
+    expect(await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true })).toMatchObject({ status, body: { code } });
     expect(service.store.findRoom('r1')).toBeNull();
   });
 

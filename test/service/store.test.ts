@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
 import { openStore } from '../../src/service/store/store.ts';
+import type { NewRoom } from '../../src/service/store/room-rows.ts';
 import { temporaryDirectory } from './fixtures.ts';
 
 const firstSchema = `
@@ -10,6 +11,8 @@ const firstSchema = `
   CREATE TABLE events (id TEXT PRIMARY KEY, room TEXT NOT NULL, event TEXT NOT NULL, identity TEXT, received_at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
   CREATE INDEX events_by_room ON events (room, received_at);
   PRAGMA user_version = 1;`;
+
+const newRoom = (id: string): NewRoom => ({ id, name: 'One', type: 'video', maxParticipants: 0, emptyTimeout: null, metadata: '', createdAtMs: 5 });
 
 describe('the database', () => {
   it('keeps its rooms when it comes from the first schema', async () => {
@@ -24,9 +27,21 @@ describe('the database', () => {
     db.close();
 
     const store = openStore(path);
-    const participant = { identity: 'cid', sid: 'PA_cid' };
-    store.addEvent({ id: 'EV_3', event: 'participant_joined', room: 'r1', participant, roomCreatedAtMs: 1_700_000_000_362, receivedAtMs: 1, body: '{}' });
-    expect(store.findRoom('r1')).toMatchObject({ name: 'One', state: 'live', numParticipants: 2 });
+    const participant = { identity: 'cid', sid: 'PA_cid', name: '', joinedAtMs: null, reason: null };
+    const event = {
+      event: 'participant_joined',
+      room: 'r1',
+      participant,
+      atMs: 1_700_000_001_000,
+      roomCreatedAtMs: 1_700_000_000_362,
+      receivedAtMs: 1,
+      body: '{}',
+    };
+    expect(await store.addEvent({ ...event, id: 'EV_3' })).toBe(true);
+    // What came before the migration is known after it.
+    expect(await store.addEvent({ ...event, id: 'EV_1', event: 'room_started', participant: null, atMs: 0 })).toBe(false);
+    expect(store.findRoom('r1')).toMatchObject({ name: 'One', type: 'video', state: 'live', numParticipants: 2 });
+    expect([store.isPresent(1, 'ann'), store.isPresent(1, 'bob'), store.isPresent(1, 'cid')]).toEqual([true, false, true]);
     expect(store.eventsOf('r1')).toHaveLength(4);
     store.close();
   });
@@ -34,7 +49,7 @@ describe('the database', () => {
   it('survives being opened again, and refuses one of a newer program', async () => {
     const path = join(await temporaryDirectory(), 'service.db');
     const first = openStore(path);
-    first.addRoom({ id: 'r1', name: 'One', maxParticipants: 0, createdAtMs: 5, livekitCreatedAtMs: 5 });
+    await first.addRoom(newRoom('r1'));
     first.close();
     const second = openStore(path);
     expect(second.findRoom('r1')).toMatchObject({ id: 'r1', state: 'new' });
@@ -49,15 +64,19 @@ describe('the database', () => {
   it('undoes a whole event when a part of it cannot be stored', async () => {
     const path = join(await temporaryDirectory(), 'service.db');
     const store = openStore(path);
-    store.addRoom({ id: 'r1', name: 'One', maxParticipants: 0, createdAtMs: 5, livekitCreatedAtMs: 5 });
+    await store.addRoom(newRoom('r1'));
     const other = new DatabaseSync(path);
     other.exec(`CREATE TRIGGER refuse BEFORE UPDATE ON rooms BEGIN SELECT RAISE(ABORT, 'refused by the test'); END`);
-    const event = { id: 'EV_1', event: 'room_started', room: 'r1', participant: null, roomCreatedAtMs: 5, receivedAtMs: 6, body: '{}' };
-    expect(() => store.addEvent(event)).toThrow('refused by the test');
+    const event = { id: 'EV_1', event: 'room_started', room: 'r1', participant: null, atMs: 6, roomCreatedAtMs: 5, receivedAtMs: 6, body: '{}' };
+    const [refused, innocent] = await Promise.allSettled([store.addEvent(event), store.addRoom(newRoom('r2'))]);
+    expect(refused).toMatchObject({ status: 'rejected', reason: { message: 'refused by the test' } });
     expect(store.eventsOf('r1')).toEqual([]);
+    // They were to share a transaction.
+    expect(innocent).toMatchObject({ status: 'fulfilled', value: { id: 'r2' } });
+    expect(store.findRoom('r2')).toMatchObject({ id: 'r2' });
     other.exec('DROP TRIGGER refuse');
     other.close();
-    expect(store.addEvent(event)).toBe(true);
+    expect(await store.addEvent(event)).toBe(true);
     expect(store.findRoom('r1')).toMatchObject({ state: 'live' });
     store.close();
   });

@@ -104,7 +104,7 @@ describe('a webhook', () => {
         })
       ).url,
     );
-    const made = await service.call('POST', '/api/v1/rooms', { id: 'r1' });
+    const made = await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true });
     expect(made).toMatchObject({ status: 201, body: { state: 'live' } });
   });
 

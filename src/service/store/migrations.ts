@@ -16,6 +16,32 @@ const MIGRATIONS = [
    CREATE INDEX events_by_kind ON events (room, event, room_created_at);`,
   // One row that the readiness check writes.
   `CREATE TABLE write_checks (id INTEGER PRIMARY KEY CHECK (id = 1), checks INTEGER NOT NULL) STRICT;`,
+  // A row for each life of a room's id (former = 0: the present one, else its own key). Small keys in order of time keep what is written
+  // at one time on few pages; so does an event's own time before its random id. Numbers are kept instead of counted.
+  `ALTER TABLE rooms RENAME TO old_rooms;
+   CREATE TABLE rooms (key INTEGER PRIMARY KEY, id TEXT NOT NULL, former INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL, type TEXT NOT NULL DEFAULT 'video',
+     max_participants INTEGER NOT NULL, empty_timeout INTEGER, metadata TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, num_participants INTEGER NOT NULL DEFAULT 0,
+     created_at INTEGER NOT NULL, livekit_created_at INTEGER NOT NULL DEFAULT 0, finished_at INTEGER, finish_reason TEXT) STRICT;
+   INSERT INTO rooms (id, name, max_participants, state, created_at, livekit_created_at, finished_at)
+     SELECT id, name, max_participants, state, created_at, livekit_created_at, finished_at FROM old_rooms ORDER BY created_at, id;
+   CREATE UNIQUE INDEX rooms_by_id ON rooms (id, former);
+   ALTER TABLE participants RENAME TO old_participants;
+   CREATE TABLE participants (room_key INTEGER NOT NULL, sid TEXT NOT NULL, identity TEXT NOT NULL, name TEXT NOT NULL DEFAULT '', joined_at INTEGER,
+     left_at INTEGER, reason TEXT, PRIMARY KEY (room_key, sid)) STRICT, WITHOUT ROWID;
+   INSERT OR IGNORE INTO participants (room_key, sid, identity, left_at)
+     SELECT r.key, p.sid, p.identity, iif(p.left OR r.state = 'finished', coalesce(r.finished_at, r.created_at), NULL)
+     FROM old_participants p JOIN rooms r ON r.id = p.room WHERE p.room_created_at >= r.livekit_created_at;
+   UPDATE rooms SET num_participants = (SELECT count(*) FROM participants p WHERE p.room_key = rooms.key AND p.left_at IS NULL) WHERE state <> 'finished';
+   DROP TABLE old_participants; DROP TABLE old_rooms; DROP INDEX events_by_room; DROP INDEX events_by_kind;
+   ALTER TABLE events RENAME TO old_events;
+   CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL, room TEXT NOT NULL, room_key INTEGER NOT NULL, event TEXT NOT NULL,
+     identity TEXT, received_at INTEGER NOT NULL, is_made_up INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL) STRICT;
+   INSERT INTO events (at, id, room, room_key, event, identity, received_at, body)
+     SELECT coalesce(CAST(json_extract(body, '$.createdAt') AS INTEGER), 0), e.id, e.room, coalesce(r.key, 0), e.event, e.identity, e.received_at, e.body
+     FROM old_events e LEFT JOIN rooms r ON r.id = e.room ORDER BY e.received_at, e.rowid;
+   DROP TABLE old_events;
+   CREATE UNIQUE INDEX events_by_id ON events (at, id);
+   CREATE INDEX events_by_room ON events (room_key, seq) WHERE room_key > 0;`,
 ];
 
 /**

@@ -1,4 +1,5 @@
-import { isWebhookTokenValid, signedBodyHash } from '../../clients/livekit-token.ts';
+import { isHashOf, signedBodyHash } from '../../clients/livekit-token.ts';
+import type { ApiKeys } from '../../clients/livekit-token.ts';
 import { parseWebhookEvent } from '../../contract/webhook-event.ts';
 import { HttpProblem } from '../problem.ts';
 
@@ -7,47 +8,75 @@ export interface StoredEvent {
   readonly id: string;
   readonly event: string;
   readonly room: string;
-  readonly participant: { identity: string; sid: string } | null;
+  readonly participant: EventParticipant | null;
+  /** When LiveKit made the event; the same however often it comes. 0 where it does not say. */
+  readonly atMs: number;
   /** When LiveKit made the room, by its own clock; 0 where the event does not say. */
   readonly roomCreatedAtMs: number;
   readonly receivedAtMs: number;
   readonly body: string;
 }
 
+/** Whom an event is about. */
+export interface EventParticipant {
+  readonly identity: string;
+  readonly sid: string;
+  readonly name: string;
+  /** Null where the event does not say. */
+  readonly joinedAtMs: number | null;
+  /** LiveKit's DisconnectReason, such as CLIENT_INITIATED. */
+  readonly reason: string | null;
+}
+
 /** The room's TURN secret, in both spellings of protobuf's JSON. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['turnPassword', 'turn_password']);
 
 /**
- * Verifies a webhook as LiveKit signs it: the Authorization header is a bare JWT of one of the keys whose `sha256`
- * claim is the standard base64 of the raw body's SHA-256.
+ * Reads a webhook whose Authorization header vouches for a body of `hash` (see checkSigner).
  * @throws HttpProblem 401 WEBHOOK_SIGNATURE, 400 WEBHOOK_BODY
  */
-export function verifyEvent(
-  rawBody: Buffer,
-  authorization: string | undefined,
-  options: { keys: Readonly<Record<string, string>>; nowMs: number },
-): StoredEvent {
-  if (!isWebhookTokenValid(authorization ?? '', rawBody, options)) throw notSigned();
+export function readEvent(rawBody: Buffer, hash: string, receivedAtMs: number): StoredEvent {
+  if (!isHashOf(hash, rawBody)) throw notSigned();
   const parsed = parseWebhookEvent(rawBody);
   if (parsed === null) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
-  const { id, event, room, participant } = parsed;
+  const { id, event, room, participant: who, createdAt } = parsed;
   return {
     id,
     event,
     room: room?.name ?? '',
-    participant: participant == null || participant.sid === '' ? null : { identity: participant.identity, sid: participant.sid },
+    participant:
+      who == null || who.sid === ''
+        ? null
+        : {
+            identity: who.identity,
+            sid: who.sid,
+            name: who.name ?? '',
+            joinedAtMs: who.joinedAt === 0 ? null : who.joinedAt * 1000,
+            reason: who.disconnectReason ?? null,
+          },
+    atMs: createdAt * 1000,
     roomCreatedAtMs: room?.creationTimeMs ?? (room?.creationTime ?? 0) * 1000,
-    receivedAtMs: options.nowMs,
-    body: JSON.stringify(parsed, (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value)),
+    receivedAtMs,
+    body: withoutSecrets(rawBody),
   };
 }
 
 /**
- * Refuses who cannot sign at all, from the header alone.
+ * The hash of the body that LiveKit signed: the Authorization header is a bare JWT of one of the keys whose `sha256` claim is the
+ * standard base64 of the raw body's SHA-256. Who cannot sign is refused from the header alone.
  * @throws HttpProblem 401 WEBHOOK_SIGNATURE
  */
-export function checkSigner(authorization: string | undefined, options: { keys: Readonly<Record<string, string>>; nowMs: number }): void {
-  if (signedBodyHash(authorization ?? '', options) === null) throw notSigned();
+export function checkSigner(authorization: string | undefined, options: { keys: ApiKeys; nowMs: number }): string {
+  const hash = signedBodyHash(authorization ?? '', options);
+  if (hash === null) throw notSigned();
+  return hash;
+}
+
+/** A name may be written with escapes (\u0074…): only a text without any that lacks the names is kept as it came. */
+function withoutSecrets(rawBody: Buffer): string {
+  const text = rawBody.toString('utf8');
+  if (!/turn_?password|\\u/i.test(text)) return text;
+  return JSON.stringify(JSON.parse(text), (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value));
 }
 
 function notSigned(): HttpProblem {
