@@ -12,6 +12,7 @@ export function storeRooms(database: string, count: number): void {
   );
   const participant = db.prepare(`INSERT INTO participants (room_key, sid, identity, joined_at, left_at) VALUES (?, ?, ?, ?, ?)`);
   const event = db.prepare('INSERT INTO events (at, id, room, room_key, event, identity, received_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
+  const indexed = db.prepare('INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE room_key > 0');
   const beganMs = Date.now() - 30 * 24 * 3600 * 1000;
   inTransaction(db, () => {
     for (let index = 0; index < count; index++) {
@@ -32,7 +33,10 @@ export function storeRooms(database: string, count: number): void {
         );
       }
     }
+    indexed.run();
+    db.exec('UPDATE room_events_end SET seq = (SELECT coalesce(max(seq), 0) FROM events)');
   });
-  db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  // On the disk before anything is measured, or the first who waits for the disk waits for all of this.
+  db.exec('PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE);');
   db.close();
 }

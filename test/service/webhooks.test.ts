@@ -127,6 +127,20 @@ describe('a webhook', () => {
     expect(contents.join('') + service.logs.join('')).not.toContain('TURN-PASSWORD');
   });
 
+  it.each([
+    ['{"id":"EV_1","event":"room_started","room":{"name":"r1","turnPassword" : "TURN-PASSWORD"}}'],
+    ['{"id":"EV_1","event":"room_started","room":{"turn_password":"TURN-PASSWORD","name":"r1"}}'],
+    ['{"id":"EV_1","event":"room_started","room":{"name":"r1","turnPassword":"TURN-PASSWORD\\""}}'],
+    ['{"id":"EV_1","event":"room_started","room":{"name":"r1","\\u0074urnPassword":"TURN-PASSWORD"}}'],
+    ['{"id":"EV_1","event":"room_started","room":{"name":"r1","turnPassword":["TURN-PASSWORD"]}}'],
+  ])('leaves none in any way to write it: %s', async (text) => {
+    const service = await serviceWithRoom();
+    expect((await service.post(text, await sign(text))).status).toBe(200);
+    const kept = await readFile(join(service.directory, 'service.db-wal'), 'latin1');
+    expect(kept).toContain('EV_1');
+    expect(kept).not.toContain('TURN-PASSWORD');
+  });
+
   // The agent drops what is refused so: both take by one schema.
   it.each<[string, object]>([
     ['about an egress', { event: 'egress_started', egressInfo: { egressId: 'EG_1', roomName: 'r1' } }],

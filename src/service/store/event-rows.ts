@@ -21,6 +21,8 @@ interface Life {
   readonly finishedAtMs: number | null;
 }
 
+/** So many events are looked through in vain for one room's. */
+const INDEX_EVERY = 2_000;
 /** Clocks of one fleet differ by less than this. */
 const LEEWAY_MS = 60_000;
 const NO_LIFE: Life = { key: 0, isPresent: false, isFinished: true, finishedAtMs: null };
@@ -29,9 +31,15 @@ export function openEventRows(db: DatabaseSync): EventRows {
   const insert = db.prepare(
     'INSERT INTO events (at, id, room, room_key, event, identity, received_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (at, id) DO NOTHING',
   );
+  const keys = 'SELECT key FROM rooms WHERE id = ?';
   const select = db.prepare(
-    'SELECT id, event, identity, received_at FROM events WHERE room_key IN (SELECT key FROM rooms WHERE id = ?) AND room_key > 0 ORDER BY seq',
+    `SELECT id, event, identity, received_at, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE room_key IN (${keys}))
+     UNION ALL SELECT id, event, identity, received_at, seq FROM events WHERE seq > (SELECT seq FROM room_events_end) AND room_key IN (${keys}) ORDER BY seq`,
   );
+  const end = db.prepare('SELECT seq FROM room_events_end');
+  const extend = db.prepare('INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE seq > ? AND room_key > 0 ORDER BY room_key, seq');
+  const moveEnd = db.prepare('UPDATE room_events_end SET seq = ?');
+  let indexedTo = Number(end.get()?.['seq'] ?? 0);
   const present = db.prepare('SELECT key, state, created_at, livekit_created_at, finished_at FROM rooms WHERE id = ? AND former = 0');
   const former = db.prepare('SELECT key FROM rooms WHERE id = ? AND former > 0 AND livekit_created_at = ?');
   const adopt = db.prepare('UPDATE rooms SET livekit_created_at = ? WHERE key = ?');
@@ -90,15 +98,35 @@ export function openEventRows(db: DatabaseSync): EventRows {
     }
   };
 
+  /** Many at a time: see the migration. */
+  const index = (seq: number): void => {
+    // A transaction that was rolled back took the index back with it.
+    if (seq - indexedTo < INDEX_EVERY || seq - (indexedTo = Number(end.get()?.['seq'])) < INDEX_EVERY) return;
+    extend.run(indexedTo);
+    moveEnd.run(seq);
+    indexedTo = seq;
+  };
+
   return {
     add(event) {
       const life = lifeOf(event);
       const { id, room, participant, receivedAtMs, body, atMs } = event;
-      const { changes } = insert.run(Math.floor(atMs / 1000), id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, body);
-      if (changes > 0 && life.isPresent) apply(event, life);
-      return changes > 0;
+      const { changes, lastInsertRowid } = insert.run(
+        Math.floor(atMs / 1000),
+        id,
+        room,
+        life.key,
+        event.event,
+        participant?.identity ?? null,
+        receivedAtMs,
+        body,
+      );
+      if (changes === 0) return false;
+      if (life.isPresent) apply(event, life);
+      index(Number(lastInsertRowid));
+      return true;
     },
-    of: (room) => select.all(room).map(toView),
+    of: (room) => select.all(room, room).map(toView),
     isPresent: (roomKey, identity) => findOne.get(roomKey, identity) !== undefined,
   };
 }

@@ -40,8 +40,12 @@ const MIGRATIONS = [
      SELECT coalesce(CAST(json_extract(body, '$.createdAt') AS INTEGER), 0), e.id, e.room, coalesce(r.key, 0), e.event, e.identity, e.received_at, e.body
      FROM old_events e LEFT JOIN rooms r ON r.id = e.room ORDER BY e.received_at, e.rowid;
    DROP TABLE old_events;
-   CREATE UNIQUE INDEX events_by_id ON events (at, id);
-   CREATE INDEX events_by_room ON events (room_key, seq) WHERE room_key > 0;`,
+   CREATE UNIQUE INDEX events_by_id ON events (at, id);`,
+  // An index that is brought up to date many events at a time: each writes to the page of its room, and the events of a moment are of many rooms.
+  `CREATE TABLE room_events (room_key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (room_key, seq)) STRICT, WITHOUT ROWID;
+   CREATE TABLE room_events_end (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL) STRICT;
+   INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE room_key > 0;
+   INSERT INTO room_events_end (id, seq) SELECT 1, coalesce(max(seq), 0) FROM events;`,
 ];
 
 /**

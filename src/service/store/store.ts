@@ -29,10 +29,15 @@ export interface Store {
   close(): void;
 }
 
+/** 16 MiB of log. */
+const CHECKPOINT_PAGES = 4_000;
+
 /** Opens (and migrates) the database file: WAL, synchronous=FULL, so a committed event survives a power cut. */
 export function openStore(path: string): Store {
   const db = new DatabaseSync(path);
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
+  // What is written often is copied from the log into the file less often.
+  db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
   migrate(db);
   const group = createGroupCommit(db);
   const rooms = openRoomRows(db);

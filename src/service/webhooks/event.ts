@@ -31,6 +31,9 @@ export interface EventParticipant {
 /** The room's TURN secret, in both spellings of protobuf's JSON. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['turnPassword', 'turn_password']);
 
+const SECRET_IN_TEXT = /("turn_?[pP]assword"\s*:\s*)"[^"\\]*"/g;
+const SECRET_LEFT = /\\u|"turn_?[pP]assword"\s*:\s*(?!"")/;
+
 /**
  * Reads a webhook whose Authorization header vouches for a body of `hash` (see checkSigner).
  * @throws HttpProblem 401 WEBHOOK_SIGNATURE, 400 WEBHOOK_BODY
@@ -72,10 +75,10 @@ export function checkSigner(authorization: string | undefined, options: { keys: 
   return hash;
 }
 
-/** A name may be written with escapes (\u0074…): only a text without any that lacks the names is kept as it came. */
+/** Empties them in the text, which is many times quicker; where a name may be written with escapes (\u0074…), or has another kind of value, all is read. */
 function withoutSecrets(rawBody: Buffer): string {
-  const text = rawBody.toString('utf8');
-  if (!/turn_?password|\\u/i.test(text)) return text;
+  const text = rawBody.toString('utf8').replaceAll(SECRET_IN_TEXT, '$1""');
+  if (!SECRET_LEFT.test(text)) return text;
   return JSON.stringify(JSON.parse(text), (key, value: unknown) => (SECRET_FIELDS.has(key) ? undefined : value));
 }
 
