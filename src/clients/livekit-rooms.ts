@@ -17,9 +17,32 @@ export interface LivekitRooms {
     emptyTimeout?: number | undefined;
     metadata?: string | undefined;
   }): Promise<{ createdAtMs: number }>;
-  /** Rejects with code `not_found` where the participant is not in the room. */
+  /** Everyone has to leave. Rejects with code `not_found` where there is no such room. */
+  deleteRoom(room: string): Promise<void>;
+  updateMetadata(room: string, metadata: string): Promise<void>;
+  listParticipants(room: string): Promise<LivekitParticipant[]>;
+  /** Changes what is named. Rejects with code `not_found` where the participant is not in the room; so do the others. */
+  updateParticipant(
+    room: string,
+    identity: string,
+    change: { name?: string | undefined; metadata?: string | undefined; permission?: Permission | undefined },
+  ): Promise<void>;
+  muteTrack(room: string, identity: string, track: { trackSid: string; muted: boolean }): Promise<void>;
+  /** @param message.data base64; @param message.identities none: everyone */
+  sendData(room: string, message: { data: string; topic?: string | undefined; reliable: boolean; identities: readonly string[] }): Promise<void>;
   removeParticipant(room: string, identity: string): Promise<void>;
 }
+
+export interface Permission {
+  readonly canPublish: boolean;
+  readonly canSubscribe: boolean;
+  readonly canPublishData: boolean;
+  /** LiveKit's TrackSource names; all where absent. */
+  readonly canPublishSources?: readonly string[];
+}
+
+/** Who is in a room (livekit/protocol, ParticipantInfo). */
+export type LivekitParticipant = z.infer<typeof participantSchema>;
 
 /** LiveKit's own refusal: Twirp's error code and HTTP status. */
 export class LivekitError extends Error {
@@ -34,6 +57,19 @@ export class LivekitError extends Error {
   }
 }
 
+/** LiveKit's Twirp answers with protobuf's names, and leaves out what is empty. */
+const participantSchema = z.object({
+  sid: z.string(),
+  identity: z.string(),
+  name: z.string().default(''),
+  metadata: z.string().default(''),
+  state: z.string().default('JOINING'),
+  joined_at: z.coerce.number().optional(),
+  joinedAt: z.coerce.number().default(0),
+  tracks: z.array(z.object({ sid: z.string(), source: z.string().default('UNKNOWN'), muted: z.boolean().default(false) })).default([]),
+});
+const participantsSchema = z.object({ participants: z.array(participantSchema).default([]) });
+const muteSchema = z.object({ track: z.object({}) });
 const refusalSchema = z.object({ code: z.string(), msg: z.string() });
 /** protobuf's JSON writes 64-bit numbers as strings, and names in either of its two spellings. */
 const roomSchema = z.union([
@@ -67,6 +103,27 @@ export function openLivekitRooms(options: { apiUrl: string; apiKey: string; secr
     async createRoom({ name, maxParticipants, emptyTimeout, metadata }) {
       const wanted = { name, maxParticipants, emptyTimeout, metadata };
       return { createdAtMs: roomSchema.parse(await call('CreateRoom', { roomCreate: true }, wanted)) };
+    },
+    async deleteRoom(room) {
+      await call('DeleteRoom', { roomCreate: true }, { room });
+    },
+    async updateMetadata(room, metadata) {
+      await call('UpdateRoomMetadata', { roomAdmin: true, room }, { room, metadata });
+    },
+    async listParticipants(room) {
+      return participantsSchema.parse(await call('ListParticipants', { roomAdmin: true, room }, { room })).participants;
+    },
+    async updateParticipant(room, identity, change) {
+      await call('UpdateParticipant', { roomAdmin: true, room }, { room, identity, ...change });
+    },
+    async muteTrack(room, identity, { trackSid, muted }) {
+      const answer = await call('MutePublishedTrack', { roomAdmin: true, room }, { room, identity, track_sid: trackSid, muted });
+      // LiveKit answers 200 without a track where there is none of this sid (1.13).
+      if (!muteSchema.safeParse(answer).success) throw new LivekitError('not_found', 404, `no track ${trackSid}`);
+    },
+    async sendData(room, { data, topic, reliable, identities }) {
+      const kind = reliable ? 'RELIABLE' : 'LOSSY';
+      await call('SendData', { roomAdmin: true, room }, { room, data, kind, topic, destination_identities: identities });
     },
     async removeParticipant(room, identity) {
       await call('RemoveParticipant', { roomAdmin: true, room }, { room, identity });

@@ -7,6 +7,8 @@ export const apiProblems = {
   ROOM_EXISTS: { status: 409, zh: '已有同名房间；换一个 id', en: 'a room with this id exists already; choose another' },
   ROOM_FINISHED: { status: 409, zh: '房间已结束；请新建', en: 'the room has ended; create a new one' },
   ROOM_FULL: { status: 409, zh: '房间已满', en: 'the room has as many participants as it takes' },
+  PARTICIPANT_NOT_FOUND: { status: 404, zh: '此人不在房间中，或没有这条轨道', en: 'the participant is not in the room, or has no such track' },
+  IDEMPOTENCY_MISMATCH: { status: 422, zh: '此 Idempotency-Key 已用于另一个请求', en: 'this Idempotency-Key was used for another request' },
   BODY_TOO_LARGE: { status: 413, zh: '请求体过大', en: 'the body is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, zh: '请用 content-type: application/json', en: 'use content-type: application/json' },
   LIVEKIT_REFUSED: { status: 400, zh: 'LiveKit 拒绝了请求，见 detail', en: 'LiveKit refused the request; see detail' },

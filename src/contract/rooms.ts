@@ -27,39 +27,70 @@ export const joinRoomSchema = z.strictObject({
   canPublishData: z.boolean().default(true),
 });
 
+/** What may be changed while a room is not finished. */
+export const updateRoomSchema = z.strictObject({ name: z.string().max(200).optional(), metadata: z.string().max(16_384).optional() });
+
+/** Whom a request is about. */
+export const identitySchema = name;
+
 /** POST /api/v1/rooms/:id/leave. */
 export const leaveRoomSchema = z.strictObject({ identity: name });
 
-/** GET /api/v1/rooms: pages of up to 200, `cursor` from the page before. */
-export const listRoomsSchema = z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50), cursor: z.string().max(200).optional() });
+/** PATCH of a participant. */
+export const updateParticipantSchema = z.strictObject({
+  name: z.string().max(200).optional(),
+  metadata: z.string().max(16_384).optional(),
+  permission: z.strictObject({ canPublish: z.boolean(), canSubscribe: z.boolean(), canPublishData: z.boolean() }).optional(),
+});
 
-/** A room as the API shows it. */
-export interface RoomView {
-  readonly id: string;
-  readonly name: string;
-  readonly type: 'voice' | 'video';
-  readonly metadata: string;
-  /** 0: as many as come. */
-  readonly maxParticipants: number;
-  readonly state: 'new' | 'live' | 'finished';
-  readonly numParticipants: number;
-  readonly createdAt: string;
-}
+/** POST …/participants/:identity/mute. */
+export const muteSchema = z.strictObject({ trackSid: z.string().regex(/^[\w-]{1,64}$/), muted: z.boolean() });
+
+/** POST /api/v1/rooms/:id/data; `data` is base64. LiveKit sends some 15 KiB at most. */
+export const sendDataSchema = z.strictObject({
+  data: z.base64().max(20_000),
+  topic: z.string().max(200).optional(),
+  reliable: z.boolean().default(true),
+  identities: z.array(name).max(100).default([]),
+});
+
+/** GET /api/v1/rooms: pages of up to 200, `cursor` from the page before. */
+export const listRoomsSchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  cursor: z.string().max(200).optional(),
+  state: z.enum(['new', 'live', 'finished']).optional(),
+  type: z.enum(['voice', 'video']).optional(),
+});
+
+/** A room as the API shows it. `maxParticipants` 0: as many as come; `numParticipants` by LiveKit's webhooks. */
+export const roomView = z.object({
+  id: z.string(),
+  name: z.string(),
+  type: z.enum(['voice', 'video']),
+  metadata: z.string(),
+  maxParticipants: z.int(),
+  state: z.enum(['new', 'live', 'finished']),
+  numParticipants: z.int(),
+  createdAt: z.iso.datetime(),
+});
+export type RoomView = z.infer<typeof roomView>;
 
 /** What a client needs to enter a room. */
-export interface JoinView {
-  readonly room: string;
-  readonly identity: string;
-  readonly url: string;
-  readonly token: string;
-  readonly expiresAt: string;
-}
+export const joinView = z.object({ room: z.string(), identity: z.string(), url: z.string(), token: z.string(), expiresAt: z.iso.datetime() });
+export type JoinView = z.infer<typeof joinView>;
 
-/** A stored webhook event of a room. */
-export interface EventView {
-  readonly id: string;
-  /** LiveKit's name of it, such as `participant_joined`. */
-  readonly event: string;
-  readonly identity: string | null;
-  readonly receivedAt: string;
-}
+/** A stored webhook event of a room; `event` is LiveKit's name of it, such as `participant_joined`. */
+export const eventView = z.object({ id: z.string(), event: z.string(), identity: z.string().nullable(), receivedAt: z.iso.datetime() });
+export type EventView = z.infer<typeof eventView>;
+
+/** Somebody who is in a room, as LiveKit says at the moment of the question. */
+export const participantView = z.object({
+  sid: z.string(),
+  identity: z.string(),
+  name: z.string(),
+  metadata: z.string(),
+  state: z.string(),
+  joinedAt: z.iso.datetime(),
+  tracks: z.array(z.object({ sid: z.string(), source: z.string(), muted: z.boolean() })),
+});
+export type ParticipantView = z.infer<typeof participantView>;

@@ -5,6 +5,7 @@ import { createAuthentication } from './authentication.ts';
 import type { ServiceConfig } from './config.ts';
 import { refuseUnknown, sendProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
+import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
@@ -18,6 +19,7 @@ const TIMEOUT_CHECK_MS = 1_000;
 /** Far more than a fleet's joins need at a time, far less than the process may open. */
 const MAX_CONNECTIONS = 1_024;
 const BODY_BYTES = 64 * 1024;
+const MAX_HEAD_BYTES = 16 * 1024;
 
 export interface AppDeps {
   readonly config: ServiceConfig;
@@ -37,6 +39,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const { config } = deps;
   const app = Fastify({
     bodyLimit: BODY_BYTES,
+    // What a name may be, the schemas say; a request's head is bounded by Node.
+    routerOptions: { maxParamLength: MAX_HEAD_BYTES },
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     logger: {
@@ -75,6 +79,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler(refuseUnknown);
   addHealthRoutes(app, deps);
+  addDocsRoute(app);
   void app.register(
     async (api) => {
       const authenticate = createAuthentication(config.tokenSha256);

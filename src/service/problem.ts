@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
+import { apiProblems } from '../contract/problems.ts';
 import type { ApiProblemCode } from '../contract/problems.ts';
 
 /** Codes of what Fastify itself refuses. */
@@ -29,13 +29,15 @@ export function refuseUnknown(): never {
 /** Answers with what went wrong; of what nobody foresaw only the log tells more. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, code, message } = toProblem(error);
+  const language = preferredLanguage(request.headers['accept-language']);
   if (status >= 500) request.log.error({ err: error }, code);
   // What is refused before its body came is not read to its end.
   if (!request.raw.complete) void reply.header('connection', 'close');
   return reply
     .code(status)
     .type('application/problem+json')
-    .send({ type: 'about:blank', title: STATUS_CODES[status] ?? code, status, code, detail: message, instance: request.url });
+    .header('content-language', language)
+    .send({ type: 'about:blank', title: apiProblems[code][language], status, code, detail: message, instance: request.url });
 }
 
 function toProblem(error: unknown): HttpProblem {
@@ -45,4 +47,13 @@ function toProblem(error: unknown): HttpProblem {
   if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500)
     return new HttpProblem(error.statusCode, CODES.get(error.statusCode) ?? 'BAD_REQUEST', error.message);
   return new HttpProblem(500, 'INTERNAL', 'Something went wrong; the log has the details');
+}
+
+/** The first of ours that an Accept-Language header (RFC 9110, 12.5.4) likes best; English where it names none. */
+export function preferredLanguage(header: string | undefined): 'zh' | 'en' {
+  const wanted = (header ?? '').split(',').flatMap((part) => {
+    const [, language, quality = '1'] = /^\s*(zh|en)(?:-[\w-]+)?\s*(?:;\s*q=([\d.]+))?\s*$/i.exec(part) ?? [];
+    return language === undefined ? [] : [{ language: language.toLowerCase(), quality: Number(quality) }];
+  });
+  return wanted.toSorted((a, b) => b.quality - a.quality)[0]?.language === 'zh' ? 'zh' : 'en';
 }

@@ -17,6 +17,8 @@ export const keys = { key1: 'secret-of-key-one-that-is-long-enough', key2: 'secr
 /** LiveKit's clock in the stand-in, ms: its first room is made here, each later one a minute after the one before. */
 export const livekitStartMs = Math.floor(Date.now() / 1000) * 1000 + 362;
 
+type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
 /** Runs before the stand-in answers CreateRoom; a status refuses instead. */
 export type OnCreate = (room: { name: string; creationTimeMs: number }) => Promise<number | void> | number | void;
 
@@ -29,7 +31,10 @@ export interface LivekitCall {
  * Not LiveKit: a local stand-in that speaks as much of its Twirp API as the service calls, with the answers that
  * LiveKit 1.13 gives. The end-to-end test runs the service against the real one.
  */
-export async function startLivekitStandIn(onCreate: OnCreate = () => undefined): Promise<{ url: string; calls: LivekitCall[] }> {
+export async function startLivekitStandIn(
+  onCreate: OnCreate = () => undefined,
+  options: { answers?: Readonly<Record<string, readonly [status: number, body: unknown]>> } = {},
+): Promise<{ url: string; calls: LivekitCall[] }> {
   const calls: LivekitCall[] = [];
   let made = 0;
   const url = await listen(
@@ -41,6 +46,8 @@ export async function startLivekitStandIn(onCreate: OnCreate = () => undefined):
       for await (const chunk of request as AsyncIterable<Buffer>) text += chunk.toString('utf8');
       const body = JSON.parse(text) as { name: string };
       calls.push({ method, body });
+      const other = options.answers?.[method];
+      if (other !== undefined) return answer(...other);
       if (method !== 'CreateRoom') return answer(404, { code: 'not_found', msg: 'participant does not exist' });
       const creationTimeMs = livekitStartMs + 60_000 * made++;
       const refusal = await onCreate({ name: body.name, creationTimeMs });
@@ -98,7 +105,7 @@ export interface TestService {
   readonly store: Store;
   readonly logs: string[];
   /** A call with the API token. */
-  call(method: 'GET' | 'POST', url: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  call(method: Method, url: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   /** Posts `text` as a webhook with this Authorization. */
   post(text: string, authorization: string): Promise<Answer>;
   /** Posts a webhook signed by the first key. */
@@ -123,7 +130,7 @@ export async function startService(
     await app.close();
     store.close();
   });
-  async function send(method: 'GET' | 'POST', url: string, payload: string | undefined, headers: Record<string, string>): Promise<Answer> {
+  async function send(method: Method, url: string, payload: string | undefined, headers: Record<string, string>): Promise<Answer> {
     const response = await app.inject({ method, url, headers, ...(payload === undefined ? {} : { payload }) });
     const isJson = String(response.headers['content-type']).includes('json');
     return { status: response.statusCode, type: String(response.headers['content-type']), body: isJson ? response.json() : {} };

@@ -1,24 +1,30 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type * as z from 'zod';
 import { LivekitError, openLivekitRooms } from '../../clients/livekit-rooms.ts';
-import type { LivekitRooms } from '../../clients/livekit-rooms.ts';
 import { signAccessToken } from '../../clients/livekit-token.ts';
-import type { createRoomSchema, joinRoomSchema, JoinView, RoomView } from '../../contract/rooms.ts';
+import type { createRoomSchema, joinRoomSchema, JoinView, RoomView, updateRoomSchema } from '../../contract/rooms.ts';
 import type { ServiceConfig } from '../config.ts';
-import { redact } from '../../kernel/secret.ts';
 import { HttpProblem } from '../problem.ts';
-import type { RoomRecord } from '../store/room-rows.ts';
+import type { RoomPage, RoomRecord } from '../store/room-rows.ts';
 import type { Store } from '../store/store.ts';
+import { asking, askingOf } from './asking.ts';
+import { createParticipants } from './participants.ts';
+import type { Participants } from './participants.ts';
 import { createNodePaths } from './node-paths.ts';
 
 /** The use-cases of rooms over the store and LiveKit. */
 export interface Rooms {
-  create(wanted: z.infer<typeof createRoomSchema>): Promise<RoomView>;
+  /** @param idempotencyKey the same request with the same key, within a day, makes no second room */
+  create(wanted: z.infer<typeof createRoomSchema>, idempotencyKey?: string): Promise<RoomView>;
+  update(id: string, wanted: z.infer<typeof updateRoomSchema>): Promise<RoomView>;
+  /** Everyone has to leave, and nobody can join any more. */
+  end(id: string): Promise<void>;
   /** @param isPlain the caller came over plain http, where that is served */
   join(id: string, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView>;
   leave(id: string, identity: string): Promise<void>;
   read(id: string): RoomView;
-  list(page: { limit: number; cursor: string | null }): RoomView[];
+  list(page: RoomPage): RoomView[];
+  readonly participants: Participants;
 }
 
 /** @param deps.now milliseconds since the epoch */
@@ -33,6 +39,23 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
   function find(id: string): RoomRecord {
     const room = store.findRoom(id);
     if (room === null) throw new HttpProblem(404, 'ROOM_NOT_FOUND', `There is no room ${id}`);
+    return room;
+  }
+
+  /** A room that does not end: its node did, and LiveKit cannot reach it; made anew it can be ended (livekit/livekit#3766). */
+  async function deleteRoom(room: RoomRecord): Promise<void> {
+    try {
+      await livekit.deleteRoom(room.id);
+    } catch (error) {
+      if (!(error instanceof LivekitError) || error.status < 500) throw error;
+      await livekit.createRoom({ name: room.id, maxParticipants: room.maxParticipants });
+      await livekit.deleteRoom(room.id);
+    }
+  }
+
+  function findOpen(id: string): RoomRecord {
+    const room = find(id);
+    if (room.state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
     return room;
   }
 
@@ -55,13 +78,32 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
   return {
     read: (id) => viewOf(find(id)),
     list: (page) => store.listRooms(page).map(viewOf),
-    async create(wanted) {
+    participants: createParticipants({ livekit, find }),
+    async update(id, wanted) {
+      const room = findOpen(id);
+      const { name = room.name, metadata = room.metadata } = wanted;
+      // LiveKit tells those who are in; of a room that it has not made it is told then.
+      if (room.livekitCreatedAtMs > 0 && metadata !== room.metadata) await askingOf(() => livekit.updateMetadata(id, metadata));
+      await store.changeRoom(room.key, { name, metadata });
+      return viewOf({ ...room, name, metadata });
+    },
+    async end(id) {
+      const room = find(id);
+      if (room.state === 'finished') return;
+      await starting.get(room.key)?.catch(() => undefined);
+      if (find(id).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(room));
+      await store.finishRoom(room.key, now(), 'ended');
+    },
+    async create(wanted, idempotencyKey) {
       checkKeys();
       const id = wanted.id ?? `r-${randomUUID()}`;
       const { name = id, type, maxParticipants = 0, emptyTimeout = null, metadata = '' } = wanted;
-      const room = await store.addRoom({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs: now() });
+      const asked = { id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs: now() };
+      const request = createHash('sha256').update(JSON.stringify(wanted)).digest('hex');
+      const room = await (idempotencyKey === undefined ? store.addRoom(asked) : store.addRoomOnce(asked, { key: idempotencyKey, request }));
+      if (room === 'mismatch') throw new HttpProblem(422, 'IDEMPOTENCY_MISMATCH', `Idempotency-Key ${idempotencyKey} was used for another request`);
       if (room === null) throw new HttpProblem(409, 'ROOM_EXISTS', `Room ${id} exists already`);
-      if (!wanted.start) return viewOf(room);
+      if (!wanted.start || room.livekitCreatedAtMs > 0) return viewOf(room);
       try {
         await start(room);
       } catch (error) {
@@ -71,8 +113,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       return viewOf(find(id));
     },
     async join(id, wanted, isPlain) {
-      const room = find(id);
-      if (room.state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
+      const room = findOpen(id);
       const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
       if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !store.isPresent(room.key, identity))
         throw new HttpProblem(409, 'ROOM_FULL', `Room ${id} has its ${room.maxParticipants} participants`);
@@ -94,7 +135,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     },
     async leave(id, identity) {
       find(id);
-      await asking(() => removeIfPresent(livekit, id, identity));
+      await askingOf(() => livekit.removeParticipant(id, identity));
     },
   };
 }
@@ -106,24 +147,4 @@ function sourcesOf({ type }: RoomRecord, canPublish: boolean): { canPublishSourc
 
 function viewOf({ id, name, type, maxParticipants, metadata, state, numParticipants, createdAtMs }: RoomRecord): RoomView {
   return { id, name, type, maxParticipants, metadata, state, numParticipants, createdAt: new Date(createdAtMs).toISOString() };
-}
-
-async function removeIfPresent(livekit: LivekitRooms, room: string, identity: string): Promise<void> {
-  try {
-    await livekit.removeParticipant(room, identity);
-  } catch (error) {
-    if (!(error instanceof LivekitError && error.code === 'not_found')) throw error;
-  }
-}
-
-/** Turns LiveKit's failures into problems: what it refuses as invalid is the caller's mistake, all else means that it cannot serve now. */
-async function asking<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    // LiveKit repeats a token that it refuses.
-    const message = redact(error instanceof Error ? error.message : String(error));
-    if (error instanceof LivekitError && error.status === 400) throw new HttpProblem(400, 'LIVEKIT_REFUSED', message, { cause: error });
-    throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${message}`, { cause: error });
-  }
 }

@@ -1,28 +1,77 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
-import { createRoomSchema, joinRoomSchema, leaveRoomSchema, listRoomsSchema, roomIdSchema } from '../../contract/rooms.ts';
+import {
+  createRoomSchema,
+  identitySchema,
+  joinRoomSchema,
+  leaveRoomSchema,
+  listRoomsSchema,
+  muteSchema,
+  roomIdSchema,
+  sendDataSchema,
+  updateParticipantSchema,
+  updateRoomSchema,
+} from '../../contract/rooms.ts';
 import type { Rooms } from '../rooms/rooms.ts';
 import type { Store } from '../store/store.ts';
 
 const params = z.object({ id: roomIdSchema });
+const personParams = z.object({ id: roomIdSchema, identity: identitySchema });
+const idempotencyKey = z.object({ 'idempotency-key': z.string().min(1).max(255).optional() });
 
-/** `/rooms` and what is below; who asks was let in before. */
+/** `/rooms` and what is below (contract/api.ts); who asks was let in before. */
 export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: Rooms; store: Store }): void {
-  api.post('/rooms', async (request, reply) => reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}))));
+  api.post('/rooms', async (request, reply) => {
+    const { 'idempotency-key': key } = idempotencyKey.parse(request.headers);
+    return reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}), key));
+  });
   api.get('/rooms', async (request) => {
-    const { limit, cursor } = listRoomsSchema.parse(request.query);
-    const found = rooms.list({ limit, cursor: cursor ?? null });
+    const { limit, cursor = null, state = null, type = null } = listRoomsSchema.parse(request.query);
+    const found = rooms.list({ limit, cursor, state, type });
     return { rooms: found, cursor: found.length === limit ? (found.at(-1)?.id ?? null) : null };
   });
-  api.get('/rooms/:id', async (request) => rooms.read(params.parse(request.params).id));
+  api.get('/rooms/:id', async (request) => rooms.read(idOf(request)));
+  api.patch('/rooms/:id', async (request) => rooms.update(idOf(request), updateRoomSchema.parse(request.body)));
+  api.delete('/rooms/:id', async (request, reply) => {
+    await rooms.end(idOf(request));
+    return reply.code(204).send();
+  });
   api.post('/rooms/:id/join', async (request) => {
     // Caddy sets this header and drops what a client wrote into it.
     const isPlain = request.headers['x-forwarded-proto'] === 'http';
-    return rooms.join(params.parse(request.params).id, joinRoomSchema.parse(request.body), isPlain);
+    return rooms.join(idOf(request), joinRoomSchema.parse(request.body), isPlain);
   });
   api.post('/rooms/:id/leave', async (request, reply) => {
-    await rooms.leave(params.parse(request.params).id, leaveRoomSchema.parse(request.body).identity);
+    await rooms.leave(idOf(request), leaveRoomSchema.parse(request.body).identity);
     return reply.code(204).send();
   });
-  api.get('/rooms/:id/events', async (request) => ({ events: store.eventsOf(params.parse(request.params).id) }));
+  api.get('/rooms/:id/events', async (request) => ({ events: store.eventsOf(idOf(request)) }));
+  addParticipantRoutes(api, rooms.participants);
+}
+
+function addParticipantRoutes(api: FastifyInstance, participants: Rooms['participants']): void {
+  api.get('/rooms/:id/participants', async (request) => ({ participants: await participants.list(idOf(request)) }));
+  api.post('/rooms/:id/data', async (request, reply) => {
+    await participants.send(idOf(request), sendDataSchema.parse(request.body));
+    return reply.code(204).send();
+  });
+  api.patch('/rooms/:id/participants/:identity', async (request, reply) => {
+    const { id, identity } = personParams.parse(request.params);
+    await participants.update(id, identity, updateParticipantSchema.parse(request.body));
+    return reply.code(204).send();
+  });
+  api.delete('/rooms/:id/participants/:identity', async (request, reply) => {
+    const { id, identity } = personParams.parse(request.params);
+    await participants.remove(id, identity);
+    return reply.code(204).send();
+  });
+  api.post('/rooms/:id/participants/:identity/mute', async (request, reply) => {
+    const { id, identity } = personParams.parse(request.params);
+    await participants.mute(id, identity, muteSchema.parse(request.body));
+    return reply.code(204).send();
+  });
+}
+
+function idOf(request: { params: unknown }): string {
+  return params.parse(request.params).id;
 }

@@ -6,6 +6,8 @@ import type { StoredEvent } from '../webhooks/event.ts';
 export interface EventRows {
   /** Keeps the event and what it says about its room; false when its id was known already (nothing changes). */
   add(event: StoredEvent): boolean;
+  /** Ends a life of a room, for this reason; false where that has ended already. */
+  finish(roomKey: number, atMs: number, reason: string): boolean;
   /** Those of all lives of the room's id, in the order in which they came. */
   of(room: string): EventView[];
   /** True for who is in this life of a room. */
@@ -47,7 +49,7 @@ export function openEventRows(db: DatabaseSync): EventRows {
   const enter = db.prepare(`UPDATE rooms SET state = 'live', num_participants = num_participants + 1 WHERE key = ? AND state <> 'finished'`);
   const exit = db.prepare(`UPDATE rooms SET num_participants = num_participants - 1 WHERE key = ? AND state <> 'finished'`);
   const finish = db.prepare(
-    `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = coalesce(finish_reason, 'empty') WHERE key = ? AND state <> 'finished'`,
+    `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = ? WHERE key = ? AND state <> 'finished'`,
   );
   const finishAll = db.prepare(`UPDATE participants SET left_at = ?, reason = 'ROOM_CLOSED' WHERE room_key = ? AND left_at IS NULL`);
   const addOne = db.prepare(
@@ -75,13 +77,19 @@ export function openEventRows(db: DatabaseSync): EventRows {
     return { ...life, isPresent: isFirst };
   };
 
+  const finishRoom = (key: number, atMs: number, reason: string): boolean => {
+    if (finish.run(atMs, reason, key).changes === 0) return false;
+    finishAll.run(atMs, key);
+    return true;
+  };
+
   const apply = ({ event, participant: who, atMs }: StoredEvent, { key, isFinished, finishedAtMs }: Life): void => {
     switch (event) {
       case 'room_started':
         start.run(key);
         return;
       case 'room_finished':
-        if (finish.run(atMs, key).changes > 0) finishAll.run(atMs, key);
+        finishRoom(key, atMs, 'empty');
         return;
       case 'participant_joined': {
         const leftAtMs = isFinished ? Math.max(finishedAtMs ?? 0, atMs) : null;
@@ -126,6 +134,7 @@ export function openEventRows(db: DatabaseSync): EventRows {
       index(Number(lastInsertRowid));
       return true;
     },
+    finish: finishRoom,
     of: (room) => select.all(room, room).map(toView),
     isPresent: (roomKey, identity) => findOne.get(roomKey, identity) !== undefined,
   };

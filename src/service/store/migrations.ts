@@ -46,6 +46,8 @@ const MIGRATIONS = [
    CREATE TABLE room_events_end (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL) STRICT;
    INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE room_key > 0;
    INSERT INTO room_events_end (id, seq) SELECT 1, coalesce(max(seq), 0) FROM events;`,
+  // What was made for an Idempotency-Key.
+  `CREATE TABLE idempotency (key TEXT PRIMARY KEY, request TEXT NOT NULL, room_key INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
 ];
 
 /**

@@ -24,15 +24,36 @@ export interface RoomRecord extends NewRoom {
   readonly finishReason: string | null;
 }
 
+/** A request that may be sent again. */
+export interface Once {
+  readonly key: string;
+  /** Hash of what was asked. */
+  readonly request: string;
+}
+
+/** Rooms in the order of their ids, those after `cursor`; null: any. */
+export interface RoomPage {
+  readonly limit: number;
+  readonly cursor: string | null;
+  readonly state?: RoomRecord['state'] | null;
+  readonly type?: RoomRecord['type'] | null;
+}
+
+/** A client that has not heard of an answer for so long asks no more. */
+const REMEMBER_MS = 24 * 3600 * 1000;
+
 /** The table `rooms`; to be within a transaction is the caller's. */
 export interface RoomRows {
   /** Null (nothing changes) while the id's present life is not finished. */
   add(room: NewRoom): RoomRecord | null;
+  /** As `add`; where the same request came before with this key, what was made then. */
+  addOnce(room: NewRoom, once: Once): RoomRecord | 'mismatch' | null;
+  change(key: number, wanted: { name: string; metadata: string }): void;
   /** Takes back a life that LiveKit did not make. */
   takeBack(room: RoomRecord): void;
   find(id: string): RoomRecord | null;
   /** Present lives in the order of their ids. */
-  list(page: { limit: number; cursor: string | null }): RoomRecord[];
+  list(page: RoomPage): RoomRecord[];
   /** What LiveKit says of when it made the room. */
   noteMade(key: number, livekitCreatedAtMs: number): void;
 }
@@ -48,23 +69,49 @@ export function openRoomRows(db: DatabaseSync): RoomRows {
   const remove = db.prepare(`DELETE FROM rooms WHERE key = ? AND state = 'new' AND livekit_created_at = 0`);
   const reinstate = db.prepare('UPDATE rooms SET former = 0 WHERE key = (SELECT max(key) FROM rooms WHERE id = ?)');
   const select = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE id = ? AND former = 0`);
-  const page = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE id > ? AND former = 0 ORDER BY id LIMIT ?`);
+  const page = db.prepare(
+    `SELECT ${COLUMNS} FROM rooms WHERE id > ?1 AND former = 0 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR type = ?3) ORDER BY id LIMIT ?4`,
+  );
+  const change = db.prepare('UPDATE rooms SET name = ?, metadata = ? WHERE key = ?');
+  const known = db.prepare('SELECT request, room_key FROM idempotency WHERE key = ? AND at >= ?');
+  const remember = db.prepare('INSERT OR REPLACE INTO idempotency (key, request, room_key, at) VALUES (?, ?, ?, ?)');
+  const forget = db.prepare('DELETE FROM idempotency WHERE at < ?');
+  const byKey = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE key = ?`);
+  const forgetKey = db.prepare('DELETE FROM idempotency WHERE room_key = ?');
+  let remembered = 0;
   const made = db.prepare('UPDATE rooms SET livekit_created_at = ? WHERE key = ? AND livekit_created_at < ?');
 
   const insertOne = ({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs }: NewRoom): RoomRecord | null => {
     const row = insert.get(id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs);
     return row === undefined ? null : toRecord(row);
   };
+  const add = (room: NewRoom): RoomRecord | null => insertOne(room) ?? (supersede.run(room.id).changes === 0 ? null : insertOne(room));
   return {
-    add: (room) => insertOne(room) ?? (supersede.run(room.id).changes === 0 ? null : insertOne(room)),
+    add,
     takeBack({ key, id }) {
-      if (remove.run(key).changes > 0) reinstate.run(id);
+      if (remove.run(key).changes === 0) return;
+      reinstate.run(id);
+      forgetKey.run(key);
     },
     find(id) {
       const row = select.get(id);
       return row === undefined ? null : toRecord(row);
     },
-    list: ({ limit, cursor }) => page.all(cursor ?? '', limit).map(toRecord),
+    list: ({ limit, cursor, state = null, type = null }) => page.all(cursor ?? '', state, type, limit).map(toRecord),
+    change: (key, { name, metadata }) => void change.run(name, metadata, key),
+    addOnce(room, once) {
+      const before = known.get(once.key, room.createdAtMs - REMEMBER_MS);
+      if (before !== undefined) {
+        if (before['request'] !== once.request) return 'mismatch';
+        const row = byKey.get(Number(before['room_key']));
+        if (row !== undefined) return toRecord(row);
+      }
+      const fresh = add(room);
+      if (fresh === null) return null;
+      if (remembered++ % 1_000 === 0) forget.run(room.createdAtMs - REMEMBER_MS);
+      remember.run(once.key, once.request, fresh.key, room.createdAtMs);
+      return fresh;
+    },
     noteMade: (key, atMs) => void made.run(atMs, key, atMs),
   };
 }

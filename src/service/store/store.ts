@@ -5,19 +5,23 @@ import { openEventRows } from './event-rows.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { migrate } from './migrations.ts';
 import { openRoomRows } from './room-rows.ts';
-import type { NewRoom, RoomRecord } from './room-rows.ts';
+import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
 
 /** The service's durable state. A change is on the disk when its promise resolves, and nothing of it when that rejects. */
 export interface Store {
   /** Adds the room, a new life where the one before is finished; null (nothing changes) while one of this id is not finished. */
   addRoom(room: NewRoom): Promise<RoomRecord | null>;
+  /** As addRoom; where the same request came before with this key, what was made then. */
+  addRoomOnce(room: NewRoom, once: Once): Promise<RoomRecord | 'mismatch' | null>;
+  changeRoom(key: number, wanted: { name: string; metadata: string }): Promise<void>;
+  finishRoom(key: number, atMs: number, reason: string): Promise<boolean>;
   /** Takes back a life that LiveKit did not make. */
   takeBack(room: RoomRecord): Promise<void>;
   /** Keeps when LiveKit made the room; events of an older room of this name do not count for this one. */
   noteMade(key: number, livekitCreatedAtMs: number): Promise<void>;
   findRoom(id: string): RoomRecord | null;
   /** Rooms in the order of their ids, those after `cursor`. */
-  listRooms(page: { limit: number; cursor: string | null }): RoomRecord[];
+  listRooms(page: RoomPage): RoomRecord[];
   /** True for who is in this life of a room. */
   isPresent(roomKey: number, identity: string): boolean;
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
@@ -45,6 +49,9 @@ export function openStore(path: string): Store {
   const writeCheck = db.prepare('INSERT INTO write_checks (id, checks) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET checks = checks + 1');
   return {
     addRoom: (room) => group.commit(() => rooms.add(room)),
+    addRoomOnce: (room, once) => group.commit(() => rooms.addOnce(room, once)),
+    changeRoom: (key, wanted) => group.commit(() => rooms.change(key, wanted)),
+    finishRoom: (key, atMs, reason) => group.commit(() => events.finish(key, atMs, reason)),
     takeBack: (room) => group.commit(() => rooms.takeBack(room)),
     noteMade: (key, atMs) => group.commit(() => rooms.noteMade(key, atMs)),
     findRoom: (id) => rooms.find(id),
