@@ -19,6 +19,7 @@ export interface LivekitRooms {
   }): Promise<{ createdAtMs: number }>;
   /** Everyone has to leave. Rejects with code `not_found` where there is no such room. */
   deleteRoom(room: string): Promise<void>;
+  listRooms(): Promise<LivekitRoom[]>;
   updateMetadata(room: string, metadata: string): Promise<void>;
   listParticipants(room: string): Promise<LivekitParticipant[]>;
   /** Changes what is named. Rejects with code `not_found` where the participant is not in the room; so do the others. */
@@ -43,6 +44,13 @@ export interface Permission {
 
 /** Who is in a room (livekit/protocol, ParticipantInfo). */
 export type LivekitParticipant = z.infer<typeof participantSchema>;
+
+/** A room that LiveKit has, also one whose node is gone. */
+export interface LivekitRoom {
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly numParticipants: number;
+}
 
 /** LiveKit's own refusal: Twirp's error code and HTTP status. */
 export class LivekitError extends Error {
@@ -69,6 +77,9 @@ const participantSchema = z.object({
   tracks: z.array(z.object({ sid: z.string(), source: z.string().default('UNKNOWN'), muted: z.boolean().default(false) })).default([]),
 });
 const participantsSchema = z.object({ participants: z.array(participantSchema).default([]) });
+const roomsSchema = z.object({
+  rooms: z.array(z.looseObject({ name: z.string(), num_participants: z.number().optional(), numParticipants: z.number().default(0) })).default([]),
+});
 const muteSchema = z.object({ track: z.object({}) });
 const refusalSchema = z.object({ code: z.string(), msg: z.string() });
 /** protobuf's JSON writes 64-bit numbers as strings, and names in either of its two spellings. */
@@ -106,6 +117,14 @@ export function openLivekitRooms(options: { apiUrl: string; apiKey: string; secr
     },
     async deleteRoom(room) {
       await call('DeleteRoom', { roomCreate: true }, { room });
+    },
+    async listRooms() {
+      const { rooms } = roomsSchema.parse(await call('ListRooms', { roomList: true }, {}));
+      return rooms.map((room) => ({
+        name: room.name,
+        createdAtMs: roomSchema.parse(room),
+        numParticipants: room.num_participants ?? room.numParticipants,
+      }));
     },
     async updateMetadata(room, metadata) {
       await call('UpdateRoomMetadata', { roomAdmin: true, room }, { room, metadata });

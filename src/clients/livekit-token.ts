@@ -3,8 +3,8 @@ import * as z from 'zod';
 
 /** LiveKit signs webhooks with tokens that live five minutes (livekit/protocol, webhook/resource_url_notifier.go). */
 const WEBHOOK_LIFETIME_S = 300;
-/** Clocks of one fleet differ by less than this. */
-const LEEWAY_S = 60;
+/** Clocks of one fleet differ by less than this: a deploy refuses more than 3 s. */
+const LEEWAY_S = 5;
 
 const headerSchema = z.object({ alg: z.literal('HS256') });
 const claimsSchema = z.looseObject({ iss: z.string(), exp: z.number(), nbf: z.number().optional(), sha256: z.string().optional() });
@@ -23,6 +23,7 @@ export interface Signer {
 export interface VideoGrant {
   readonly roomCreate?: boolean;
   readonly roomAdmin?: boolean;
+  readonly roomList?: boolean;
   readonly roomJoin?: boolean;
   readonly room?: string;
   readonly canPublish?: boolean;

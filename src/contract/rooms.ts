@@ -79,8 +79,8 @@ export type RoomView = z.infer<typeof roomView>;
 export const joinView = z.object({ room: z.string(), identity: z.string(), url: z.string(), token: z.string(), expiresAt: z.iso.datetime() });
 export type JoinView = z.infer<typeof joinView>;
 
-/** A stored webhook event of a room; `event` is LiveKit's name of it, such as `participant_joined`. */
-export const eventView = z.object({ id: z.string(), event: z.string(), identity: z.string().nullable(), receivedAt: z.iso.datetime() });
+/** A stored webhook event of a room; `event` is LiveKit's name of it, such as `participant_joined`. `isMadeUp`: LiveKit did not send it, it follows from what LiveKit says of its rooms. */
+export const eventView = z.object({ id: z.string(), event: z.string(), identity: z.string().nullable(), receivedAt: z.iso.datetime(), isMadeUp: z.boolean() });
 export type EventView = z.infer<typeof eventView>;
 
 /** Somebody who is in a room, as LiveKit says at the moment of the question. */

@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { openLivekitRooms } from '../clients/livekit-rooms.ts';
 import { buildApp } from './app.ts';
 import { serviceConfigSchema } from './config.ts';
 import type { ServiceConfig } from './config.ts';
+import { createReconciler } from './rooms/reconcile.ts';
 import { openStore } from './store/store.ts';
 
+/** A room differs at two looks before anything is made up of it. */
+const RECONCILE_PERIOD_MS = 30_000;
 /** Longest wait for accepted requests at stop: the slowest one waits 5 s for LiveKit; twice that. */
 const STOP_DEADLINE_MS = 10_000;
 
@@ -13,11 +18,31 @@ const store = openStore(config.database);
 const app = buildApp({ config, store, now: Date.now });
 let isStopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop());
+const stopping = new AbortController();
 await app.listen({ host: config.bind, port: config.port });
+if (Object.hasOwn(config.livekitKeys, config.signingKey)) void keepReconciling(stopping.signal);
+
+/** Webhooks come within seconds; a whole fleet's rooms are one answer of LiveKit's. */
+async function keepReconciling(signal: AbortSignal): Promise<void> {
+  const { livekitApiUrl: apiUrl, signingKey: apiKey, livekitKeys } = config;
+  const livekit = openLivekitRooms({ apiUrl, apiKey, secret: livekitKeys[apiKey] ?? '', now: Date.now });
+  const reconciler = createReconciler({ livekit, store, now: Date.now });
+  for (;;) {
+    await delay(RECONCILE_PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    await reconciler.look().then(
+      (madeUp) => {
+        if (madeUp > 0) app.log.warn({ madeUp }, 'events made up: their webhooks never came');
+      },
+      (error: unknown) => app.log.warn({ err: error }, 'rooms not compared with LiveKit’s'),
+    );
+  }
+}
 
 async function stop(): Promise<void> {
   if (isStopping) return;
   isStopping = true;
+  stopping.abort();
   setTimeout(() => {
     app.log.error('requests did not finish in time; their connections are cut');
     app.server.closeAllConnections();

@@ -2,7 +2,10 @@ import { Room, RoomEvent, dispose } from '@livekit/rtc-node';
 import { readFile } from 'node:fs/promises';
 import { parseEnv } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { openLivekitRooms } from '../../src/clients/livekit-rooms.ts';
 import { publishTone } from '../../src/meeting/media.ts';
+import { createReconciler } from '../../src/service/rooms/reconcile.ts';
+import { openStore } from '../../src/service/store/store.ts';
 import { createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
 
@@ -21,6 +24,7 @@ const SOON_MS = 10_000;
 /** The room API with a real LiveKit and real clients. One story; the order matters. */
 describe('the room API', () => {
   let place: Installation;
+  let env: NodeJS.Dict<string>;
   let token: string;
   const clients: Room[] = [];
 
@@ -34,8 +38,8 @@ describe('the room API', () => {
     return { status: answer.status, body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>) };
   }
 
-  async function enter(identity: string): Promise<Room> {
-    const { status, body } = await ask('POST', '/r1/join', { identity });
+  async function enter(identity: string, room = 'r1'): Promise<Room> {
+    const { status, body } = await ask('POST', `/${room}/join`, { identity });
     expect(status).toBe(200);
     const client = new Room();
     clients.push(client);
@@ -50,7 +54,8 @@ describe('the room API', () => {
   beforeAll(async () => {
     place = await createInstallation({ COMPONENT_DIR: inject('componentStore') });
     expect((await place.run(['deploy'])).code).toBe(0);
-    token = parseEnv(await readFile(place.envFile, 'utf8'))['SERVICE_API_TOKEN'] ?? '';
+    env = parseEnv(await readFile(place.envFile, 'utf8'));
+    token = env['SERVICE_API_TOKEN'] ?? '';
   });
 
   afterAll(async () => {
@@ -111,5 +116,30 @@ describe('the room API', () => {
     expect((await ask('POST', '', { id: 'r1', start: true })).status).toBe(201);
     expect(await people()).toEqual([]);
     expect((await ask('DELETE', '/r1')).status).toBe(204);
+  });
+
+  it('is made good from LiveKit’s own word where no webhook came', async () => {
+    // A store of its own, which hears of no webhook.
+    const store = openStore(`${place.folder}/deaf.db`);
+    const [apiKey, secret] = [env['LIVEKIT_API_KEY'] ?? '', env['LIVEKIT_API_SECRET'] ?? ''];
+    const livekit = openLivekitRooms({ apiUrl: `http://127.0.0.1:${place.ports['GATEWAY_INTERNAL_PORT']}`, apiKey, secret, now: Date.now });
+    const reconciler = createReconciler({ livekit, store, now: Date.now });
+    const look = async (): Promise<number> => (await reconciler.look()) + (await reconciler.look());
+    await ask('POST', '', { id: 'r2', start: true });
+    const { createdAtMs } = (await livekit.listRooms()).find(({ name }) => name === 'r2') ?? { createdAtMs: 0 };
+    const room = { id: 'r2', name: 'r2', type: 'video', maxParticipants: 0, emptyTimeout: null, metadata: '', createdAtMs: Date.now() } as const;
+    await store.noteMade((await store.addRoom(room))?.key ?? 0, createdAtMs);
+    expect(await look()).toBe(0);
+    await enter('dan', 'r2');
+    await until(async () => (await look()) === 1, SOON_MS);
+    expect(store.findRoom('r2')).toMatchObject({ state: 'live', numParticipants: 1 });
+    await livekit.deleteRoom('r2');
+    await until(async () => (await look()) === 1, SOON_MS);
+    expect(store.findRoom('r2')).toMatchObject({ state: 'finished', numParticipants: 0 });
+    expect(store.eventsOf('r2')).toMatchObject([
+      { event: 'participant_joined', identity: 'dan', isMadeUp: true },
+      { event: 'room_finished', isMadeUp: true },
+    ]);
+    store.close();
   });
 });

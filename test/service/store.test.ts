@@ -35,6 +35,7 @@ describe('the database', () => {
       atMs: 1_700_000_001_000,
       roomCreatedAtMs: 1_700_000_000_362,
       receivedAtMs: 1,
+      isMadeUp: false,
       body: '{}',
     };
     expect(await store.addEvent({ ...event, id: 'EV_3' })).toBe(true);
@@ -67,7 +68,17 @@ describe('the database', () => {
     await store.addRoom(newRoom('r1'));
     const other = new DatabaseSync(path);
     other.exec(`CREATE TRIGGER refuse BEFORE UPDATE ON rooms BEGIN SELECT RAISE(ABORT, 'refused by the test'); END`);
-    const event = { id: 'EV_1', event: 'room_started', room: 'r1', participant: null, atMs: 6, roomCreatedAtMs: 5, receivedAtMs: 6, body: '{}' };
+    const event = {
+      id: 'EV_1',
+      event: 'room_started',
+      room: 'r1',
+      participant: null,
+      atMs: 6,
+      roomCreatedAtMs: 5,
+      receivedAtMs: 6,
+      isMadeUp: false,
+      body: '{}',
+    };
     const [refused, innocent] = await Promise.allSettled([store.addEvent(event), store.addRoom(newRoom('r2'))]);
     expect(refused).toMatchObject({ status: 'rejected', reason: { message: 'refused by the test' } });
     expect(store.eventsOf('r1')).toEqual([]);

@@ -26,7 +26,7 @@ describe('a webhook that is not proved to be LiveKit’s', () => {
     ['a wrong secret', text, () => sign(text, { name: 'key1', secret: keys.key2 })],
     ['a signature of no body', text, () => sign('')],
     ['a body changed by a byte', text.replace('EV_1', 'EV_2'), () => sign(text)],
-    ['an expired signature', text, () => sign(text, undefined, -90)],
+    ['a signature that expired 8 s ago', text, () => sign(text, undefined, -8)],
   ])('is refused: %s', async (_name, body, authorization) => {
     const service = await serviceWithRoom();
     expect(await service.post(body, await authorization())).toMatchObject({ status: 401, body: { code: 'WEBHOOK_SIGNATURE' } });

@@ -10,6 +10,8 @@ export interface EventRows {
   finish(roomKey: number, atMs: number, reason: string): boolean;
   /** Those of all lives of the room's id, in the order in which they came. */
   of(room: string): EventView[];
+  /** Who is in this life of a room. */
+  present(roomKey: number): Array<{ sid: string; identity: string }>;
   /** True for who is in this life of a room. */
   isPresent(roomKey: number, identity: string): boolean;
 }
@@ -31,12 +33,12 @@ const NO_LIFE: Life = { key: 0, isPresent: false, isFinished: true, finishedAtMs
 
 export function openEventRows(db: DatabaseSync): EventRows {
   const insert = db.prepare(
-    'INSERT INTO events (at, id, room, room_key, event, identity, received_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (at, id) DO NOTHING',
+    'INSERT INTO events (at, id, room, room_key, event, identity, received_at, is_made_up, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (at, id) DO NOTHING',
   );
   const keys = 'SELECT key FROM rooms WHERE id = ?';
   const select = db.prepare(
-    `SELECT id, event, identity, received_at, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE room_key IN (${keys}))
-     UNION ALL SELECT id, event, identity, received_at, seq FROM events WHERE seq > (SELECT seq FROM room_events_end) AND room_key IN (${keys}) ORDER BY seq`,
+    `SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE room_key IN (${keys}))
+     UNION ALL SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq > (SELECT seq FROM room_events_end) AND room_key IN (${keys}) ORDER BY seq`,
   );
   const end = db.prepare('SELECT seq FROM room_events_end');
   const extend = db.prepare('INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE seq > ? AND room_key > 0 ORDER BY room_key, seq');
@@ -59,6 +61,7 @@ export function openEventRows(db: DatabaseSync): EventRows {
   const addEnded = db.prepare(
     'INSERT INTO participants (room_key, sid, identity, name, joined_at, left_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (room_key, sid) DO NOTHING',
   );
+  const findAll = db.prepare('SELECT sid, identity FROM participants WHERE room_key = ? AND left_at IS NULL');
   const findOne = db.prepare('SELECT 1 FROM participants WHERE room_key = ? AND identity = ? AND left_at IS NULL LIMIT 1');
 
   const lifeOf = ({ room, roomCreatedAtMs }: StoredEvent): Life => {
@@ -118,7 +121,7 @@ export function openEventRows(db: DatabaseSync): EventRows {
   return {
     add(event) {
       const life = lifeOf(event);
-      const { id, room, participant, receivedAtMs, body, atMs } = event;
+      const { id, room, participant, receivedAtMs, isMadeUp, body, atMs } = event;
       const { changes, lastInsertRowid } = insert.run(
         Math.floor(atMs / 1000),
         id,
@@ -127,6 +130,7 @@ export function openEventRows(db: DatabaseSync): EventRows {
         event.event,
         participant?.identity ?? null,
         receivedAtMs,
+        isMadeUp ? 1 : 0,
         body,
       );
       if (changes === 0) return false;
@@ -136,6 +140,7 @@ export function openEventRows(db: DatabaseSync): EventRows {
     },
     finish: finishRoom,
     of: (room) => select.all(room, room).map(toView),
+    present: (roomKey) => findAll.all(roomKey).map((row) => ({ sid: String(row['sid']), identity: String(row['identity']) })),
     isPresent: (roomKey, identity) => findOne.get(roomKey, identity) !== undefined,
   };
 }
@@ -146,5 +151,6 @@ function toView(row: Record<string, unknown>): EventView {
     event: String(row['event']),
     identity: row['identity'] === null ? null : String(row['identity']),
     receivedAt: new Date(Number(row['received_at'])).toISOString(),
+    isMadeUp: row['is_made_up'] === 1,
   };
 }

@@ -54,6 +54,8 @@ export interface RoomRows {
   find(id: string): RoomRecord | null;
   /** Present lives in the order of their ids. */
   list(page: RoomPage): RoomRecord[];
+  /** Those that LiveKit has made and nobody has ended. */
+  open(): RoomRecord[];
   /** What LiveKit says of when it made the room. */
   noteMade(key: number, livekitCreatedAtMs: number): void;
 }
@@ -79,6 +81,7 @@ export function openRoomRows(db: DatabaseSync): RoomRows {
   const byKey = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE key = ?`);
   const forgetKey = db.prepare('DELETE FROM idempotency WHERE room_key = ?');
   let remembered = 0;
+  const open = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE state <> 'finished' AND livekit_created_at > 0`);
   const made = db.prepare('UPDATE rooms SET livekit_created_at = ? WHERE key = ? AND livekit_created_at < ?');
 
   const insertOne = ({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs }: NewRoom): RoomRecord | null => {
@@ -112,6 +115,7 @@ export function openRoomRows(db: DatabaseSync): RoomRows {
       remember.run(once.key, once.request, fresh.key, room.createdAtMs);
       return fresh;
     },
+    open: () => open.all().map(toRecord),
     noteMade: (key, atMs) => void made.run(atMs, key, atMs),
   };
 }

@@ -22,6 +22,10 @@ export interface Store {
   findRoom(id: string): RoomRecord | null;
   /** Rooms in the order of their ids, those after `cursor`. */
   listRooms(page: RoomPage): RoomRecord[];
+  /** Rooms that LiveKit has made and nobody has ended. */
+  openRooms(): RoomRecord[];
+  /** Who is in this life of a room. */
+  present(roomKey: number): Array<{ sid: string; identity: string }>;
   /** True for who is in this life of a room. */
   isPresent(roomKey: number, identity: string): boolean;
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
@@ -56,6 +60,8 @@ export function openStore(path: string): Store {
     noteMade: (key, atMs) => group.commit(() => rooms.noteMade(key, atMs)),
     findRoom: (id) => rooms.find(id),
     listRooms: (page) => rooms.list(page),
+    openRooms: () => rooms.open(),
+    present: (key) => events.present(key),
     isPresent: (key, identity) => events.isPresent(key, identity),
     addEvent: (event) => group.commit(() => events.add(event)),
     eventsOf: (room) => events.of(room),

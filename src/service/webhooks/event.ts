@@ -14,6 +14,8 @@ export interface StoredEvent {
   /** When LiveKit made the room, by its own clock; 0 where the event does not say. */
   readonly roomCreatedAtMs: number;
   readonly receivedAtMs: number;
+  /** True for one that LiveKit did not send: it follows from what LiveKit says of its rooms. */
+  readonly isMadeUp: boolean;
   readonly body: string;
 }
 
@@ -60,6 +62,7 @@ export function readEvent(rawBody: Buffer, hash: string, receivedAtMs: number): 
     atMs: createdAt * 1000,
     roomCreatedAtMs: room?.creationTimeMs ?? (room?.creationTime ?? 0) * 1000,
     receivedAtMs,
+    isMadeUp: false,
     body: withoutSecrets(rawBody),
   };
 }
