@@ -93,6 +93,16 @@ export const operations: readonly Operation[] = [
     problems: [],
   },
   {
+    method: 'GET',
+    path: '/history',
+    zh: '已结束的房间与参会者，最近的在前，逐页',
+    en: 'Rooms that have ended, with who was in them, the latest first, page by page',
+    query: rooms.historySchema,
+    answer: z.object({ rooms: z.array(rooms.pastRoomView), cursor: z.string().nullable() }),
+    status: 200,
+    problems: [],
+  },
+  {
     method: 'POST',
     path: '/rooms/:id/data',
     zh: '向所有人或 identities 发送数据（base64）',

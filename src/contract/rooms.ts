@@ -94,3 +94,31 @@ export const participantView = z.object({
   tracks: z.array(z.object({ sid: z.string(), source: z.string(), muted: z.boolean() })),
 });
 export type ParticipantView = z.infer<typeof participantView>;
+
+/** GET /api/v1/history: pages of up to 200, `cursor` from the page before; `room` is an id. */
+export const historySchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  cursor: z.coerce.number().int().min(1).optional(),
+  room: roomIdSchema.optional(),
+});
+
+/** A room that has ended. `reason`: `ended` by the API, or `empty`; a participant's is LiveKit's DisconnectReason. Null where it is not known. */
+export const pastRoomView = z.object({
+  id: z.string(),
+  name: z.string(),
+  type: z.enum(['voice', 'video']),
+  createdAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime(),
+  reason: z.string().nullable(),
+  participants: z.array(
+    z.object({
+      identity: z.string(),
+      name: z.string(),
+      joinedAt: z.iso.datetime().nullable(),
+      leftAt: z.iso.datetime().nullable(),
+      seconds: z.int().nullable(),
+      reason: z.string().nullable(),
+    }),
+  ),
+});
+export type PastRoomView = z.infer<typeof pastRoomView>;

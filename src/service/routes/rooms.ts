@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import {
   createRoomSchema,
+  historySchema,
   identitySchema,
   joinRoomSchema,
   leaveRoomSchema,
@@ -19,7 +20,7 @@ const params = z.object({ id: roomIdSchema });
 const personParams = z.object({ id: roomIdSchema, identity: identitySchema });
 const idempotencyKey = z.object({ 'idempotency-key': z.string().min(1).max(255).optional() });
 
-/** `/rooms` and what is below (contract/api.ts); who asks was let in before. */
+/** `/rooms` and what is below, and `/history` (contract/api.ts); who asks was let in before. */
 export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: Rooms; store: Store }): void {
   api.post('/rooms', async (request, reply) => {
     const { 'idempotency-key': key } = idempotencyKey.parse(request.headers);
@@ -46,6 +47,11 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: R
     return reply.code(204).send();
   });
   api.get('/rooms/:id/events', async (request) => ({ events: store.eventsOf(idOf(request)) }));
+  api.get('/history', async (request) => {
+    const { limit, cursor = null, room = null } = historySchema.parse(request.query);
+    const found = store.history({ limit, before: cursor, room });
+    return { rooms: found.map(({ view }) => view), cursor: found.length === limit ? String(found.at(-1)?.key) : null };
+  });
   addParticipantRoutes(api, rooms.participants);
 }
 

@@ -3,6 +3,8 @@ import type { EventView } from '../../contract/rooms.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
 import { openEventRows } from './event-rows.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { openHistoryRows } from './history-rows.ts';
+import type { HistoryRows } from './history-rows.ts';
 import { migrate } from './migrations.ts';
 import { openRoomRows } from './room-rows.ts';
 import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
@@ -31,6 +33,8 @@ export interface Store {
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
   addEvent(event: StoredEvent): Promise<boolean>;
   eventsOf(room: string): EventView[];
+  /** Rooms that have ended, the latest first. */
+  history: HistoryRows['list'];
   /** Commits a change to the disk, as an event would be; throws where that fails (full, read-only, locked). */
   checkWritable(): void;
   /** Commits what waits, and ends. */
@@ -50,6 +54,7 @@ export function openStore(path: string): Store {
   const group = createGroupCommit(db);
   const rooms = openRoomRows(db);
   const events = openEventRows(db);
+  const history = openHistoryRows(db);
   const writeCheck = db.prepare('INSERT INTO write_checks (id, checks) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET checks = checks + 1');
   return {
     addRoom: (room) => group.commit(() => rooms.add(room)),
@@ -65,6 +70,7 @@ export function openStore(path: string): Store {
     isPresent: (key, identity) => events.isPresent(key, identity),
     addEvent: (event) => group.commit(() => events.add(event)),
     eventsOf: (room) => events.of(room),
+    history: (page) => history.list(page),
     checkWritable: () => void writeCheck.run(),
     close() {
       group.flush();
