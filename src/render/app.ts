@@ -27,6 +27,7 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
       signingKey: settings.LIVEKIT_API_KEY,
       tokenSha256: [sha256(settings.SERVICE_API_TOKEN)],
       tokenTtlSeconds: settings.TOKEN_TTL,
+      historyDays: settings.HISTORY_DAYS,
       logLevel: settings.LOG_LEVEL,
     }),
   );

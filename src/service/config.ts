@@ -25,6 +25,8 @@ export const serviceConfigSchema = z
     signingKey: z.string(),
     tokenSha256: z.array(z.string().regex(/^[0-9a-f]{64}$/)).min(1),
     tokenTtlSeconds: z.int().positive(),
+    /** Finished rooms and webhooks are kept for so long. */
+    historyDays: z.int().positive(),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']),
   })
   .refine((config) => Object.keys(config.livekitKeys).length === 0 || Object.hasOwn(config.livekitKeys, config.signingKey), {

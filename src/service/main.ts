@@ -10,6 +10,10 @@ import { openStore } from './store/store.ts';
 
 /** A room differs at two looks before anything is made up of it. */
 const RECONCILE_PERIOD_MS = 30_000;
+/** Old rooms and events are looked for this often, and removed some at a time with a pause between. */
+const FORGET_PERIOD_MS = 3_600_000;
+const FORGET_PAUSE_MS = 100;
+const DAY_MS = 86_400_000;
 /** Longest wait for accepted requests at stop: the slowest one waits 5 s for LiveKit; twice that. */
 const STOP_DEADLINE_MS = 10_000;
 
@@ -21,6 +25,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => vo
 const stopping = new AbortController();
 await app.listen({ host: config.bind, port: config.port });
 if (Object.hasOwn(config.livekitKeys, config.signingKey)) void keepReconciling(stopping.signal);
+void keepForgetting(stopping.signal);
 
 /** Webhooks come within seconds; a whole fleet's rooms are one answer of LiveKit's. */
 async function keepReconciling(signal: AbortSignal): Promise<void> {
@@ -36,6 +41,18 @@ async function keepReconciling(signal: AbortSignal): Promise<void> {
       },
       (error: unknown) => app.log.warn({ err: error }, 'rooms not compared with LiveKit’s'),
     );
+  }
+}
+
+/** Removes what is older than `historyDays`. */
+async function keepForgetting(signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const count = await store.forgetHistory(Date.now() - config.historyDays * DAY_MS).catch((error: unknown) => {
+      app.log.error({ err: error }, 'history not shortened');
+      return 0;
+    });
+    await delay(count > 0 ? FORGET_PAUSE_MS : FORGET_PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
   }
 }
 

@@ -198,6 +198,13 @@ export const schema = {
     isSecret: true,
   }),
   TOKEN_TTL: variable({ type: is.count, fallback: '3600', group: 'service', zh: '加入令牌有效期（秒）', en: 'Life of a join token (seconds)' }),
+  HISTORY_DAYS: variable({
+    type: is.count,
+    fallback: '90',
+    group: 'service',
+    zh: '已结束的房间与收到的 Webhook 保留天数',
+    en: 'Days for which rooms that ended and webhooks that came are kept',
+  }),
   SERVICE_USER: variable({
     type: is.user,
     fallback: 'livekit-fleet',

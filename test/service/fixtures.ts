@@ -89,6 +89,7 @@ export function serviceConfig(directory: string, livekitApiUrl: string): Service
     signingKey: 'key1',
     tokenSha256: [createHash('sha256').update(apiToken).digest('hex')],
     tokenTtlSeconds: 3600,
+    historyDays: 90,
     logLevel: 'debug',
   };
 }

@@ -43,3 +43,24 @@ it('tells of rooms that have ended: who was in them, for how long, and why they 
   expect(await history(`?limit=2&cursor=${String(page['cursor'])}`)).toEqual({ rooms: [first], cursor: null });
   expect(await history('?room=r2')).toMatchObject({ rooms: [{ id: 'r2' }], cursor: null });
 });
+
+it('forgets what ended long ago, and nothing else', async () => {
+  const { store, call, webhook } = await startService((await startLivekitStandIn()).url);
+  for (const id of ['old', 'open', 'new']) {
+    await call('POST', '/api/v1/rooms', { id });
+    if (id !== 'open') await call('DELETE', `/api/v1/rooms/${id}`);
+  }
+  await webhook(roomEvent('EV_1', 'participant_joined', { participant: 'ann', room: 'old' }));
+  await webhook(later(roomEvent('EV_2', 'room_started', { room: 'new' }), 60));
+  const ids = async (): Promise<string[]> => ((await call('GET', '/api/v1/history')).body['rooms'] as { id: string }[]).map(({ id }) => id);
+  expect(await store.forgetHistory(0)).toBe(0);
+  expect(await ids()).toEqual(['new', 'old']);
+  // The newest room and the newest event stay, whatever their age: their keys are not given again.
+  const tomorrow = Date.now() + 86_400_000;
+  expect(await store.forgetHistory(tomorrow)).toBe(2);
+  expect(await store.forgetHistory(tomorrow)).toBe(0);
+  expect(await ids()).toEqual(['new']);
+  expect([(await call('GET', '/api/v1/rooms/open')).status, (await call('GET', '/api/v1/rooms/old')).status]).toEqual([200, 404]);
+  expect((await call('POST', '/api/v1/rooms', { id: 'old' })).status).toBe(201);
+  expect((await call('GET', '/api/v1/rooms/old/events')).body).toEqual({ events: [] });
+});

@@ -50,6 +50,8 @@ const MIGRATIONS = [
   `CREATE TABLE idempotency (key TEXT PRIMARY KEY, request TEXT NOT NULL, room_key INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
   // The rooms that are compared with LiveKit's; they are few among all that ever were.
   `CREATE INDEX rooms_open ON rooms (key) WHERE state <> 'finished' AND livekit_created_at > 0;`,
+  // Which rooms ended long ago.
+  `CREATE INDEX rooms_finished ON rooms (finished_at) WHERE state = 'finished';`,
 ];
 
 /**

@@ -35,12 +35,16 @@ export interface Store {
   eventsOf(room: string): EventView[];
   /** Rooms that have ended, the latest first. */
   history: HistoryRows['list'];
+  /** Removes rooms that ended, and events that came, before `beforeMs`, some hundreds of each. Gives how much that was; 0: nothing is left. */
+  forgetHistory(beforeMs: number): Promise<number>;
   /** Commits a change to the disk, as an event would be; throws where that fails (full, read-only, locked). */
   checkWritable(): void;
   /** Commits what waits, and ends. */
   close(): void;
 }
 
+/** A few milliseconds' work: nobody waits for longer. */
+const FORGET_AT_A_TIME = 200;
 /** 16 MiB of log. */
 const CHECKPOINT_PAGES = 4_000;
 
@@ -71,6 +75,7 @@ export function openStore(path: string): Store {
     addEvent: (event) => group.commit(() => events.add(event)),
     eventsOf: (room) => events.of(room),
     history: (page) => history.list(page),
+    forgetHistory: (beforeMs) => group.commit(() => history.forget(beforeMs, FORGET_AT_A_TIME)),
     checkWritable: () => void writeCheck.run(),
     close() {
       group.flush();
