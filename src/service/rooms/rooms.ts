@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import type * as z from 'zod';
 import { LivekitError, openLivekitRooms } from '../../clients/livekit-rooms.ts';
 import { signAccessToken } from '../../clients/livekit-token.ts';
@@ -99,8 +99,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       const id = wanted.id ?? `r-${randomUUID()}`;
       const { name = id, type, maxParticipants = 0, emptyTimeout = null, metadata = '' } = wanted;
       const asked = { id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs: now() };
-      const request = createHash('sha256').update(JSON.stringify(wanted)).digest('hex');
-      const room = await (idempotencyKey === undefined ? store.addRoom(asked) : store.addRoomOnce(asked, { key: idempotencyKey, request }));
+      const room = await (idempotencyKey === undefined ? store.addRoom(asked) : store.addRoomOnce(asked, { key: idempotencyKey, request: hashOf(wanted) }));
       if (room === 'mismatch') throw new HttpProblem(422, 'IDEMPOTENCY_MISMATCH', `Idempotency-Key ${idempotencyKey} was used for another request`);
       if (room === null) throw new HttpProblem(409, 'ROOM_EXISTS', `Room ${id} exists already`);
       if (!wanted.start || room.livekitCreatedAtMs > 0) return viewOf(room);
@@ -138,6 +137,11 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       await askingOf(() => livekit.removeParticipant(id, identity));
     },
   };
+}
+
+/** By which a request that comes again is known. */
+function hashOf(wanted: z.infer<typeof createRoomSchema>): string {
+  return hash('sha256', JSON.stringify(wanted), 'hex');
 }
 
 /** In a voice room nobody shows a picture. */
