@@ -51,7 +51,7 @@ const quickIoredis: Plugin = {
 };
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const entries = ['cli', 'agent', 'service', 'meeting'];
+const entries = ['cli', 'agent', 'service', 'meeting', 'drill'];
 const stampPath = `${root}/dist/stamp`;
 // A little back, since file systems date by a clock of some milliseconds: a source changed from now on is newer than the stamp.
 const started = Date.now() / 1000 - 0.02;

@@ -58,6 +58,8 @@ export const agentConfigSchema = z.object({
   gateway: z
     .object({
       caddyAdminSocket: absolutePath,
+      /** Where the configuration that Caddy runs with is kept for its next start. */
+      caddyMemory: absolutePath,
       /** What media machines are told of the webhooks' receivers; null where this machine is alone. */
       webhooks: z.object({ urls: z.array(httpUrl), domain: z.string().min(1), caFile: absolutePath.nullable() }).nullable(),
     })

@@ -9,16 +9,19 @@ export type EndConnections = (host: string, port: number) => Promise<void>;
 export function connectionEnder(pipe: string | null, log: Logger): EndConnections {
   return async (host, port) => {
     if (pipe === null) return;
-    try {
-      // Not to wait for a reader: where none is there, the part does not run.
-      const file = await open(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
-      try {
-        await file.write(`${host} ${port}\n`);
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
+    await tellSockets(pipe, `${host} ${port}`).catch((error: unknown) => {
       log.error({ err: error, host, port }, 'connections not ended: the sockets part does not listen');
-    }
+    });
   };
+}
+
+/** Writes a line to the sockets part. Rejects where it does not listen. */
+export async function tellSockets(pipe: string, line: string): Promise<void> {
+  // Not to wait for a reader: where none is there, the part does not run.
+  const file = await open(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+  try {
+    await file.write(`${line}\n`);
+  } finally {
+    await file.close();
+  }
 }

@@ -21,6 +21,8 @@ export interface GatewaySyncOptions {
   readonly subscriber: Redis;
   readonly caddy: CaddyAdmin;
   readonly memory: FleetMemory;
+  /** Keeps the configuration that Caddy runs with, for its next start. Rejects never. */
+  readonly keepCaddy?: (config: string) => Promise<void>;
   /** Hears the fleet that is acted on, each second. */
   readonly onFleet?: (fleet: readonly NodeRecord[]) => void;
   readonly seen?: MachinesSeen;
@@ -76,7 +78,8 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     // A registry in which nobody has ever been says nothing: what the deploy gave Caddy stands, and every write reloads Caddy.
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
-    const problem = await applyRoutes(options, seen.fleet, seen.nowMs);
+    // After a time without Caddy it may be another configuration.
+    const problem = await applyRoutes(options, { ...seen, isKept: isCaddyReady });
     isCaddyReady = problem === null;
     if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
     caddyProblem = problem;
@@ -104,7 +107,10 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
 }
 
 /** Brings Caddy in step; gives what is wrong, or null. An id that is missing does not keep the others from being written. */
-async function applyRoutes(options: GatewaySyncOptions, fleet: readonly NodeRecord[], nowMs: number): Promise<string | null> {
+async function applyRoutes(
+  options: GatewaySyncOptions,
+  { fleet, nowMs, isKept }: { fleet: readonly NodeRecord[]; nowMs: number; isKept: boolean },
+): Promise<string | null> {
   const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, options.seen);
   const wanted = [
     { target: { id: 'node-paths', field: 'routes' }, value: nodePaths },
@@ -112,12 +118,16 @@ async function applyRoutes(options: GatewaySyncOptions, fleet: readonly NodeReco
     { target: { id: 'media-internal', field: 'upstreams' }, value: upstreams },
   ];
   const missing: string[] = [];
+  let isNew = !isKept;
   try {
     for (const { target, value } of wanted) {
       const done = await ensureCaddyValue(options.caddy, target, value);
       if (done === 'missing') missing.push(target.id);
-      if (done === 'written') options.log.info({ id: target.id, serving: upstreams.length, machines: fleet.length }, 'Caddy changed');
+      if (done !== 'written') continue;
+      isNew = true;
+      options.log.info({ id: target.id, serving: upstreams.length, machines: fleet.length }, 'Caddy changed');
     }
+    if (isNew && missing.length === 0) await options.keepCaddy?.(await options.caddy.readAll());
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

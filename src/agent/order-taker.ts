@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
+import { redisTimeMs } from '../clients/redis.ts';
 import { DRAINING_KEY } from '../contract/node-record.ts';
-import { ORDERS_KEY, REPORTS_KEY, parseOrder, parseReport } from '../contract/orders.ts';
-import type { Order, OrderReport } from '../contract/orders.ts';
+import { FAULT_DELAY_MS, ORDERS_KEY, REPORTS_KEY, parseOrder, parseReport } from '../contract/orders.ts';
+import type { FaultOrder, Order, OrderReport, RestartOrder } from '../contract/orders.ts';
 import type { LivekitProcess } from './livekit-process.ts';
 import { startTicker } from './ticker.ts';
 
@@ -17,6 +18,8 @@ export interface OrderTakerOptions {
   readonly livekit: LivekitProcess;
   /** LiveKit's node id, and the number of its participants; null where it does not answer. */
   readonly look: () => Promise<{ nodeId: string; participants: number } | null>;
+  /** Gives what holds a drill's fault on this machine; rejects where that cannot be done. */
+  readonly makeReady: (fault: FaultOrder['fault']) => Promise<() => Promise<void>>;
   readonly log: Logger;
   readonly monotonicMs: () => number;
 }
@@ -26,18 +29,19 @@ function pause(): Promise<void> {
 }
 
 /**
- * Restarts LiveKit where an operator on another machine has ordered it: it takes no new rooms, its participants get their time, those
- * who stayed come back on another node by themselves. Its supervisor starts it again. Gives a function that ends it.
+ * Carries out what an operator on another machine has ordered. A drill's fault is held at once. LiveKit is restarted with
+ * care: it takes no new rooms, its participants get their time, those who stayed come back on another node by themselves. Its
+ * supervisor starts it again. Gives a function that ends it.
  */
 export function startOrderTaker(options: OrderTakerOptions): () => Promise<void> {
-  const { machine, redis, livekit, look, log, monotonicMs } = options;
+  const { machine, redis, livekit, look, makeReady, log, monotonicMs } = options;
   const stop = new AbortController();
   const report = (order: Order, state: OrderReport['state'], participants = 0, secondsLeft = 0): Promise<unknown> =>
     redis.hset(REPORTS_KEY, machine, JSON.stringify({ id: order.id, state, participants, secondsLeft } satisfies OrderReport)).catch((error: unknown) => {
       // Redis may be away for a moment; the work goes on.
       log.warn({ err: error }, 'order not reported');
     });
-  const end = async (order: Order, pid: number, before: OrderReport | null): Promise<void> => {
+  const end = async (order: RestartOrder, pid: number, before: OrderReport | null): Promise<void> => {
     const isEnding = before?.id === order.id && before.state === 'draining';
     const timeMs = isEnding ? before.secondsLeft * 1000 : order.deadlineMs;
     // A second signal would throw everybody out.
@@ -49,7 +53,7 @@ export function startOrderTaker(options: OrderTakerOptions): () => Promise<void>
       else await report(order, 'draining', (await look())?.participants ?? 0, Math.ceil(left / 1000));
     }
   };
-  const awaitStart = async (order: Order): Promise<boolean> => {
+  const awaitStart = async (order: RestartOrder): Promise<boolean> => {
     await report(order, 'starting');
     for (const deadline = monotonicMs() + START_MS; !stop.signal.aborted && monotonicMs() < deadline; await pause()) {
       const now = await look();
@@ -57,12 +61,27 @@ export function startOrderTaker(options: OrderTakerOptions): () => Promise<void>
     }
     return false;
   };
+  const hold = async (order: FaultOrder): Promise<void> => {
+    if ((await redisTimeMs(redis)) > order.untilMs) return;
+    const strike = await makeReady(order.fault).catch((error: unknown) => {
+      log.warn({ err: error, fault: order.fault }, 'a drill: the fault cannot be held');
+      return null;
+    });
+    // Not by the tolerant `report`: it is neither held twice, nor by an agent that nobody hears.
+    const state = strike === null ? 'failed' : 'done';
+    await redis.hset(REPORTS_KEY, machine, JSON.stringify({ id: order.id, state, participants: 0, secondsLeft: 0 } satisfies OrderReport));
+    if (strike === null) return;
+    log.warn({ order: order.id, fault: order.fault }, 'a drill: this fault is held on purpose');
+    await new Promise((resolve) => setTimeout(resolve, FAULT_DELAY_MS));
+    await strike();
+  };
   const tick = async (): Promise<void> => {
     if (redis.status !== 'ready') return;
     const order = parseOrder((await redis.hget(ORDERS_KEY, machine)) ?? '');
     if (order === null) return;
     const before = parseReport((await redis.hget(REPORTS_KEY, machine)) ?? '');
     if (before?.id === order.id && (before.state === 'done' || before.state === 'failed')) return;
+    if ('fault' in order) return hold(order);
     log.info({ order: order.id, deadlineMs: order.deadlineMs }, 'LiveKit is to be restarted');
     await redis.sadd(DRAINING_KEY, order.nodeId);
     const [now, pid] = [await look(), await livekit.pid()];

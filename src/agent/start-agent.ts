@@ -11,6 +11,7 @@ import { openSentinelControl } from '../clients/sentinel-control.ts';
 import type { AgentConfig } from './config.ts';
 import { connectionEnder } from './dead-sockets.ts';
 import { startDoorkeeper } from './doorkeeper.ts';
+import { faultMaker } from './drill-faults.ts';
 import { openFleetMemory } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
 import { startGatewaySync } from './gateway-sync.ts';
@@ -31,6 +32,7 @@ import { startMediaRegistry } from './media-registry.ts';
 import { startStrandedNode } from './stranded-node.ts';
 import type { StrandedNodeOptions } from './stranded-node.ts';
 import { startVanishedNodes } from './vanished-nodes.ts';
+import { writeAtomically } from './state-file.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
@@ -131,6 +133,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           subscriber,
           caddy: openCaddyAdmin(config.gateway.caddyAdminSocket),
           memory,
+          keepCaddy: keeperOf(config.gateway.caddyMemory, log.child({ part: 'gateway' })),
           ...(vanished === null ? {} : { seen: vanished }),
           endConnections,
           onFleet(fleet) {
@@ -193,6 +196,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           redis,
           livekit,
           look: () => probe.look(),
+          makeReady: faultMaker({ redis, livekit, own: config.sentinel === null ? null : hostOf(config.sentinel.address), socketsPipe: config.socketsPipe }),
           log: log.child({ part: 'orders' }),
           monotonicMs,
         });
@@ -243,6 +247,11 @@ function startVoting(
   const { address, ...own } = config.sentinel;
   const sentinel = openSentinelControl({ ...own, masterName, password });
   return config.media === null ? startWitness({ ...shared, sentinel, address }) : startSentinelVoter({ ...shared, sentinel, machine: config.machine });
+}
+
+/** Gives what replaces the file's text, and rejects never. */
+function keeperOf(path: string, log: Logger): (text: string) => Promise<void> {
+  return (text) => writeAtomically(path, text).catch((error: unknown) => log.warn({ err: error }, 'the configuration of Caddy not kept'));
 }
 
 /** Null on a machine without Sentinel. */

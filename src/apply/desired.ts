@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Desired } from '../plan/plan.ts';
 import { renderAgent, renderService } from '../render/app.ts';
-import { renderCaddy } from '../render/caddy.ts';
+import { renderCaddy, renderCaddyStarter } from '../render/caddy.ts';
 import { renderFirewall } from '../render/firewall.ts';
 import { renderLivekit } from '../render/livekit.ts';
 import { renderParts } from '../render/parts.ts';
@@ -47,7 +47,7 @@ export function desire(input: {
     // Before the agent's file, which names what runs: a run that is killed between the two has noted the choice.
     ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     renderAgent(settings, topology, input.livekitVersion),
-    ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
+    ...(has('caddy') ? [renderCaddy(settings, topology), renderCaddyStarter(topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),
     ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
     ourFile(roleFile(topology.layout), json({ role: topology.role })),

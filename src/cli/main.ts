@@ -8,6 +8,7 @@ import type { CliContext, GlobalOptions } from './context.ts';
 import { logs, restart, start, status, stop } from './control.ts';
 import { deploy, showPlan } from './deploy.ts';
 import type { DeployOptions } from './deploy.ts';
+import { drill, listDrills } from './drill.ts';
 import { forget } from './forget.ts';
 import { join } from './join.ts';
 import { journal } from './journal.ts';
@@ -168,6 +169,27 @@ const verifyCommand: Command = program
   .option('--timeout <seconds>', say('每一步的最长秒数（默认 15）', 'longest time for one step in seconds (default: 15)'), parseCount)
   .addHelpText('after', examples('./部署.sh verify', './部署.sh verify --json', './部署.sh verify --timeout 60'))
   .action(action((context) => verify(context, { timeoutSeconds: options<{ timeout?: number }>(verifyCommand).timeout ?? 15 })));
+const drillCommand: Command = program
+  .command('drill [fault]')
+  .description(say('演练故障：故意制造一种（或全部）故障，量出参会者的损失', 'hold a fault, or all of them, on purpose, and measure what participants lose'))
+  .option('--list', say('列出可演练的故障及其限度', 'list the faults, and what each may cost'))
+  .option(
+    '--machine <address>',
+    say('由哪台媒体机承受（默认为没有 Redis 主节点的一台）', 'the media machine to be met (default: one without the Redis primary)'),
+  )
+  .option('--dry-run', say('只显示计划', 'only show the plan'))
+  .option('-y, --yes', say('不询问', 'do not ask'))
+  .addHelpText(
+    'after',
+    examples('./部署.sh drill --list', './部署.sh drill livekit', './部署.sh drill cut --machine 192.168.1.4', './部署.sh drill --yes --json'),
+  )
+  .action(
+    action((context, fault) => {
+      const given = options<{ list?: boolean; machine?: string; dryRun?: boolean; yes?: boolean }>(drillCommand);
+      if (given.list === true) return Promise.resolve(listDrills(context));
+      return drill(context, fault, { machine: given.machine, isSure: given.yes === true, isDryRun: given.dryRun === true });
+    }),
+  );
 const bundleCommand: Command = program
   .command('bundle [out]')
   .description(say('制作离线包：一个文件，在没有网络的机器上部署', 'make one archive that deploys on machines without network'))

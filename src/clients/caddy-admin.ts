@@ -15,6 +15,8 @@ export interface CaddyTarget {
 export interface CaddyAdmin {
   /** The running value, or undefined where the id is not in the configuration. Rejects when Caddy does not answer. */
   read(target: CaddyTarget): Promise<unknown>;
+  /** The whole running configuration, as JSON. Rejects when Caddy does not answer. */
+  readAll(): Promise<string>;
   /** Replaces the value, which reloads Caddy. Throws CADDY_REFUSED with Caddy's reason; the former configuration then stays. */
   replace(target: CaddyTarget, value: unknown): Promise<void>;
 }
@@ -31,6 +33,11 @@ export function openCaddyAdmin(socketPath: string): CaddyAdmin {
       if (answer.status === 404) return undefined;
       if (answer.status !== 200) throw refused(target, answer.text, answer.status);
       return JSON.parse(answer.text) as unknown;
+    },
+    async readAll() {
+      const answer = await sendRequest({ url: 'http://localhost/config/', headers, socketPath, timeoutMs: TIMEOUT_MS });
+      if (answer.status !== 200) throw refused({ id: 'config', field: '' }, answer.text, answer.status);
+      return answer.text;
     },
     async replace(target, value) {
       const answer = await sendRequest({ url: urlOf(target), method: 'PATCH', headers, socketPath, body: JSON.stringify(value), timeoutMs: TIMEOUT_MS });

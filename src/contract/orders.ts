@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { LONGEST_CUT_SECONDS } from './drill.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 
 /** Redis hash: machine → what its agent is to do, as JSON. */
@@ -6,7 +7,10 @@ export const ORDERS_KEY = 'fleet:orders';
 /** Redis hash: machine → how far it is with that, as JSON. */
 export const REPORTS_KEY = 'fleet:order-reports';
 
-const orderSchema = z.object({
+/** A fault is held so long after it was reported: whoever ordered it hears of it first. */
+export const FAULT_DELAY_MS = 500;
+
+const restartSchema = z.object({
   id: z.string().min(1),
   /** The LiveKit node that is to end, so that another one takes its place: where that has happened, there is nothing left to do. */
   nodeId: z.string().min(1),
@@ -14,8 +18,21 @@ const orderSchema = z.object({
   deadlineMs: z.number().min(0),
 });
 
+const faultSchema = z.object({
+  id: z.string().min(1),
+  /** By Redis TIME, in milliseconds since 1970: whoever comes back later does not hold it. */
+  untilMs: z.number(),
+  /** What a drill holds here: a process ends at once, or the machine is cut off from all others and comes back by itself. */
+  fault: z.union([z.strictObject({ kill: z.enum(['livekit', 'redis', 'agent']) }), z.strictObject({ cutSeconds: z.int().min(1).max(LONGEST_CUT_SECONDS) })]),
+});
+
 /** Restart LiveKit with the care that its participants are owed. */
-export type Order = z.infer<typeof orderSchema>;
+export type RestartOrder = z.infer<typeof restartSchema>;
+/** Hold a fault. */
+export type FaultOrder = z.infer<typeof faultSchema>;
+export type Order = RestartOrder | FaultOrder;
+
+const orderSchema = z.union([faultSchema, restartSchema]);
 
 const reportSchema = z.object({
   id: z.string().min(1),
@@ -26,7 +43,7 @@ const reportSchema = z.object({
   secondsLeft: z.number(),
 });
 
-/** How far an order is. */
+/** How far an order is. A fault is `done` shortly before it is held: its machine may not be able to say so after. */
 export type OrderReport = z.infer<typeof reportSchema>;
 
 /** Null for what is no order. Throws nothing. */

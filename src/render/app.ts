@@ -5,7 +5,7 @@ import { firewallFiles, membersFile } from '../topology/firewall-files.ts';
 import { socketFiles } from '../topology/socket-files.ts';
 import { journalFile } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
-import { caddyAdminSocket, internalCaFile } from './caddy.ts';
+import { caddyAdminSocket, caddyMemoryFile, internalCaFile } from './caddy.ts';
 import { metricsUser } from './livekit.ts';
 import { masterName, sentinelTimes } from './redis.ts';
 import { json, ourFile } from './rendered-file.ts';
@@ -58,7 +58,10 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
       socketsPipe: topology.parts.includes('sockets') ? socketFiles(topology.layout).pipe : null,
       members: topology.firewall === 'needless' ? null : renderMembers(settings, topology),
-      gateway: role === 'media' ? null : { caddyAdminSocket: caddyAdminSocket(topology), webhooks: renderReceivers(settings, topology) },
+      gateway:
+        role === 'media'
+          ? null
+          : { caddyAdminSocket: caddyAdminSocket(topology), caddyMemory: caddyMemoryFile(topology), webhooks: renderReceivers(settings, topology) },
       webhook: {
         enabled: settings.WEBHOOK_ENABLED && hasMedia,
         urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : role === 'media' ? [] : [`http://${topology.serviceUpstream}/api/webhook`],

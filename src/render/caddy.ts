@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
@@ -38,6 +39,43 @@ export function caddyAdminSocket(topology: Topology): string {
   return `${topology.layout.state}/caddy/admin.sock`;
 }
 
+/** What Caddy is given. */
+function caddyFile({ layout }: Topology): string {
+  return `${layout.config}/caddy.json`;
+}
+
+/** What the agent keeps of the configuration that Caddy runs with. */
+export function caddyMemoryFile({ layout }: Topology): string {
+  return `${layout.state}/agent/caddy.json`;
+}
+
+/** The program that starts Caddy. */
+export function caddyStarter({ layout }: Topology): string {
+  return `${layout.app}/caddy.sh`;
+}
+
+/**
+ * The program of the part (sh). A client of LiveKit tries only once to go on with its session: the paths to rooms are there from the
+ * first moment, not only when the agent has filled them in. What it kept counts while it comes from the configuration that stands.
+ */
+const starterScript = `#!/bin/sh
+# Written by livekit-fleet. Usage: caddy.sh CADDY CONFIG MEMORY
+config=$2
+mark=$(sed -n 's/.*"@id": "\\(config-[0-9a-f]*\\)".*/\\1/p' "$2")
+[ -n "$mark" ] && grep -qs "\\"$mark\\"" "$3" && config=$3
+exec "$1" run --config "$config"
+`;
+
+/** The command line of the part; @param program Caddy's path */
+export function caddyCommand(program: string, topology: Topology): string[] {
+  return ['/bin/sh', caddyStarter(topology), program, caddyFile(topology), caddyMemoryFile(topology)];
+}
+
+/** The program that starts Caddy, as a file. */
+export function renderCaddyStarter(topology: Topology): RenderedFile {
+  return ourFile(caddyStarter(topology), starterScript);
+}
+
 /** Root certificate of Caddy's internal CA. */
 export function internalCaFile(topology: Topology): string {
   return `${topology.layout.state}/caddy/pki/authorities/local/root.crt`;
@@ -45,7 +83,8 @@ export function internalCaFile(topology: Topology): string {
 
 /**
  * Caddy's JSON. The arrays below `@id` media, media-internal and node-paths are the agent's, which keeps them equal to the
- * registry through the admin API; here they hold this machine's own LiveKit, so that a Caddy that (re)starts serves at once. `stream_close_delay` keeps WebSockets open across such changes.
+ * registry through the admin API; here they hold this machine's own LiveKit, so that a Caddy that starts serves at once. `config-…` names
+ * the rest, so that a starting Caddy may take what the agent has kept of this very configuration. `stream_close_delay` keeps WebSockets open across such changes.
  */
 export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
   const domain = settings.DOMAIN;
@@ -54,24 +93,24 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   // Caddy's own redirection leads to port 443, whatever it serves at itself.
   const hasOwnRedirect = !hasPlainHttp && settings.HTTPS_PORT !== 443;
   const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
-  const routes: unknown[] = [
+  const routes = (mark: string): unknown[] => [
     { match: [{ path: ['/n/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), { '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
     ...apiRoutes(topology.serviceUpstream, isServiceOurs),
     { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), mediaProxy('media', upstreams)] },
-    { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
+    { '@id': mark, handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
   const hosts = hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
   // Caddy serves its HTTP port without TLS also on a server that has TLS on the others. Localhost is for this machine alone:
   // anyone could send its name as the Host.
   const listen = hasPlainHttp ? [`127.0.0.1:${settings.HTTPS_PORT}`, `127.0.0.1:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
-  const servers = {
+  const servers = (mark: string): unknown => ({
     public: {
       listen,
       ...TIMEOUTS,
       // What an operator's own service takes may well come for longer.
       ...(isServiceOurs ? READ_TIMEOUTS : {}),
       max_header_bytes: MAX_HEADER_BYTES,
-      routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
+      routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes: routes(mark) }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
       // With the operator's own files no certificate is ever asked of a public authority, whatever names they hold.
       automatic_https: { disable_redirects: hasPlainHttp || hasOwnRedirect, disable_certificates: topology.tls.kind === 'files' },
@@ -82,21 +121,20 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
       automatic_https: { disable: true },
       routes: [{ handle: [mediaProxy('media-internal', upstreams)] }],
     },
-  };
-  return ourFile(
-    `${topology.layout.config}/caddy.json`,
+  });
+  const config = (mark: string): string =>
     json({
       admin: { listen: `unix/${caddyAdminSocket(topology)}|0660` },
       // The agent asks every second: its requests would drown everything else.
       logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'], encoder: LOG_ENCODER } } },
       storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
       apps: {
-        http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers },
+        http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers: servers(mark) },
         pki: { certificate_authorities: { local: { install_trust: false } } },
         tls: tlsApp(topology, hosts),
       },
-    }),
-  );
+    });
+  return ourFile(caddyFile(topology), config(`config-${createHash('sha256').update(config('')).digest('hex').slice(0, 16)}`));
 }
 
 /** To the same address at https. Challenges of an ACME authority are answered before. */

@@ -57,12 +57,12 @@ ${topology.parts.includes('caddy') ? gatewayRefusals(settings) : ''}}
 /**
  * Of a Caddy that restarts, nobody hears that nothing listens: a client of LiveKit tries only once to go on with its session, and
  * that attempt waits, as it does for a lost packet. Such a refusal has the sequence number 0 (RFC 9293, 3.10.7.1); connections that
- * were open are closed as ever.
+ * were open are closed as ever. Whoever asks by this machine's own address is served like one from outside, as a drill's clients are.
  */
 function gatewayRefusals({ HTTPS_PORT }: Settings): string {
   return `	chain output {
 		type filter hook output priority -10; policy accept;
-		oif "lo" return
+		ip saddr 127.0.0.0/8 return
 		tcp sport ${HTTPS_PORT} tcp flags & rst == rst tcp sequence 0 counter drop
 	}
 `;

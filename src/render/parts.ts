@@ -6,6 +6,7 @@ import { pemCopies, turnPems } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
 import { socketsScript } from '../topology/socket-files.ts';
+import { caddyCommand, caddyStarter } from './caddy.ts';
 import { firewallCommand } from './firewall.ts';
 import { socketsCommand } from './socket-closer.ts';
 
@@ -56,8 +57,8 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
     }),
     caddy: spec(
       'caddy',
-      [programs.caddy, 'run', '--config', `${layout.config}/caddy.json`],
-      [`${layout.config}/caddy.json`, ...pemCopies(topology.tls).map((one) => one.copy)],
+      caddyCommand(programs.caddy, topology),
+      [`${layout.config}/caddy.json`, caddyStarter(topology), ...pemCopies(topology.tls).map((one) => one.copy)],
       {
         env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
         bindsLowPorts: true,

@@ -1,22 +1,26 @@
 import type { Settings } from '../settings/schema.ts';
+import { LONGEST_CUT_SECONDS } from '../contract/drill.ts';
 import { socketsBase, socketsScript } from '../topology/socket-files.ts';
 import type { Topology } from '../topology/topology.ts';
+import { innerPorts, openPorts } from './firewall.ts';
 import { ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
 /**
  * The program of the sockets part (sh). A machine that loses its power sends no word, and who only listens to it waits for minutes:
  * LiveKit for news from Redis, Caddy for what LiveKit says. The kernel ends such connections for root alone (`ss -K`, SOCK_DESTROY).
- * It sleeps until the agent names an address and a port that such a machine served, and ends this machine's connections to it.
+ * It sleeps until the agent names an address and a port that such a machine served, and ends this machine's connections to it. For a
+ * drill it cuts off the parts of this machine from all others, by a table of its own; the kernel itself ends that in time.
  */
 export const closerScript = `#!/bin/sh
-# Written by livekit-fleet. Usage: sockets.sh BASE PORT...
+# Written by livekit-fleet. Usage: sockets.sh BASE USER TCP_PORTS UDP_PORTS PORT...
 export LC_ALL=C
 set -f
 umask 027
-base=$1
-shift
+base=$1 user=$2 tcp=$3 udp=$4
+shift 4
 ports=" $* "
+table='inet livekit_fleet_drill'
 
 say() {
   echo "$1"
@@ -40,8 +44,42 @@ end_all() {
   fi
 }
 
+# Packets of the service user's programs, and those for their ports, but for this machine's own. The elements run out by themselves.
+cut() {
+  echo "$1" | grep -Exq '[1-9][0-9]?' && [ "$1" -le ${LONGEST_CUT_SECONDS} ] && [ -z "$2" ] || { echo refused; return; }
+  nft -f - <<RULES 2>&1 || return
+table $table
+delete table $table
+table $table {
+  set cut {
+    type inet_proto
+    flags timeout
+    elements = { tcp timeout $1s, udp timeout $1s }
+  }
+  chain input {
+    type filter hook input priority -20; policy accept;
+    iif "lo" return
+    meta l4proto != @cut return
+    meta skuid $user drop
+    tcp dport { $tcp } drop
+    udp dport { $udp } drop
+  }
+  chain output {
+    type filter hook output priority -20; policy accept;
+    oif != "lo" meta skuid $user meta l4proto @cut drop
+  }
+}
+RULES
+  echo "cut off for $1 s"
+}
+
+mend() {
+  nft delete table $table 2>/dev/null
+}
+
 reader=
-trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
+mend
+trap 'mend; kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
 rm -f "$base.pipe"
 mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
 if ! ss -h 2>&1 | grep -q -e --kill; then
@@ -58,14 +96,19 @@ while :; do
   reader=$!
   wait $reader || exit 1
   while read -r address port rest; do
-    if is_allowed "$address" "$port" "$rest"; then end_all "$address" "$port"; else echo 'refused'; fi
+    if [ "$address" = cut ]; then cut "$port" "$rest"; elif is_allowed "$address" "$port" "$rest"; then end_all "$address" "$port"; else echo 'refused'; fi
   done <"$base.read"
 done
 `;
 
 /** The command line of the part. */
-export function socketsCommand(settings: Settings, { layout }: Topology): string[] {
-  return ['/bin/sh', socketsScript(layout), socketsBase(layout), String(settings.REDIS_PORT), String(settings.LIVEKIT_HTTP_PORT)];
+export function socketsCommand(settings: Settings, topology: Topology): string[] {
+  const { layout } = topology;
+  const inner = innerPorts(settings, topology).map((port) => `${port}/tcp`);
+  const all = [...inner, `${settings.AGENT_PORT}/udp`, ...openPorts(settings, topology)];
+  const of = (protocol: string): string => [...new Set(all.filter((port) => port.endsWith(protocol)).map((port) => port.slice(0, -4)))].join(',');
+  const served = [String(settings.REDIS_PORT), String(settings.LIVEKIT_HTTP_PORT)];
+  return ['/bin/sh', socketsScript(layout), socketsBase(layout), settings.SERVICE_USER, of('/tcp'), of('/udp'), ...served];
 }
 
 /** The program that ends connections. */

@@ -10,7 +10,7 @@ export function socketsScript(layout: Layout): string {
   return `${layout.app}/sockets.sh`;
 }
 
-/** The pipe that the agent writes to, a line `ADDRESS PORT` for the connections to close, and the part's state in words. */
+/** The pipe that the agent writes to, a line `ADDRESS PORT` for the connections to close or `cut SECONDS` for a drill, and the part's state in words. */
 export function socketFiles(layout: Layout): Readonly<Record<'pipe' | 'state', string>> {
   const base = socketsBase(layout);
   return { pipe: `${base}.pipe`, state: `${base}.state` };

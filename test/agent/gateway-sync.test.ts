@@ -25,6 +25,7 @@ function fakeCaddy(): { admin: CaddyAdmin; values: Map<string, unknown>; writes:
       reads += 1;
       return values.get(`${id}/${field}`);
     },
+    readAll: async () => JSON.stringify(Object.fromEntries(values)),
     async replace({ id, field }, value) {
       writes.push(id);
       values.set(`${id}/${field}`, value);
@@ -35,13 +36,14 @@ function fakeCaddy(): { admin: CaddyAdmin; values: Map<string, unknown>; writes:
 }
 
 /** A sync whose Redis never answers, stopped after the test. */
-function syncWithoutRedis(caddy: CaddyAdmin, path: string): ReturnType<typeof startGatewaySync> {
+function syncWithoutRedis(caddy: CaddyAdmin, path: string, kept: string[] = []): ReturnType<typeof startGatewaySync> {
   const redis = new Redis({ lazyConnect: true });
   const sync = startGatewaySync({
     redis,
     subscriber: redis,
     caddy,
     memory: openFleetMemory(path),
+    keepCaddy: async (config) => void kept.push(config),
     log: silentLog,
     monotonicMs: () => performance.now(),
   });
@@ -54,7 +56,8 @@ test('starts from the remembered fleet while Redis is away, writes once, and aga
   const fleet = [nodeRecord({ machine: 'm2' })];
   await openFleetMemory(path).save(fleet);
   const caddy = fakeCaddy();
-  const sync = syncWithoutRedis(caddy.admin, path);
+  const kept: string[] = [];
+  const sync = syncWithoutRedis(caddy.admin, path, kept);
 
   await until(() => expect(sync.isCaddyReady()).toBe(true));
   const wanted = gatewayRoutes(fleet, 0);
@@ -66,9 +69,12 @@ test('starts from the remembered fleet while Redis is away, writes once, and aga
   const before = caddy.reads();
   await until(() => expect(caddy.reads()).toBeGreaterThanOrEqual(before + 3));
   expect(caddy.writes).toHaveLength(3);
+  // What Caddy was given is kept for its next start, once.
+  expect(kept).toEqual([await caddy.admin.readAll()]);
 
   caddy.restart();
-  await until(() => expect(caddy.writes).toHaveLength(6));
+  await until(() => expect(kept).toHaveLength(2));
+  expect(caddy.writes).toHaveLength(6);
 });
 
 test('before anybody has registered, what the deploy gave Caddy stands', async () => {

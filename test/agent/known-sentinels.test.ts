@@ -29,7 +29,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       media: null,
       members: null,
       socketsPipe: null,
-      gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), webhooks: null },
+      gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), caddyMemory: join(stateDir, 'caddy.json'), webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },
     { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },

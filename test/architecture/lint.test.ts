@@ -26,6 +26,7 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   agent: ['kernel', 'contract', 'clients'],
   service: ['kernel', 'contract', 'clients'],
   meeting: ['kernel', 'contract', 'clients'],
+  drill: ['kernel', 'contract', 'clients', 'meeting'],
   report: ['kernel', 'settings'],
   cli: ['kernel', 'contract', 'settings', 'topology', 'render', 'plan', 'components', 'bundle', 'clients', 'host', 'supervisor', 'health', 'apply', 'report'],
 };
@@ -34,7 +35,7 @@ const folders = Object.keys(DIRECTIONS);
 const PURE = ['kernel', 'contract', 'settings', 'topology', 'render', 'plan'];
 const INPUT_OUTPUT = ['node:fs', 'node:fs/promises', 'fs', 'node:child_process', 'node:net', 'node:http', 'node:os', 'execa'];
 /** Folders whose `main.ts` is a composition root; of `cli` every file is. */
-const ROOTS = ['cli', 'agent', 'service', 'meeting'];
+const ROOTS = ['cli', 'agent', 'service', 'meeting', 'drill'];
 const OUTSIDE_ROOTS = ['process.env.HOME', 'process.exit(1)', 'process.stdout.isTTY', 'Date.now()', "console.log('x')"];
 
 const report = z.object({ diagnostics: z.array(z.object({ code: z.string(), filename: z.string() })) });

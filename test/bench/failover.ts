@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { drillFaults, measureDrill } from '../../src/contract/drill.ts';
+import type { DrillLimits, DrillMeasures } from '../../src/contract/drill.ts';
 import { deployFleetOfThree, mediaMachines, nameOf } from '../fleet/fleet-of-three.ts';
 import type { FleetOfThree } from '../fleet/fleet-of-three.ts';
-import type { Attempt } from '../fleet/user.ts';
 import { makeOurs, makeStock } from './stock.ts';
 import type { Row } from './table.ts';
 
@@ -22,17 +23,8 @@ const WATCH_MS = 12_000;
 const SOUND_MS = 1_000;
 const POLL_MS = 50;
 
-/** One failure: seconds. */
-interface Outcome {
-  readonly gap: number;
-  /** From the failure to the first new room, and to the beginning of the last that failed; null where nobody asked. */
-  readonly room: number | null;
-  readonly lastFailed: number | null;
-  readonly reconnections: number;
-  /** Until what failed answers again, and from then on until the clients have their signalling; null where that is no matter. */
-  readonly answers: number | null;
-  readonly signalling: number | null;
-}
+/** One failure. `lastFailedMs`: from it to the beginning of the last room that was not made; null where nobody asked. */
+type Outcome = DrillMeasures & { readonly lastFailedMs: number | null };
 
 interface Outcomes {
   readonly ours: Outcome[];
@@ -50,7 +42,7 @@ interface Failure {
   readonly answer?: (at: { meeting: number }) => { readonly machine: number; readonly argv: readonly string[] };
   /** True where it is also measured without what the product adds; see stock.ts. */
   readonly hasStock?: true;
-  readonly limits: { readonly gap: number; readonly room?: number; readonly reconnections?: number; readonly answers?: number; readonly signalling?: number };
+  readonly limits: DrillLimits;
 }
 
 const elsewhere = (primary: number): number => mediaMachines.find((number) => number !== primary) ?? primary;
@@ -66,14 +58,14 @@ const gateway = [...get('https://livekit.example.com/api/healthz'), '--resolve',
 const nothing = async (): Promise<void> => {};
 
 const failures: readonly Failure[] = [
-  { name: 'LiveKit killed', meetingOn: elsewhere, fail: killPart('livekit'), mend: nothing, hasStock: true, limits: { gap: 1 } },
+  { name: 'LiveKit killed', meetingOn: elsewhere, fail: killPart('livekit'), mend: nothing, hasStock: true, limits: drillFaults.livekit.limits },
   {
     name: 'power of a media machine',
     meetingOn: elsewhere,
     fail: ({ lab }, { meeting }) => lab.machine(meeting).kill(),
     mend: ({ lab }, { meeting }) => lab.machine(meeting).boot(),
     hasStock: true,
-    limits: { gap: 3.5 },
+    limits: drillFaults.cut.limits,
   },
   {
     name: 'power of the primary’s machine',
@@ -81,7 +73,7 @@ const failures: readonly Failure[] = [
     fail: ({ lab }, { primary }) => lab.machine(primary).kill(),
     mend: ({ lab }, { primary }) => lab.machine(primary).boot(),
     hasStock: true,
-    limits: { gap: 5, room: 4 },
+    limits: drillFaults['cut-primary'].limits,
   },
   {
     name: 'Redis primary killed',
@@ -89,7 +81,7 @@ const failures: readonly Failure[] = [
     fail: killPart('redis'),
     mend: nothing,
     hasStock: true,
-    limits: { gap: 0.2, room: 3, reconnections: 0 },
+    limits: drillFaults.redis.limits,
   },
   {
     name: 'agent killed',
@@ -97,7 +89,7 @@ const failures: readonly Failure[] = [
     fail: killPart('agent'),
     mend: nothing,
     answer: ({ meeting }) => ({ machine: meeting, argv: get('http://127.0.0.1:7980/healthz') }),
-    limits: { gap: 0.2, reconnections: 0, answers: 2 },
+    limits: drillFaults.agent.limits,
   },
   {
     name: 'service killed',
@@ -105,7 +97,7 @@ const failures: readonly Failure[] = [
     fail: killPart('service'),
     mend: nothing,
     answer: () => ({ machine: 1, argv: get('http://127.0.0.1:8080/healthz') }),
-    limits: { gap: 0.2, reconnections: 0, answers: 2 },
+    limits: drillFaults.service.limits,
   },
   {
     name: 'Caddy killed',
@@ -113,7 +105,7 @@ const failures: readonly Failure[] = [
     fail: killPart('caddy'),
     mend: nothing,
     answer: () => ({ machine: 1, argv: gateway }),
-    limits: { gap: 0.2, answers: 2, signalling: 2 },
+    limits: drillFaults.caddy.limits,
   },
   {
     name: 'machine 1 loses its power and boots',
@@ -124,7 +116,7 @@ const failures: readonly Failure[] = [
     },
     mend: nothing,
     answer: () => ({ machine: 1, argv: gateway }),
-    limits: { gap: 0.2, signalling: 2 },
+    limits: { gapMs: 200, signallingMs: 2_000 },
   },
 ];
 
@@ -164,30 +156,31 @@ async function measure(
   const at = { primary, meeting: failure.meetingOn(primary) };
   const meeting = await fleet.user.startMeeting({ on: nameOf(at.meeting) });
   if (isStock) await makeStock(fleet);
-  const rooms = failure.limits.room === undefined ? null : await fleet.user.createRooms();
+  const rooms = failure.limits.roomMs === undefined ? null : await fleet.user.createRooms();
   const beganMs = Date.now();
   await failure.fail(fleet, at);
   const failedMs = Date.now();
   const answeredMs = await awaitAnswer(fleet, failure, at);
   const hasSound = (): boolean => Date.now() - meeting.lastSoundMs() < SOUND_MS;
-  const isBack = (): boolean => hasSound() && (rooms === null || firstRoomMs(rooms.attempts, failedMs) !== null);
+  const isBack = (): boolean => hasSound() && (rooms === null || rooms.attempts.some((one) => one.isCreated && one.startedMs >= failedMs));
   await delay(WATCH_MS, undefined, { signal });
   while (!isBack() && Date.now() - beganMs < PATIENCE_MS) await delay(POLL_MS, undefined, { signal });
   rooms?.end();
   const isSilent = !hasSound();
   const counts = await meeting.end();
-  const first = rooms === null ? null : (firstRoomMs(rooms.attempts, failedMs) ?? beganMs + PATIENCE_MS);
   const failed = rooms?.attempts.filter((one) => !one.isCreated && one.startedMs >= beganMs).map((one) => one.startedMs) ?? [];
   say(`${failure.name} at ${new Date(beganMs).toISOString().slice(11, 23)}, ${JSON.stringify(at)}: ${counts.timeline.join('; ')}`);
   await failure.mend(fleet, at);
   if (isStock) await makeOurs(fleet);
+  const measures = measureDrill(
+    { rooms: rooms?.attempts ?? [], answers: [], counts },
+    { struckMs: beganMs, readyMs: failedMs, isSilent, patienceMs: PATIENCE_MS },
+  );
   return {
-    gap: isSilent ? PATIENCE_MS / 1_000 : counts.longestGapMs / 1_000,
-    room: first === null ? null : (first - beganMs) / 1_000,
-    lastFailed: rooms === null ? null : (Math.max(beganMs, ...failed) - beganMs) / 1_000,
-    reconnections: counts.reconnections,
-    answers: answeredMs === null ? null : (answeredMs - beganMs) / 1_000,
-    signalling: answeredMs === null ? null : Math.max(0, counts.backAtMs - answeredMs) / 1_000,
+    ...measures,
+    lastFailedMs: rooms === null ? null : Math.max(beganMs, ...failed) - beganMs,
+    answerMs: answeredMs === null ? null : answeredMs - beganMs,
+    signallingMs: answeredMs === null ? null : Math.max(0, counts.backAtMs - answeredMs),
   };
 }
 
@@ -199,22 +192,19 @@ async function awaitAnswer({ lab }: FleetOfThree, { answer }: Failure, at: { mee
   throw new Error(`machine ${machine} did not answer: ${argv.join(' ')}`);
 }
 
-function firstRoomMs(attempts: readonly Attempt[], failedMs: number): number | null {
-  const created = attempts.filter((one) => one.isCreated && one.startedMs >= failedMs).map((one) => one.endedMs);
-  return created.length === 0 ? null : Math.min(...created);
-}
-
 function rowsOf({ name, limits }: Failure, { ours, stock }: Outcomes): Row[] {
-  const row = (what: string, limit: number | undefined, value: (one: Outcome) => number | null, unit: Row['unit'] = 's'): Row[] =>
-    limit === undefined
-      ? []
-      : [{ name: `${name}: ${what}`, unit, ours: ours.map((one) => value(one) ?? 0), floor: stock.map((one) => value(one) ?? 0), limit: { value: limit } }];
+  const row = (what: string, limit: number | undefined, field: keyof Outcome): Row[] => {
+    const isTime = field.endsWith('Ms');
+    const scaled = (all: readonly Outcome[]): number[] => all.map((one) => (one[field] ?? 0) / (isTime ? 1_000 : 1));
+    const value = (limit ?? 0) / (isTime ? 1_000 : 1);
+    return limit === undefined ? [] : [{ name: `${name}: ${what}`, unit: isTime ? 's' : '', ours: scaled(ours), floor: scaled(stock), limit: { value } }];
+  };
   return [
-    ...row('gap in the sound', limits.gap, (one) => one.gap),
-    ...row('it answers', limits.answers, (one) => one.answers),
-    ...row('signalling, from then on', limits.signalling, (one) => one.signalling),
-    ...row('first new room', limits.room, (one) => one.room),
-    ...row('last room that failed', limits.room, (one) => one.lastFailed),
-    ...row('reconnections', limits.reconnections, (one) => one.reconnections, ''),
+    ...row('gap in the sound', limits.gapMs, 'gapMs'),
+    ...row('it answers', limits.answerMs, 'answerMs'),
+    ...row('signalling, from then on', limits.signallingMs, 'signallingMs'),
+    ...row('first new room', limits.roomMs, 'roomMs'),
+    ...row('last room that failed', limits.roomMs, 'lastFailedMs'),
+    ...row('reconnections', limits.reconnections, 'reconnections'),
   ];
 }

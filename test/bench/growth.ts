@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DrillCounts } from '../../src/contract/drill.ts';
 import { createLab } from '../fleet/machines.ts';
 import type { Lab } from '../fleet/machines.ts';
 import { userOf } from '../fleet/user.ts';
-import type { Counts, User } from '../fleet/user.ts';
+import type { User } from '../fleet/user.ts';
 import type { Row } from './table.ts';
 
 export interface GrowthBenchOptions {
@@ -19,7 +20,7 @@ const ground = 'COMPONENT_DIR=/opt/components\nTLS_MODE=internal\n';
 
 /** The guide's growth from two machines to four, on booted machines, while two clients meet. */
 export async function benchGrowth({ rounds, store, signal, say }: GrowthBenchOptions): Promise<Row[]> {
-  const meetings: Counts[] = [];
+  const meetings: DrillCounts[] = [];
   const placed: number[] = [];
   for (let round = 1; round <= rounds; round++) {
     signal.throwIfAborted();

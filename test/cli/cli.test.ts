@@ -25,6 +25,7 @@ const COMMANDS = [
   'forget',
   'uninstall',
   'verify',
+  'drill',
   'bundle',
   'status',
   'logs',
@@ -45,6 +46,7 @@ const NEEDS_ROOT = [
   'rollback',
   'status',
   'logs',
+  'drill --dry-run',
 ];
 const SECRET = 'hunter2hunter2hunter2hunter2hunter2';
 

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
-const entries = ['cli', 'agent', 'service', 'meeting'];
+const entries = ['cli', 'agent', 'service', 'meeting', 'drill'];
 
 /** The real build over four small sources. */
 describe('build', () => {

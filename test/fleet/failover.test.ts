@@ -12,6 +12,12 @@ const PATIENCE_MS = 6_000;
 /** `npm run chaos` goes on for longer. */
 const CHAOS_MS = 30_000;
 
+/** What `drill --json` says. */
+interface DrillSaid {
+  readonly planned?: readonly unknown[];
+  readonly drills?: readonly { readonly fault: string; readonly machine: string; readonly ok: boolean; readonly measures: { readonly gapMs: number } }[];
+}
+
 function hasSoundSince(meeting: Meeting, ms: number): () => Promise<boolean> {
   return async () => meeting.lastSoundMs() > ms;
 }
@@ -156,6 +162,35 @@ describe('a fleet of three', () => {
     expect(primary).not.toBe(former);
     expect(await fleet.redis(former, ['ROLE'])).toContain('slave');
     expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
+  });
+
+  it('is drilled from machine 1, and says what the faults did cost', async () => {
+    const drill = async (...words: string[]): Promise<{ code: number; said: DrillSaid }> => {
+      const { code, out } = await fleet.lab.machine(1).exec(['/opt/livekit-fleet/部署.sh', 'drill', ...words, '--json', '--env', '/etc/fleet.env']);
+      const lines = out.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as { kind: string; value: DrillSaid }] : []));
+      return { code, said: lines.find((line) => line.kind === 'result')?.value ?? {} };
+    };
+    // Nobody answers for its name here.
+    await fleet.lab.machine(1).exec(['sh', '-c', 'echo 192.168.1.1 livekit.example.com >>/etc/hosts']);
+    expect((await drill('cut')).code).toBe(2);
+    expect((await drill('--dry-run')).said.planned).toHaveLength(7);
+    expect((await fleet.lab.machine(2).exec(['/opt/livekit-fleet/部署.sh', 'drill', '--yes', '--env', '/etc/fleet.env'])).code).toBe(2);
+    const node = await nodeOf(first);
+    for (const fault of ['livekit', 'cut', 'service']) {
+      const [before] = [Date.now()];
+      const { code, said } = await drill(fault, '--machine', nameOf(first), '--yes');
+      const [one] = said.drills ?? [];
+      expect(one, fault).toMatchObject({ fault, machine: fault === 'service' ? nameOf(1) : nameOf(first) });
+      // Whether the limits were kept is the benchmark's to say.
+      expect(code).toBe(one?.ok === true ? 0 : 1);
+      expect(one?.measures.gapMs).toBeGreaterThan(0);
+      expect(one?.measures.gapMs).toBeLessThan(Date.now() - before);
+    }
+    expect(await nodeOf(first)).not.toBe(node);
+    expect((await fleet.lab.machine(first).exec(['journalctl', '-u', 'livekit-fleet-sockets', '--no-pager', '-o', 'cat'])).out).toContain('cut off for 20 s');
+    const done = (await fleet.lab.machine(first).exec(['/opt/livekit-fleet/部署.sh', 'journal', '--env', '/etc/fleet.env'])).out;
+    expect(done).toMatch(/m192-168-1-1 .* drill cut/);
+    await settle();
   });
 
   it('keeps its promises while one thing after the other fails, and nobody helps', async () => {

@@ -1,7 +1,6 @@
 import { execa } from 'execa';
 import { spawn } from 'node:child_process';
-import type { ChildProcessByStdio } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
@@ -35,7 +34,7 @@ export interface Machine {
 export interface Lab {
   machine(number: number): Machine;
   /** A computer of a user on the same switch, at 192.168.1.200: argv runs in its network, and DOMAIN leads to machine 1. */
-  client(argv: readonly string[], env?: Readonly<Record<string, string>>): ChildProcessByStdio<null, Readable, Readable>;
+  client(argv: readonly string[], env?: Readonly<Record<string, string>>): ChildProcessWithoutNullStreams;
   /** Stops all machines and removes their disks and networks. */
   remove(): Promise<void>;
 }
@@ -60,8 +59,7 @@ export async function createLab(options: { machines: readonly number[]; componen
       if (found === undefined) throw new Error(`no machine ${number} in this lab`);
       return found;
     },
-    client: (argv, env = {}) =>
-      spawn('ip', ['netns', 'exec', clientName, ...argv], { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] }),
+    client: (argv, env = {}) => spawn('ip', ['netns', 'exec', clientName, ...argv], { env: { PATH: process.env['PATH'], ...env } }),
     async remove() {
       for (const machine of machines.values()) await machine.destroy();
       await rm(`/etc/netns/${clientName}`, { recursive: true, force: true });

@@ -1,38 +1,12 @@
-import type { ChildProcess, ChildProcessByStdio } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import type { ChildProcess, ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { parseDrillWord } from '../../src/contract/drill.ts';
+import type { DrillClients, DrillCounts, DrillWord, RoomAttempt } from '../../src/contract/drill.ts';
 import type { Lab } from './machines.ts';
-
-/** What a meeting saw from its first sound to its end; see watched-meeting.ts. */
-export interface Counts {
-  readonly sent: number;
-  readonly received: number;
-  /** Number of the last message that came. */
-  readonly last: number;
-  readonly reconnections: number;
-  readonly frames: number;
-  readonly silent: number;
-  readonly longestSilenceMs: number;
-  /** From one sound to the next by the clock, also while no track was there at all. */
-  readonly longestGapMs: number;
-  /** When a client was last back after a reconnection, in milliseconds since 1970; 0: none was. */
-  readonly backAtMs: number;
-  /** What happened to the clients, with the time of day (UTC). */
-  readonly timeline: readonly string[];
-}
-
-/** A room that was asked for; times in milliseconds since 1970. */
-export interface Attempt {
-  readonly startedMs: number;
-  readonly endedMs: number;
-  readonly isCreated: boolean;
-  /** Where its participants are sent: the path of its node; '' for any, or where it was not made. */
-  readonly path: string;
-}
 
 /** A participant who asked to come into a room; times in milliseconds since 1970. */
 export interface Visit {
@@ -48,7 +22,7 @@ export interface Meeting {
   readonly room: string;
   /** When sound was last heard, in milliseconds since 1970, to a fifth of a second. */
   lastSoundMs(): number;
-  end(): Promise<Counts>;
+  end(): Promise<DrillCounts>;
   /** Ends both clients without a word. */
   kill(): void;
 }
@@ -63,13 +37,15 @@ export interface User {
   createRoom(wanted?: object): Promise<string>;
   nodeOfNewRoom(): Promise<string>;
   /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. `on`: in a room of this machine. */
-  startMeeting(options?: { isRelayed?: boolean; on?: string }): Promise<Meeting>;
+  startMeeting(options?: { isRelayed?: boolean; on?: string | null }): Promise<Meeting>;
   /** Asks for new rooms, ten a second, until it is ended; resolves with the first answer. */
-  createRooms(): Promise<{ attempts: readonly Attempt[]; end: () => void }>;
+  createRooms(): Promise<{ attempts: readonly RoomAttempt[]; end: () => void }>;
   /** Joins each of the rooms about every second until it is ended; resolves with the first answer. */
   visitRooms(rooms: readonly string[]): Promise<{ visits: readonly Visit[]; end: () => void }>;
   remove(): Promise<void>;
 }
+
+const apiUrl = 'https://livekit.example.com';
 
 /** Machine 1 is asked for token and certificate whenever they are needed: they may change. */
 export async function userOf(lab: Lab): Promise<User> {
@@ -89,7 +65,7 @@ export async function userOf(lab: Lab): Promise<User> {
   async function ask(path: string, init: { method?: string; body?: unknown } = {}): Promise<{ ok: boolean; text: string }> {
     const words = ['-sS', '-w', '\n%{http_code}', '--cacert', await ca(), '-H', `Authorization: Bearer ${await token()}`, '-X', init.method ?? 'GET'];
     const body = init.body === undefined ? [] : ['-H', 'Content-Type: application/json', '-d', JSON.stringify(init.body)];
-    const child = lab.client(['curl', ...words, ...body, `https://livekit.example.com/api${path}`]);
+    const child = lab.client(['curl', ...words, ...body, `${apiUrl}/api${path}`]);
     const [, answer = '', status = ''] = /^([\s\S]*)\n(\d+)$/.exec(await text(child.stdout)) ?? [];
     return { ok: status.startsWith('2'), text: answer };
   }
@@ -105,34 +81,27 @@ export async function userOf(lab: Lab): Promise<User> {
     return (JSON.parse(answer) as { id: string }).id;
   }
 
-  /** Rooms go to nodes at random. */
-  async function createRoomOn(machine: string): Promise<string> {
-    for (let tries = 0; tries < 60; tries++) {
-      const room = await createRoom();
-      if ((await roomNode(room)) === machine) return room;
-    }
-    throw new Error(`no room came to ${machine}`);
-  }
-
   async function environment(): Promise<Record<string, string>> {
-    return { API_TOKEN: await token(), NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
+    return { NODE_EXTRA_CA_CERTS: await ca(), SSL_CERT_FILE: await ca() };
   }
 
-  function start(program: string, env: Readonly<Record<string, string>>, words: readonly string[] = []): ChildProcessByStdio<null, Readable, Readable> {
-    const child = lab.client([process.execPath, `${import.meta.dirname}/${program}`, 'https://livekit.example.com', ...words], env);
+  function start(program: string, env: Readonly<Record<string, string>>, words: readonly string[] = []): ChildProcessWithoutNullStreams {
+    const child = lab.client([process.execPath, `${import.meta.dirname}/${program}`, ...words], env);
     children.add(child);
+    child.stderr.pipe(process.stderr);
     return child;
   }
 
-  /** What a program of lines of JSON has said so far; resolves with the first. */
-  async function listen<T>(program: string, words: readonly string[] = []): Promise<{ said: readonly T[]; end: () => void }> {
-    const child = start(program, await environment(), words);
-    const said: T[] = [];
-    const lines = createInterface(child.stdout);
-    lines.on('line', (line) => said.push(JSON.parse(line) as T));
-    child.stderr.pipe(process.stderr);
-    await once(lines, 'line');
-    return { said, end: () => void child.kill('SIGTERM') };
+  /** The clients of a drill; `onWord` gets what they say until they end. */
+  async function watch(wanted: Partial<DrillClients>, onWord: (word: DrillWord) => void): Promise<ChildProcessWithoutNullStreams> {
+    const child = start('../../src/drill/main.ts', await environment());
+    const config: DrillClients = { apiUrl, apiToken: await token(), meeting: null, rooms: false, ...wanted };
+    child.stdin.write(`${JSON.stringify(config)}\n`);
+    createInterface(child.stdout).on('line', (line) => {
+      const word = parseDrillWord(line);
+      if (word !== null) onWord(word);
+    });
+    return child;
   }
 
   return {
@@ -140,41 +109,47 @@ export async function userOf(lab: Lab): Promise<User> {
     roomNode,
     createRoom,
     nodeOfNewRoom: async () => roomNode(await createRoom()),
-    async startMeeting({ isRelayed = false, on } = {}) {
-      const room = on === undefined ? {} : { ROOM: await createRoomOn(on) };
-      const child = start('watched-meeting.ts', { ...(await environment()), ...(isRelayed ? { RELAY: 'only' } : {}), ...room });
-      const errors = text(child.stderr);
+    async startMeeting({ isRelayed = false, on = null } = {}) {
       let soundAtMs = 0;
-      const [started, ended] = [Promise.withResolvers<string>(), Promise.withResolvers<Counts>()];
-      createInterface(child.stdout).on('line', (line) => {
-        // The client's native part logs to standard output.
-        if (line.startsWith('{"level"')) return;
-        const said = JSON.parse(line) as { started: string } | { soundAtMs: number } | Counts;
-        if ('started' in said) started.resolve(said.started);
-        else if ('soundAtMs' in said) soundAtMs = said.soundAtMs;
-        else ended.resolve(said);
-      });
-      const closed = once(child, 'close').then(async () => Promise.reject(new Error(await errors)));
-      closed.catch(started.reject);
-      closed.catch(ended.reject);
+      const [started, ended] = [Promise.withResolvers<string>(), Promise.withResolvers<DrillCounts>()];
       ended.promise.catch(() => undefined);
+      const fail = (detail: string): void => {
+        started.reject(new Error(detail));
+        ended.reject(new Error(detail));
+      };
+      const child = await watch({ meeting: { machine: on, isRelayed } }, (word) => {
+        if (word.kind === 'started') started.resolve(word.room);
+        else if (word.kind === 'sound') soundAtMs = word.atMs;
+        else if (word.kind === 'counts') ended.resolve(word);
+        else if (word.kind === 'failed') fail(word.detail);
+      });
+      child.once('close', () => fail('the clients have ended'));
       return {
         room: await started.promise,
         lastSoundMs: () => soundAtMs,
         end() {
-          child.kill('SIGTERM');
+          child.stdin.end();
           return ended.promise;
         },
         kill: () => void child.kill('SIGKILL'),
       };
     },
     async createRooms() {
-      const { said, end } = await listen<Attempt>('room-creator.ts');
-      return { attempts: said, end };
+      const attempts: RoomAttempt[] = [];
+      const first = Promise.withResolvers<void>();
+      const child = await watch({ rooms: true }, (word) => {
+        if (word.kind === 'room') attempts.push(word);
+        first.resolve();
+      });
+      await first.promise;
+      return { attempts, end: () => child.stdin.end() };
     },
     async visitRooms(rooms) {
-      const { said, end } = await listen<Visit>('room-visitor.ts', rooms);
-      return { visits: said, end };
+      const visits: Visit[] = [];
+      const child = start('room-visitor.ts', { ...(await environment()), API_TOKEN: await token() }, [apiUrl, ...rooms]);
+      const lines = createInterface(child.stdout).on('line', (line) => visits.push(JSON.parse(line) as Visit));
+      await once(lines, 'line');
+      return { visits, end: () => void child.kill('SIGTERM') };
     },
     async remove() {
       for (const child of children) child.kill('SIGKILL');

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { appendFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectionEnder } from '../../src/agent/dead-sockets.ts';
@@ -26,17 +28,18 @@ describe('the sockets part', () => {
   const inside = (argv: readonly string[]): ReturnType<typeof spawn> =>
     spawn('nsenter', ['-t', String(holder.pid), '-n', ...argv], { stdio: ['ignore', 'pipe', 'ignore'] });
   const ended = (): string[] => lines.filter((line) => line.startsWith('ended ')).map((line) => line.slice(6));
-  const tell = (text: string): Promise<void> => appendFile(`${folder}/run.pipe`, text);
+  const tell = (line: string): Promise<void> => appendFile(`${folder}/run.pipe`, line);
+  const rules = async (): Promise<string> => text(inside(['nft', 'list', 'ruleset']).stdout as Readable);
   const state = (): Promise<string> => readFile(`${folder}/run.state`, 'utf8').catch(() => '');
 
   beforeEach(async () => {
-    await needPrograms({ ss: 'iproute2' });
+    await needPrograms({ ss: 'iproute2', nft: 'nftables' });
     folder = await mkdtemp(`${tmpdir()}/livekit-fleet-sockets-`);
     await writeFile(`${folder}/sockets.sh`, closerScript);
     const network = 'ip link set lo up; ip address add 10.9.8.7/32 dev lo; echo ready; exec sleep infinity';
     holder = spawn('unshare', ['-n', 'sh', '-c', network], { stdio: ['ignore', 'pipe', 'ignore'] });
     await once(holder.stdout ?? holder, 'data');
-    part = inside(['/bin/sh', `${folder}/sockets.sh`, `${folder}/run`, '6379', '7880']);
+    part = inside(['/bin/sh', `${folder}/sockets.sh`, `${folder}/run`, 'nobody', '6379,7880', '7980,50000-50010', '6379', '7880']);
     part.stdout?.resume();
     await until(async () => (await state()) === 'ready\n', 5_000);
     lines = [];
@@ -75,6 +78,23 @@ describe('the sockets part', () => {
     await until(async () => ended().length > 0, 5_000);
     expect(ended()).toEqual([livekit]);
     await expect(stat(`${folder}/owned`)).rejects.toThrow('ENOENT');
+  });
+
+  it('cuts the machine off for a drill, by rules that end by themselves, and takes no other time for it', async () => {
+    for (const one of ['cut 0', 'cut 61', 'cut -1', 'cut 100', 'cut 5 6', 'cut', 'cut 5;nft', 'cut 5,6', 'cut $(nft)']) await tell(`${one}\n`);
+    await tell('10.9.8.7 7880\n');
+    await until(async () => ended().length > 0, 5_000);
+    expect(await rules()).toBe('');
+    await tell('cut 2\n');
+    await until(async () => /elements = \{.*expires/s.test(await rules()), 5_000);
+    expect(await rules()).toMatch(/oif != "lo" meta skuid 65534 meta l4proto @cut drop/);
+    await until(async () => !(await rules()).includes('elements'), 10_000);
+    await tell('cut 60\n');
+    await until(async () => (await rules()).includes('elements'), 5_000);
+    const gone = once(part, 'exit');
+    part.kill('SIGTERM');
+    await gone;
+    expect(await rules()).toBe('');
   });
 
   it('lets the group of the service write to its pipe, nobody read it, and ends with nothing left', async () => {

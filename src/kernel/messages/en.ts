@@ -102,6 +102,20 @@ export const errors = {
   NO_FORMER_VERSION: 'LiveKit {version} was not put here by upgrade: there is no former version to go back to.',
   NO_LIVEKIT_HERE: 'This machine runs no LiveKit. Run the command on a media machine.',
   LIVEKIT_IS_GIVEN: 'LIVEKIT_PATH={path} names the program that runs. Replace that one, or empty LIVEKIT_PATH in .env, and run ./部署.sh deploy.',
+  UNKNOWN_DRILL: '{given} is no fault that a drill can hold. Those: {known} (./部署.sh drill --list)',
+  DRILL_ELSEWHERE:
+    'The clients of a drill go through the gateway, and its room API: run ./部署.sh drill on machine 1; faults of this machine: --machine with its address.',
+  DRILL_NEEDS_TWO: 'There is one media machine only: for {fault} there has to be another one that can take over.',
+  DRILL_NOT_HERE:
+    'The fault {fault} cannot be held on {machine}, where the clients of the drill are. Name another media machine with --machine, or use ./部署.sh drill livekit.',
+  DRILL_NO_PART: 'Part {part} does not run on this machine (BUSINESS_UPSTREAM names your own service): {fault} cannot be held here.',
+  NOT_SURE_DRILL: 'There is no terminal to ask whether these faults are really to be held. Run the command again with --yes.',
+  DRILL_NOT_HELD:
+    '{machine} did not hold the fault {fault}, and will not do so later either. See there: ./部署.sh status, ./部署.sh logs agent, ./部署.sh logs sockets. Does it run this version, and has it nftables (to be cut off)?',
+  DRILL_CLIENTS: 'The clients of the drill could not meet, or did not end: {detail}\nDoes ./部署.sh verify work?',
+  DRILL_FAILED:
+    'The fleet did not keep within the limits: {faults}. Above, what happened to the two clients; logs: ./部署.sh logs agent, on the machine of the fault too.',
+  DRILL_NOT_MENDED: 'The fleet was not well again {seconds} s after {fault}: {detail}',
   DECLINED: 'Nothing was changed.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
@@ -235,6 +249,22 @@ export const texts = {
   STOPPED: 'Stopped: {parts}',
   OWN_SERVICE:
     'BUSINESS_UPSTREAM is your own service at {upstream}. verify needs this of it: POST /api/v1/rooms → {"id"}, POST /api/v1/rooms/<id>/join {"identity"} → {"url", "token"}, POST /api/v1/rooms/<id>/leave {"identity"}, GET /api/v1/rooms/<id>/events → {"events": [{"event", "identity"}]}, each with the bearer token SERVICE_API_TOKEN, and LiveKit’s webhooks taken at POST /api/webhook. A service without them may work well all the same: then test with your own client.',
+  DRILL_OF_AGENT: 'the agent of a media machine is killed',
+  DRILL_OF_SERVICE: 'the business service is killed',
+  DRILL_OF_CADDY: 'Caddy is killed',
+  DRILL_OF_REDIS: 'the Redis primary is killed',
+  DRILL_OF_LIVEKIT: 'the LiveKit that the meeting is on is killed',
+  DRILL_OF_CUT: 'the media machine that the meeting is on is cut off from all others for 20 s',
+  DRILL_OF_CUT_PRIMARY: 'the machine with the Redis primary, and the meeting, is cut off from all others for 20 s',
+  DRILL_GAP: 'longest gap in the sound',
+  DRILL_ROOM: 'until a new room',
+  DRILL_RECONNECTIONS: 'reconnections',
+  DRILL_ANSWER: 'until it answers again',
+  DRILL_SIGNALLING: 'signalling, from then on',
+  DRILL_MEETING: 'two clients meet on {machine}',
+  DRILL_HELD: 'held on {machine}; watching',
+  REALLY_DRILL: '{count} people are in rooms of the fleet. These faults happen for real, and some of them will notice. Go on? [y/N] ',
+  DRILL_PASSED: 'The fleet survived: {count} fault(s), all within the limits.',
   VERIFIED: 'The meeting worked from end to end.',
 } as const;
 

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Written by livekit-fleet. Usage: sockets.sh BASE PORT...
+# Written by livekit-fleet. Usage: sockets.sh BASE USER TCP_PORTS UDP_PORTS PORT...
 export LC_ALL=C
 set -f
 umask 027
-base=$1
-shift
+base=$1 user=$2 tcp=$3 udp=$4
+shift 4
 ports=" $* "
+table='inet livekit_fleet_drill'
 
 say() {
   echo "$1"
@@ -29,8 +30,42 @@ end_all() {
   fi
 }
 
+# Packets of the service user's programs, and those for their ports, but for this machine's own. The elements run out by themselves.
+cut() {
+  echo "$1" | grep -Exq '[1-9][0-9]?' && [ "$1" -le 60 ] && [ -z "$2" ] || { echo refused; return; }
+  nft -f - <<RULES 2>&1 || return
+table $table
+delete table $table
+table $table {
+  set cut {
+    type inet_proto
+    flags timeout
+    elements = { tcp timeout $1s, udp timeout $1s }
+  }
+  chain input {
+    type filter hook input priority -20; policy accept;
+    iif "lo" return
+    meta l4proto != @cut return
+    meta skuid $user drop
+    tcp dport { $tcp } drop
+    udp dport { $udp } drop
+  }
+  chain output {
+    type filter hook output priority -20; policy accept;
+    oif != "lo" meta skuid $user meta l4proto @cut drop
+  }
+}
+RULES
+  echo "cut off for $1 s"
+}
+
+mend() {
+  nft delete table $table 2>/dev/null
+}
+
 reader=
-trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
+mend
+trap 'mend; kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
 rm -f "$base.pipe"
 mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
 if ! ss -h 2>&1 | grep -q -e --kill; then
@@ -47,6 +82,6 @@ while :; do
   reader=$!
   wait $reader || exit 1
   while read -r address port rest; do
-    if is_allowed "$address" "$port" "$rest"; then end_all "$address" "$port"; else echo 'refused'; fi
+    if [ "$address" = cut ]; then cut "$port" "$rest"; elif is_allowed "$address" "$port" "$rest"; then end_all "$address" "$port"; else echo 'refused'; fi
   done <"$base.read"
 done
