@@ -55,6 +55,8 @@ export const agentConfigSchema = z.object({
     .nullable(),
   /** Where the sockets part is told which connections to end; null where there is no other machine. */
   socketsPipe: absolutePath.nullable(),
+  /** The part that carries out upgrades: its pipe, how the last one ended, and what it has said; null where there is none. */
+  upgrades: z.object({ pipe: absolutePath, result: absolutePath, log: absolutePath }).nullable(),
   gateway: z
     .object({
       caddyAdminSocket: absolutePath,

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import { primaryOf } from '../clients/redis.ts';
 import type { FaultOrder } from '../contract/orders.ts';
-import { tellSockets } from './dead-sockets.ts';
 import type { LivekitProcess } from './livekit-process.ts';
+import { tellPipe } from './pipe.ts';
 
 /**
  * Gives what makes a drill's fault ready on this machine: to end a process of the agent's own user, or to have the sockets part cut the
@@ -30,7 +30,7 @@ export function faultMaker(options: {
   return async (fault) => {
     if ('cutSeconds' in fault) {
       if (socketsPipe === null) throw new Error('there is no other machine to be cut off from');
-      return async () => tellSockets(socketsPipe, `cut ${fault.cutSeconds}`);
+      return async () => tellPipe(socketsPipe, `cut ${fault.cutSeconds}`);
     }
     const pid = await findPid(fault.kill);
     if (pid === null) throw new Error(`no process of ${fault.kill} that could be ended here`);

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis.ts';
 import { DRAINING_KEY } from '../contract/node-record.ts';
 import { FAULT_DELAY_MS, ORDERS_KEY, REPORTS_KEY, parseOrder, parseReport } from '../contract/orders.ts';
-import type { FaultOrder, Order, OrderReport, RestartOrder } from '../contract/orders.ts';
+import type { FaultOrder, Order, OrderReport, RestartOrder, UpgradeOrder } from '../contract/orders.ts';
 import type { LivekitProcess } from './livekit-process.ts';
 import { startTicker } from './ticker.ts';
 
@@ -20,6 +20,10 @@ export interface OrderTakerOptions {
   readonly look: () => Promise<{ nodeId: string; participants: number } | null>;
   /** Gives what holds a drill's fault on this machine; rejects where that cannot be done. */
   readonly makeReady: (fault: FaultOrder['fault']) => Promise<() => Promise<void>>;
+  /** Has an upgrade carried out; null where nobody here does that. */
+  readonly runUpgrade:
+    | ((order: UpgradeOrder, run: { signal: AbortSignal; onProgress: (detail: string) => Promise<unknown> }) => Promise<{ code: number; detail: string }>)
+    | null;
   readonly log: Logger;
   readonly monotonicMs: () => number;
 }
@@ -29,15 +33,17 @@ function pause(): Promise<void> {
 }
 
 /**
- * Carries out what an operator on another machine has ordered. A drill's fault is held at once. LiveKit is restarted with
+ * Carries out what an operator has ordered, here or on another machine. A drill's fault is held at once, an upgrade is the upgrades part's. LiveKit is restarted with
  * care: it takes no new rooms, its participants get their time, those who stayed come back on another node by themselves. Its
  * supervisor starts it again. Gives a function that ends it.
  */
 export function startOrderTaker(options: OrderTakerOptions): () => Promise<void> {
-  const { machine, redis, livekit, look, makeReady, log, monotonicMs } = options;
+  const { machine, redis, livekit, look, makeReady, runUpgrade, log, monotonicMs } = options;
   const stop = new AbortController();
-  const report = (order: Order, state: OrderReport['state'], participants = 0, secondsLeft = 0): Promise<unknown> =>
-    redis.hset(REPORTS_KEY, machine, JSON.stringify({ id: order.id, state, participants, secondsLeft } satisfies OrderReport)).catch((error: unknown) => {
+  const write = (order: Order, state: OrderReport['state'], more: Partial<OrderReport> = {}): Promise<unknown> =>
+    redis.hset(REPORTS_KEY, machine, JSON.stringify({ id: order.id, state, participants: 0, secondsLeft: 0, detail: '', ...more } satisfies OrderReport));
+  const report = (order: Order, state: OrderReport['state'], more: Partial<OrderReport> = {}): Promise<unknown> =>
+    write(order, state, more).catch((error: unknown) => {
       // Redis may be away for a moment; the work goes on.
       log.warn({ err: error }, 'order not reported');
     });
@@ -50,7 +56,7 @@ export function startOrderTaker(options: OrderTakerOptions): () => Promise<void>
       const left = deadline - monotonicMs();
       // Killed, since clients of one that ends in order do not come back by themselves.
       if (left <= 0) livekit.signal(pid, 'SIGKILL');
-      else await report(order, 'draining', (await look())?.participants ?? 0, Math.ceil(left / 1000));
+      else await report(order, 'draining', { participants: (await look())?.participants ?? 0, secondsLeft: Math.ceil(left / 1000) });
     }
   };
   const awaitStart = async (order: RestartOrder): Promise<boolean> => {
@@ -68,12 +74,27 @@ export function startOrderTaker(options: OrderTakerOptions): () => Promise<void>
       return null;
     });
     // Not by the tolerant `report`: it is neither held twice, nor by an agent that nobody hears.
-    const state = strike === null ? 'failed' : 'done';
-    await redis.hset(REPORTS_KEY, machine, JSON.stringify({ id: order.id, state, participants: 0, secondsLeft: 0 } satisfies OrderReport));
+    await write(order, strike === null ? 'failed' : 'done');
     if (strike === null) return;
     log.warn({ order: order.id, fault: order.fault }, 'a drill: this fault is held on purpose');
     await new Promise((resolve) => setTimeout(resolve, FAULT_DELAY_MS));
     await strike();
+  };
+  const change = async (order: UpgradeOrder, before: OrderReport | null): Promise<void> => {
+    // This agent may be one that the upgrade has started anew.
+    if (before?.id !== order.id && (await redisTimeMs(redis)) > order.untilMs) return;
+    if (runUpgrade === null) return void (await report(order, 'failed', { detail: 'no upgrades part here' }));
+    log.info({ order: order.id, upgrade: order.upgrade }, 'LiveKit is to be upgraded');
+    const { signal } = stop;
+    try {
+      const { code, detail } = await runUpgrade(order, { signal, onProgress: (last) => report(order, 'working', { detail: last }) });
+      log.info({ order: order.id, code }, 'upgrade ended');
+      await report(order, code === 0 ? 'done' : 'failed', { detail });
+    } catch (error) {
+      if (signal.aborted) return;
+      log.error({ err: error, order: order.id }, 'upgrade not carried out: the upgrades part does not listen');
+      await report(order, 'failed', { detail: 'the upgrades part does not listen' });
+    }
   };
   const tick = async (): Promise<void> => {
     if (redis.status !== 'ready') return;
@@ -82,6 +103,7 @@ export function startOrderTaker(options: OrderTakerOptions): () => Promise<void>
     const before = parseReport((await redis.hget(REPORTS_KEY, machine)) ?? '');
     if (before?.id === order.id && (before.state === 'done' || before.state === 'failed')) return;
     if ('fault' in order) return hold(order);
+    if ('upgrade' in order) return change(order, before);
     log.info({ order: order.id, deadlineMs: order.deadlineMs }, 'LiveKit is to be restarted');
     await redis.sadd(DRAINING_KEY, order.nodeId);
     const [now, pid] = [await look(), await livekit.pid()];

@@ -28,6 +28,8 @@ import { openLivekitProbe } from './livekit-probe.ts';
 import { findLivekitProcess } from './livekit-process.ts';
 import { startNodeKeeper } from './node-keeper.ts';
 import { startOrderTaker } from './order-taker.ts';
+import type { OrderTakerOptions } from './order-taker.ts';
+import { runUpgrade } from './upgrade-runner.ts';
 import { startMediaRegistry } from './media-registry.ts';
 import { startStrandedNode } from './stranded-node.ts';
 import type { StrandedNodeOptions } from './stranded-node.ts';
@@ -197,6 +199,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           livekit,
           look: () => probe.look(),
           makeReady: faultMaker({ redis, livekit, own: config.sentinel === null ? null : hostOf(config.sentinel.address), socketsPipe: config.socketsPipe }),
+          runUpgrade: upgraderOf(config.upgrades),
           log: log.child({ part: 'orders' }),
           monotonicMs,
         });
@@ -247,6 +250,11 @@ function startVoting(
   const { address, ...own } = config.sentinel;
   const sentinel = openSentinelControl({ ...own, masterName, password });
   return config.media === null ? startWitness({ ...shared, sentinel, address }) : startSentinelVoter({ ...shared, sentinel, machine: config.machine });
+}
+
+/** Null where no part carries out upgrades. */
+function upgraderOf(files: AgentConfig['upgrades']): OrderTakerOptions['runUpgrade'] {
+  return files === null ? null : (order, run) => runUpgrade(files, order, run);
 }
 
 /** Gives what replaces the file's text, and rejects never. */

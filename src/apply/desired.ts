@@ -13,6 +13,8 @@ import type { RenderedFile } from '../render/rendered-file.ts';
 import { renderRunit } from '../render/runit.ts';
 import { renderSockets } from '../render/socket-closer.ts';
 import { renderUnit } from '../render/systemd.ts';
+import { renderUpgrader } from '../render/upgrader.ts';
+import type { Project } from '../render/upgrader.ts';
 import type { Settings } from '../settings/schema.ts';
 import { livekitVersionFile, publicAddressFile, roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -23,6 +25,8 @@ export function desire(input: {
   settings: Settings;
   topology: Topology;
   programs: Programs;
+  /** What the upgrades part runs. */
+  project: Project;
   seed: FleetSeed;
   /** Folder with runit's programs; null where systemd supervises. */
   tools: string | null;
@@ -44,6 +48,7 @@ export function desire(input: {
         : []),
     ...(has('firewall') ? renderFirewall(settings, topology) : []),
     ...(has('sockets') ? [renderSockets(topology)] : []),
+    ...(has('upgrades') ? [renderUpgrader(topology)] : []),
     // Before the agent's file, which names what runs: a run that is killed between the two has noted the choice.
     ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     renderAgent(settings, topology, input.livekitVersion),
@@ -54,7 +59,7 @@ export function desire(input: {
     ...(topology.publicAddress === null ? [] : [ourFile(publicAddressFile(topology.layout), json(topology.publicAddress))]),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),
   ];
-  const specs = renderParts(settings, topology, programs);
+  const specs = renderParts(settings, topology, programs, input.project);
   const user = settings.SERVICE_USER;
   const units = specs.map((spec, index) => ({
     spec,

@@ -18,7 +18,7 @@ import { startClients } from './drill-clients.ts';
 import { holdFault, placeFault, watchAnswers } from './drill-fault.ts';
 import type { PlacedFault } from './drill-fault.ts';
 import { ask } from './make-way.ts';
-import { checkWell } from './restart-fleet.ts';
+import { checkWell } from './fleet-order.ts';
 
 /** What the command line says. */
 export interface DrillOptions {

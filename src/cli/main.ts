@@ -18,6 +18,7 @@ import type { WayOptions } from './make-way.ts';
 import { uninstall } from './uninstall.ts';
 import { rollback, upgrade } from './upgrade.ts';
 import type { VersionOptions } from './upgrade.ts';
+import { rollbackFleet, upgradeFleet } from './upgrade-fleet.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
 import { verify } from './verify.ts';
@@ -133,16 +134,30 @@ const upgradeCommand: Command = program
   .command('upgrade')
   .description(say('把本机的 LiveKit 换成另一版本；未能健康则恢复原版本', 'another version of LiveKit on this machine; the former one again unless it is well'))
   .option('--to <version>', say('版本（默认为能取得的最新版本）', 'version (default: the newest that can be had)'))
+  .option('--fleet', say('依次更换所有媒体机', 'all media machines, one after the other'))
+  .option('--fetch', say('只取得版本，不更换', 'only bring the version'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
-  .addHelpText('after', examples('./部署.sh upgrade', './部署.sh upgrade --to 1.13.5', './部署.sh upgrade --dry-run'))
-  .action(action((context) => upgrade(context, options<{ to?: string }>(upgradeCommand).to, versionOptions(upgradeCommand))));
+  .addHelpText('after', examples('./部署.sh upgrade', './部署.sh upgrade --to 1.13.5', './部署.sh upgrade --fleet --to 1.13.5', './部署.sh upgrade --dry-run'))
+  .action(
+    action((context) => {
+      const { to, fleet } = options<{ to?: string; fleet?: boolean }>(upgradeCommand);
+      return fleet === true ? upgradeFleet(context, to, versionOptions(upgradeCommand)) : upgrade(context, to, versionOptions(upgradeCommand));
+    }),
+  );
 withWay(upgradeCommand);
 const rollbackCommand: Command = program
   .command('rollback')
   .description(say('回到升级前的 LiveKit 版本', 'back to the version of LiveKit that ran before the upgrade'))
+  .option('--fleet', say('依次换回所有媒体机', 'all media machines, one after the other'))
+  .option('--fetch', say('只取得版本，不更换', 'only bring the version'))
   .option('--dry-run', say('只显示计划', 'only show the plan'))
-  .addHelpText('after', examples('./部署.sh rollback', './部署.sh rollback --now', './部署.sh rollback --dry-run'))
-  .action(action((context) => rollback(context, versionOptions(rollbackCommand))));
+  .addHelpText('after', examples('./部署.sh rollback', './部署.sh rollback --now', './部署.sh rollback --fleet', './部署.sh rollback --dry-run'))
+  .action(
+    action((context) => {
+      const given = versionOptions(rollbackCommand);
+      return options<{ fleet?: boolean }>(rollbackCommand).fleet === true ? rollbackFleet(context, given) : rollback(context, given);
+    }),
+  );
 withWay(rollbackCommand);
 const leaveCommand: Command = program
   .command('leave')
@@ -280,7 +295,8 @@ function wayOptions(command: Command): WayOptions {
 }
 
 function versionOptions(command: Command): VersionOptions {
-  return { isDryRun: options<{ dryRun?: boolean }>(command).dryRun === true, ...wayOptions(command) };
+  const { dryRun, fetch } = options<{ dryRun?: boolean; fetch?: boolean }>(command);
+  return { isDryRun: dryRun === true, isFetch: fetch === true, ...wayOptions(command) };
 }
 
 function withNewFleet(command: Command): void {

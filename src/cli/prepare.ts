@@ -53,7 +53,18 @@ export async function prepare(
     livekitServer: path('livekit', 'livekit-server'),
     caddy: path('caddy', 'caddy'),
   };
-  const desired = desire({ settings, topology, seed, programs, tools, livekitVersion: brought.livekit?.version ?? '', chosen, apps, pems });
+  const desired = desire({
+    settings,
+    topology,
+    seed,
+    programs,
+    project: { root: context.projectRoot, envPath: context.envPath },
+    tools,
+    livekitVersion: brought.livekit?.version ?? '',
+    chosen,
+    apps,
+    pems,
+  });
   const absent = Object.entries(brought).filter(([, component]) => component.source === missing);
   return { desired, manager: managerWith(context, topology, tools), missing: absent.map(([name, { version }]) => `${name} ${version}`) };
 }

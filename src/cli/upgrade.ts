@@ -8,6 +8,7 @@ import { recallPublicAddress } from '../apply/public-address.ts';
 import { catalogue, versionsOf } from '../components/catalogue.ts';
 import { listStored } from '../components/component-store.ts';
 import { compareVersions } from '../components/version.ts';
+import { versionPattern } from '../contract/orders.ts';
 import { awaitHealth } from '../health/await-health.ts';
 import type { HealthContext } from '../health/await-health.ts';
 import { findUser } from '../host/service-user.ts';
@@ -21,7 +22,7 @@ import { converge } from './converge.ts';
 import { describe, seedOf, sayPlan } from './deploy.ts';
 import type { WayOptions } from './make-way.ts';
 import { bring, prepare, storeFolder } from './prepare.ts';
-import { checkWell } from './restart-fleet.ts';
+import { checkWell } from './fleet-order.ts';
 
 /** Another machine that is being upgraded needs longer than anyone would wait here; a primary that is being replaced does not. */
 const PATIENCE_MS = 10_000;
@@ -32,6 +33,8 @@ const TURN_MARGIN_MS = 60_000;
 export interface VersionOptions extends WayOptions {
   /** Only say what would change. */
   readonly isDryRun: boolean;
+  /** Only bring the version into the store. */
+  readonly isFetch: boolean;
 }
 
 interface Machine {
@@ -51,10 +54,15 @@ interface Versions {
  * when the new version did not serve: the former one runs again then
  */
 export async function upgrade(context: CliContext, to: string | undefined, options: VersionOptions): Promise<void> {
-  const asked = to?.replace(/^v/, '');
-  // It becomes part of a path and of addresses.
-  if (asked !== undefined && !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(asked)) throw new FleetError('NOT_A_VERSION', { given: asked }, { exitCode: 2 });
+  const asked = parseVersion(to);
   await replace(context, 'upgrade', options, async (machine, { current }) => (asked === undefined ? newerThan(machine, current) : [asked]));
+}
+
+/** Without the `v` of a tag. @throws FleetError NOT_A_VERSION */
+export function parseVersion(given: string | undefined): string | undefined {
+  const version = given?.replace(/^v/, '');
+  if (version !== undefined && !versionPattern.test(version)) throw new FleetError('NOT_A_VERSION', { given: version }, { exitCode: 2 });
+  return version;
 }
 
 /** Goes back to the version of LiveKit that ran before the last upgrade, or rollback. @throws FleetError NO_FORMER_VERSION; those of upgrade */
@@ -79,7 +87,7 @@ async function newerThan({ settings, topology }: Machine, current: string): Prom
 async function replace(
   context: CliContext,
   command: string,
-  { isDryRun, ...sure }: VersionOptions,
+  { isDryRun, isFetch, ...sure }: VersionOptions,
   findWanted: (machine: Machine, versions: Versions) => Promise<readonly string[]>,
 ): Promise<void> {
   const { host, reporter } = context;
@@ -94,6 +102,10 @@ async function replace(
     if (current === null) throw new FleetError('NOT_DEPLOYED', { path: layout.root });
     const wanted = await findWanted({ settings, topology: planned }, { current, chosen });
     const version = wanted.length === 0 ? current : await bringFirst(context, { settings, topology: planned }, { wanted, isDryRun });
+    if (isFetch) {
+      reporter.say('VERSION_FETCHED', { version });
+      return reporter.result({ version, current });
+    }
     const next = version === current ? chosen : { version, former: current };
     if (next === null) return sayCurrent(context, current);
     const seed = await seedOf(context, settings, { topology: planned, isNewFleet: false });
@@ -112,7 +124,7 @@ async function replace(
     reporter.say('VERSION_CHANGED', next);
     reporter.result({ ...next, changes: changes.map(describe) });
   };
-  if (!isDryRun) return change(context, command, work);
+  if (!isDryRun && !isFetch) return change(context, command, work);
   requireRoot(command);
   await work(deployed(context));
 }

@@ -26,21 +26,41 @@ const faultSchema = z.object({
   fault: z.union([z.strictObject({ kill: z.enum(['livekit', 'redis', 'agent']) }), z.strictObject({ cutSeconds: z.int().min(1).max(LONGEST_CUT_SECONDS) })]),
 });
 
+/** A version of LiveKit. It becomes part of a path and of addresses. */
+export const versionPattern = /^\d{1,6}\.\d{1,6}\.\d{1,6}(-[\w.]{1,40})?$/;
+
+const upgradeSchema = z.object({
+  id: z.uuid(),
+  /** By Redis TIME, in milliseconds since 1970: who has not begun by then does not begin. */
+  untilMs: z.number(),
+  /** Of what it says. */
+  language: z.enum(['zh', 'en']),
+  /** `fetch`: bring a version into the store, the newest that can be had, the one that ran before, or this one. `to`: run it; `isNow`: do not wait for participants. */
+  upgrade: z.union([
+    z.strictObject({ fetch: z.union([z.literal(['newest', 'former']), z.string().regex(versionPattern)]) }),
+    z.strictObject({ to: z.string().regex(versionPattern), isNow: z.boolean() }),
+  ]),
+});
+
 /** Restart LiveKit with the care that its participants are owed. */
 export type RestartOrder = z.infer<typeof restartSchema>;
 /** Hold a fault. */
 export type FaultOrder = z.infer<typeof faultSchema>;
-export type Order = RestartOrder | FaultOrder;
+/** Another version of LiveKit. */
+export type UpgradeOrder = z.infer<typeof upgradeSchema>;
+export type Order = RestartOrder | FaultOrder | UpgradeOrder;
 
-const orderSchema = z.union([faultSchema, restartSchema]);
+const orderSchema = z.union([faultSchema, upgradeSchema, restartSchema]);
 
 const reportSchema = z.object({
   id: z.string().min(1),
-  state: z.enum(['draining', 'starting', 'done', 'failed']),
+  state: z.enum(['draining', 'starting', 'working', 'done', 'failed']),
   /** People in rooms of the node. */
   participants: z.number(),
   /** Until those who stayed are moved. */
   secondsLeft: z.number(),
+  /** What an upgrade has said last; at the end of a fetch a line of JSON. */
+  detail: z.string().max(4_000).default(''),
 });
 
 /** How far an order is. A fault is `done` shortly before it is held: its machine may not be able to say so after. */

@@ -8,6 +8,7 @@ import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles } from '../topology/firewall-files.ts';
 import { socketFiles } from '../topology/socket-files.ts';
+import { upgradeFiles } from '../topology/upgrade-files.ts';
 import type { Part, Role, Topology } from '../topology/topology.ts';
 
 /** What is asked, and of whom. */
@@ -25,7 +26,7 @@ export interface Health {
   readonly detail: string;
 }
 
-type ListeningPart = Exclude<Part, 'firewall' | 'sockets'>;
+type ListeningPart = Exclude<Part, 'firewall' | 'sockets' | 'upgrades'>;
 
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
@@ -43,7 +44,8 @@ async function probe(
   { settings, topology, uid, listeners }: { settings: Settings; topology: Topology; uid: number | null; listeners: readonly Listener[] },
 ): Promise<Health> {
   if (part === 'firewall') return probeFirewall(topology);
-  if (part === 'sockets') return probeSockets(topology);
+  if (part === 'sockets') return probeState(part, socketFiles(topology.layout).state);
+  if (part === 'upgrades') return probeState(part, upgradeFiles(topology.layout).state);
   const port = portOf(part, settings);
   const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
   const stranger = holders.find((one) => one.uid !== uid);
@@ -63,10 +65,10 @@ async function probeFirewall({ layout }: Topology): Promise<Health> {
   return { part: 'firewall', ok: /^(in force|on trial)/.test(state), detail: state };
 }
 
-/** It says itself whether this machine can end connections. One that cannot is told, and may serve all the same. */
-async function probeSockets({ layout }: Topology): Promise<Health> {
-  const state = (await readFile(socketFiles(layout).state, 'utf8').catch(() => '')).trim();
-  return { part: 'sockets', ok: state !== '', detail: state === '' ? 'not ready yet' : state };
+/** A part without a port writes down what it is doing. */
+async function probeState(part: Part, path: string): Promise<Health> {
+  const state = (await readFile(path, 'utf8').catch(() => '')).trim();
+  return { part, ok: state !== '', detail: state === '' ? 'not ready yet' : state };
 }
 
 /** Where a part is asked. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles, membersFile } from '../topology/firewall-files.ts';
+import { upgradeFiles } from '../topology/upgrade-files.ts';
 import { socketFiles } from '../topology/socket-files.ts';
 import { journalFile } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
@@ -57,6 +58,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
         : null,
       media: hasMedia ? renderMedia(settings, topology, livekitVersion) : null,
       socketsPipe: topology.parts.includes('sockets') ? socketFiles(topology.layout).pipe : null,
+      upgrades: topology.parts.includes('upgrades') ? renderUpgrades(topology) : null,
       members: topology.firewall === 'needless' ? null : renderMembers(settings, topology),
       gateway:
         role === 'media'
@@ -70,6 +72,11 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       },
     }),
   );
+}
+
+function renderUpgrades({ layout }: Topology): unknown {
+  const { pipe, result, log } = upgradeFiles(layout);
+  return { pipe, result, log };
 }
 
 /** What other machines' agents are told of the receivers; where there are no others, nothing. */

@@ -8,7 +8,10 @@ import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
 import { socketsScript } from '../topology/socket-files.ts';
 import { caddyCommand, caddyStarter } from './caddy.ts';
 import { firewallCommand } from './firewall.ts';
+import { upgradesScript } from '../topology/upgrade-files.ts';
 import { socketsCommand } from './socket-closer.ts';
+import { upgraderCommand } from './upgrader.ts';
+import type { Project } from './upgrader.ts';
 
 /** Absolute paths of the programs, from the component store; empty where no part of this machine needs one. */
 export interface Programs {
@@ -22,7 +25,7 @@ export interface Programs {
 const FIRST_OPEN_PORT = 1024;
 
 /** The command lines of this machine's parts, in start order. */
-export function renderParts(settings: Settings, topology: Topology, programs: Programs): PartSpec[] {
+export function renderParts(settings: Settings, topology: Topology, programs: Programs, project: Project): PartSpec[] {
   const { layout } = topology;
   const node = (program: string): string[] => [
     programs.node,
@@ -65,10 +68,22 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
       },
     ),
     sockets: spec('sockets', socketsCommand(settings, topology), [socketsScript(layout)], { commandsNetwork: true }),
+    upgrades: spec('upgrades', upgraderCommand(topology, project), [upgradesScript(layout)], { commandsMachine: true }),
   };
   return topology.parts.map((part) => all[part]);
 }
 
 function spec(part: Part, argv: string[], configFiles: string[], more: Partial<PartSpec> = {}): PartSpec {
-  return { part, argv, configFiles, env: {}, bindsLowPorts: false, compilesCode: false, commandsNetwork: false, stopSeconds: stopTimeoutSeconds, ...more };
+  return {
+    part,
+    argv,
+    configFiles,
+    env: {},
+    bindsLowPorts: false,
+    compilesCode: false,
+    commandsNetwork: false,
+    commandsMachine: false,
+    stopSeconds: stopTimeoutSeconds,
+    ...more,
+  };
 }

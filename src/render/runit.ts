@@ -16,9 +16,11 @@ export function serviceFolder(topology: Topology): string {
 export function renderRunit(spec: PartSpec, topology: Topology, options: { user: string; tools: string }): RenderedFile[] {
   const folder = `${serviceFolder(topology)}/${spec.part}`;
   const low = spec.bindsLowPorts ? ' --inh-caps +net_bind_service --ambient-caps +net_bind_service' : '';
-  const identity = spec.commandsNetwork
-    ? `--regid ${options.user} --clear-groups --bounding-set -all,+net_admin`
-    : `--reuid ${options.user} --regid ${options.user} --init-groups`;
+  const identity = spec.commandsMachine
+    ? `--regid ${options.user} --clear-groups`
+    : spec.commandsNetwork
+      ? `--regid ${options.user} --clear-groups --bounding-set -all,+net_admin`
+      : `--reuid ${options.user} --regid ${options.user} --init-groups`;
   const env = Object.entries({ PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', ...spec.env }).map(([name, value]) => `${name}=${quote(value)}`);
   const run = [
     '#!/bin/sh',
@@ -27,7 +29,7 @@ export function renderRunit(spec: PartSpec, topology: Topology, options: { user:
     'ulimit -c 0',
     'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"',
     `cd ${quote(topology.layout.state)}`,
-    `exec setpriv ${identity} --no-new-privs --pdeathsig TERM${low} \\`,
+    `exec setpriv ${identity} ${spec.commandsMachine ? '' : '--no-new-privs '}--pdeathsig TERM${low} \\`,
     `  env -i ${env.join(' ')} \\`,
     `  ${spec.argv.map(quote).join(' ')}`,
     '',

@@ -20,6 +20,8 @@ export function unitFile(part: Part): string {
  */
 export function renderUnit(spec: PartSpec, topology: Topology, options: { user: string; after: readonly Part[] }): RenderedFile {
   const { user, after } = options;
+  // What one of them starts for an upgrade runs in a unit of its own, outside of all this.
+  const isRoot = spec.commandsNetwork || spec.commandsMachine;
   const capability = spec.bindsLowPorts ? 'CAP_NET_BIND_SERVICE' : spec.commandsNetwork ? 'CAP_NET_ADMIN' : '';
   const env = Object.entries({ LANG: 'C.UTF-8', ...spec.env }).map(([name, value]) => `Environment=${quote(`${name}=${value}`)}`);
   // Programs or data below a home (an operator's own paths) stay visible, but cannot be written.
@@ -34,7 +36,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     ...(spec.part === 'firewall'
       ? [
           `Before=${topology.parts
-            .filter((part) => part !== 'firewall' && part !== 'sockets')
+            .filter((part) => !['firewall', 'sockets', 'upgrades'].includes(part))
             .map(unitName)
             .join(' ')}`,
         ]
@@ -43,7 +45,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     '',
     '[Service]',
     'Type=exec',
-    `User=${spec.commandsNetwork ? 'root' : user}`,
+    `User=${isRoot ? 'root' : user}`,
     `Group=${user}`,
     `WorkingDirectory=${topology.layout.state}`,
     ...env,
@@ -60,7 +62,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     `CapabilityBoundingSet=${capability}`,
     'NoNewPrivileges=yes',
     'ProtectSystem=strict',
-    `ReadWritePaths=${spec.commandsNetwork ? topology.layout.run : `${topology.layout.state}/${spec.part}`}`,
+    `ReadWritePaths=${isRoot ? topology.layout.run : `${topology.layout.state}/${spec.part}`}`,
     `ProtectHome=${isInHome ? 'read-only' : 'yes'}`,
     'PrivateTmp=yes',
     'PrivateDevices=yes',
@@ -103,6 +105,7 @@ function limitsOf(part: Part): string[] {
       return ['TasksMax=128', 'MemoryHigh=384M', 'MemoryMax=512M'];
     case 'firewall':
     case 'sockets':
+    case 'upgrades':
     case 'redis':
     case 'sentinel':
       return ['TasksMax=128'];

@@ -16,6 +16,8 @@ export interface PartSpec {
   readonly stopSeconds: number;
   /** True for parts that command the kernel's packet filter or its connections, and are root for it. */
   readonly commandsNetwork: boolean;
+  /** True for the part that runs this software's own commands, as root. */
+  readonly commandsMachine: boolean;
   /** Files whose change needs a restart of this part. */
   readonly configFiles: readonly string[];
 }

@@ -4,7 +4,7 @@ import type { Settings } from '../settings/schema.ts';
 import { isIpv4, isPublic } from '../settings/variable.ts';
 
 /** A part that runs on a machine, in start order. */
-export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy' | 'sockets';
+export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy' | 'sockets' | 'upgrades';
 
 /** What a machine is for: the gateway runs Caddy and the business service, media machines LiveKit and Redis; or one machine does all. */
 export type Role = 'all' | 'gateway' | 'media';
@@ -14,9 +14,9 @@ export const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway
 
 /** The parts of each role, in start order. */
 const PARTS: Readonly<Record<Role, readonly Part[]>> = {
-  all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy', 'sockets'],
+  all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy', 'sockets', 'upgrades'],
   gateway: ['firewall', 'sentinel', 'service', 'agent', 'caddy', 'sockets'],
-  media: ['firewall', 'redis', 'sentinel', 'livekit', 'agent', 'sockets'],
+  media: ['firewall', 'redis', 'sentinel', 'livekit', 'agent', 'sockets', 'upgrades'],
 };
 
 /** Folders of one installation, all below DATA_DIR. */
@@ -194,8 +194,8 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     ...(settings.BUSINESS_UPSTREAM === '' ? [] : ['service' as const]),
     ...(role === 'gateway' && isWaiting ? ['sentinel' as const] : []),
     ...(firewall === 'apply' ? [] : ['firewall' as const]),
-    // There is no other machine whose power could go.
-    ...(firewall === 'needless' ? ['sockets' as const] : []),
+    // There is no other machine whose power could go, or that could order anything.
+    ...(firewall === 'needless' ? ['sockets' as const, 'upgrades' as const] : []),
   ]);
   return {
     role,

@@ -59,6 +59,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
       },
       members: null,
       socketsPipe: null,
+      upgrades: null,
       gateway: { caddyAdminSocket: socket, caddyMemory: join(directory, 'caddy.json'), webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },

@@ -29,6 +29,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       media: null,
       members: null,
       socketsPipe: null,
+      upgrades: null,
       gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), caddyMemory: join(stateDir, 'caddy.json'), webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },

@@ -57,7 +57,9 @@ const root = resolve(import.meta.dirname, '../..');
 export async function startBenchService(stored: number): Promise<BenchService> {
   const { settings, topology, desired } = desireCase('localhost');
   const programs = { node: process.execPath, redisServer: '', livekitServer: '', caddy: '' };
-  const spec = renderParts(settings, topology, programs).find((one) => one.part === 'service');
+  const spec = renderParts(settings, topology, programs, { root: '/opt/livekit-fleet', envPath: '/opt/livekit-fleet/.env' }).find(
+    (one) => one.part === 'service',
+  );
   const rendered = desired.files.find((one) => one.path.endsWith('/service.json'));
   if (spec === undefined || rendered === undefined) throw new Error('a deploy has no service');
   // On a disk, not in memory.

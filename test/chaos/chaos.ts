@@ -40,6 +40,8 @@ export interface ChaosReport {
 
 /** So long after a fault each room can be joined again. */
 const JOINABLE_MS = 5_000;
+/** Where a second process ends meanwhile: a Sentinel that is started anew votes a second or two later. */
+const TWO_FAULTS = 1.5;
 /** A primary that was cut off takes writes for as long as its replicas may be late, which is when the others choose a new one. */
 const TWO_PRIMARIES_MS = 7_000;
 const ROOMS = 6;
@@ -115,7 +117,9 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
     const visits = visitor.visits.filter(({ room }) => !ended.has(room));
     for (const { name, ms, last } of outagesOf(deeds, visits)) {
       joinable[name] = Math.max(joinable[name] ?? 0, ms / 1000);
-      if (ms > JOINABLE_MS * patience) violate(`${name}: room ${last?.room} could not be joined ${ms} ms later: ${last?.problem}`);
+      // What is promised is promised of one fault at a time.
+      const allowedMs = JOINABLE_MS * patience * (companion === null ? 1 : TWO_FAULTS);
+      if (ms > allowedMs) violate(`${name}: room ${last?.room} could not be joined ${ms} ms later: ${last?.problem}`);
     }
     // Nobody will come into them again.
     for (const { room, problem } of visits) if (problem?.includes('ROOM_FINISHED') === true) ended.add(room);
@@ -143,8 +147,10 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
 
   async function holdLater(fault: Fault, afterMs: number, scene: Scene): Promise<void> {
     await delay(afterMs, undefined, { signal });
-    // On a machine that is there.
-    await fault.hold({ ...scene, media: scene.other });
+    // On a machine that is there; one that boots has lost the process anyway.
+    await fault.hold({ ...scene, media: scene.other }).catch((error: unknown) => {
+      if (!String(error).includes('is off')) throw error;
+    });
   }
 }
 

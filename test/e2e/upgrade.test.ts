@@ -1,10 +1,10 @@
 import { execa } from 'execa';
-import { chmod, cp, mkdir, readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
-import { createHash } from 'node:crypto';
+import { cp, mkdir, readFile, readlink } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { sendCommands } from '../../src/clients/sentinel.ts';
 import { LEAVING_KEY, NODES_KEY } from '../../src/contract/node-record.ts';
 import { brokenLivekit, createInstallation } from './installation.ts';
+import { putVersions } from './stand-in-versions.ts';
 import type { Installation, Ran } from './installation.ts';
 
 /**
@@ -41,23 +41,7 @@ describe('upgrade and rollback', () => {
     const store = `${place.folder}/data/components`;
     await mkdir(`${place.folder}/data`);
     await cp(inject('componentStore'), store, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
-    first = (await readdir(`${store}/livekit`))[0] ?? '';
-    const put = async (version: string, program: string | null): Promise<void> => {
-      const folder = `${store}/livekit/${version}`;
-      await cp(`${store}/livekit/${first}`, folder, { recursive: true, preserveTimestamps: true });
-      const binary = `${folder}/bin/livekit-server`;
-      if (program !== null) await writeFile(binary, program);
-      await chmod(binary, 0o755);
-      const { size, mtimeMs } = await stat(binary);
-      const sha256 = createHash('sha256')
-        .update(await readFile(binary))
-        .digest('hex');
-      const binaries = { 'livekit-server': 'bin/livekit-server' };
-      const manifest = { version, source: 'test', binaries, files: { 'bin/livekit-server': { sha256, size, mtimeMs: Math.floor(mtimeMs) } } };
-      await writeFile(`${folder}/manifest.json`, JSON.stringify(manifest));
-    };
-    await put(SAME, null);
-    await put(BROKEN, brokenLivekit);
+    first = await putVersions(store, { [SAME]: null, [BROKEN]: brokenLivekit });
     expect(await run('deploy')).toMatchObject({ code: 0 });
   });
 

@@ -1,6 +1,11 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { runChaos } from '../chaos/chaos.ts';
-import { until } from '../e2e/installation.ts';
+import { brokenLivekit, until } from '../e2e/installation.ts';
+import { putVersions } from '../e2e/stand-in-versions.ts';
 import { deployFleetOfThree, mediaMachines, nameOf } from './fleet-of-three.ts';
 import type { FleetOfThree } from './fleet-of-three.ts';
 import type { Meeting } from './user.ts';
@@ -12,10 +17,16 @@ const PATIENCE_MS = 6_000;
 /** `npm run chaos` goes on for longer. */
 const CHAOS_MS = 30_000;
 
+const [SAME, BROKEN] = ['1.99.0', '1.13.3'];
+
 /** What `drill --json` says. */
 interface DrillSaid {
   readonly planned?: readonly unknown[];
   readonly drills?: readonly { readonly fault: string; readonly machine: string; readonly ok: boolean; readonly measures: { readonly gapMs: number } }[];
+}
+
+function onAll(version: string): string[] {
+  return mediaMachines.map(() => version);
 }
 
 function hasSoundSince(meeting: Meeting, ms: number): () => Promise<boolean> {
@@ -27,6 +38,8 @@ describe('a fleet of three', () => {
   let fleet: FleetOfThree;
   let primary: number;
   let [first, second] = [0, 0];
+  /** A component store with versions of LiveKit beside the one that is deployed. */
+  let [store, ownVersion] = ['', ''];
 
   const nodeOf = async (number: number): Promise<string | null> =>
     (JSON.parse(await fleet.redis(primary, ['HGET', 'fleet:nodes', nameOf(number)])) as { nodeId: string | null }).nodeId;
@@ -47,12 +60,16 @@ describe('a fleet of three', () => {
   };
 
   beforeAll(async () => {
-    fleet = await deployFleetOfThree(inject('componentStore'));
+    store = await mkdtemp(`${tmpdir()}/livekit-fleet-store-`);
+    await promisify(execFile)('cp', ['-al', `${inject('componentStore')}/.`, store]);
+    ownVersion = await putVersions(store, { [SAME]: null, [BROKEN]: brokenLivekit });
+    fleet = await deployFleetOfThree(store);
     await settle();
   });
 
   afterAll(async () => {
     await fleet.remove();
+    await rm(store, { recursive: true });
   });
 
   it('goes on with its rooms elsewhere when a machine loses its power', async () => {
@@ -192,6 +209,45 @@ describe('a fleet of three', () => {
     const done = (await fleet.lab.machine(first).exec(['/opt/livekit-fleet/部署.sh', 'journal', '--env', '/etc/fleet.env'])).out;
     expect(done).toMatch(/m192-168-1-1 .* drill cut/);
     await settle();
+  });
+
+  it('is upgraded machine by machine, stops at the first that does not serve, and goes back', async () => {
+    const run = (...words: string[]): Promise<{ code: number; out: string; err: string }> =>
+      fleet.lab.machine(1).exec(['/opt/livekit-fleet/部署.sh', ...words, '--fleet', '--now', '--json', '--lang', 'en', '--env', '/etc/fleet.env']);
+    const versions = async (): Promise<string[]> =>
+      Promise.all(
+        mediaMachines.map(async (number) => (JSON.parse(await fleet.redis(primary, ['HGET', 'fleet:nodes', nameOf(number)])) as { version: string }).version),
+      );
+    const order = [first, second, primary].map(nameOf);
+
+    const absent = await run('upgrade', '--to', '9.9.9');
+    expect(absent.code, absent.out).toBe(1);
+    for (const machine of order) expect(absent.err).toContain(`${machine}: `);
+    expect(await versions()).toEqual(onAll(ownVersion));
+
+    const meeting = await fleet.user.startMeeting({ on: nameOf(primary) });
+    const stopped = await run('upgrade', '--to', BROKEN);
+    expect(stopped.code, stopped.out).toBe(1);
+    expect(stopped.err).toContain(`LiveKit ${BROKEN} does not serve on ${order[0]}`);
+    await settle();
+    expect(await versions()).toEqual(onAll(ownVersion));
+    // Who is on another node has noticed nothing.
+    expect(await meeting.end()).toMatchObject({ reconnections: 0 });
+
+    const upgraded = await run('upgrade', '--to', SAME);
+    expect(upgraded, upgraded.err).toMatchObject({ code: 0 });
+    expect(JSON.parse(upgraded.out)).toEqual({ version: SAME, upgraded: order });
+    expect(await versions()).toEqual(onAll(SAME));
+    await settle();
+    expect(JSON.parse((await run('upgrade', '--to', SAME)).out)).toEqual({ version: SAME, upgraded: [] });
+
+    const back = await run('rollback');
+    expect(back, back.err).toMatchObject({ code: 0 });
+    expect(await versions()).toEqual(onAll(ownVersion));
+    await settle();
+    expect((await fleet.lab.machine(first).exec(['/opt/livekit-fleet/部署.sh', 'journal', '--env', '/etc/fleet.env'])).out).toMatch(
+      new RegExp(`✓ m192-168-1-1 .*upgrade --to ${SAME} --fleet`),
+    );
   });
 
   it('keeps its promises while one thing after the other fails, and nobody helps', async () => {

@@ -20,7 +20,8 @@ export interface FleetOfThree {
 }
 
 export const mediaMachines = [2, 3, 4] as const;
-const ground = 'COMPONENT_DIR=/opt/components\nTLS_MODE=internal\n';
+/** A part that does not serve is given up soon. */
+const ground = 'COMPONENT_DIR=/opt/components\nTLS_MODE=internal\nHEALTH_TIMEOUT=30\n';
 const hosts = mediaMachines.map((number) => `192.168.1.${number}`);
 /** A machine boots in seconds; Sentinels find each other and the replicas within twenty. */
 const SETTLE_MS = 90_000;

@@ -18,6 +18,7 @@ it('a part that runit starts leaves no core, whatever the shell of the deploy al
     compilesCode: true,
     stopSeconds: 20,
     commandsNetwork: false,
+    commandsMachine: false,
     configFiles: [],
   } as const;
   const here = { ...topology, layout: { ...topology.layout, state: folder } };

@@ -52,6 +52,7 @@ export function desireFrom(
       livekitServer: `${store}/livekit/1/bin/livekit-server`,
       caddy: `${store}/caddy/2/bin/caddy`,
     },
+    project: { root: '/opt/livekit-fleet', envPath: '/opt/livekit-fleet/.env' },
     seed: seed ?? { primary: topology.address, quorum: 1 },
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     chosen: null,

@@ -206,7 +206,10 @@ describe('secrets', () => {
         const { desired, settings, topology } = desireFrom(text, { role: as });
         const programs = { node: '/node', redisServer: '/redis-server', livekitServer: '/livekit-server', caddy: '/caddy' };
         const open = [
-          ...renderParts(settings, topology, programs).flatMap((spec) => [...spec.argv, ...Object.values(spec.env)]),
+          ...renderParts(settings, topology, programs, { root: '/opt/livekit-fleet', envPath: '/opt/livekit-fleet/.env' }).flatMap((spec) => [
+            ...spec.argv,
+            ...Object.values(spec.env),
+          ]),
           ...kinds(makePlan(desired, nothing)),
           ...desired.files.map((file) => file.path),
           // Scripts and units hold command lines; whoever runs `ps` reads them.

@@ -93,9 +93,14 @@ export const errors = {
   MACHINE_LIVES: 'Machine {machine} answers at {address}. Run ./部署.sh leave there.',
   NOT_SURE_FORGET: 'There is no terminal to ask whether {machine} is really gone for good. Run the command again with --yes.',
   FLEET_NOT_WELL: 'These machines do not serve: {machines}. Mend them first (./部署.sh status), so that the others can take over one machine after the other.',
-  FLEET_OF_ONE: 'There is one media machine only. Run there: ./部署.sh restart livekit',
+  FLEET_OF_ONE: 'There is one media machine only. Run there: {command}',
   RESTART_STOPPED:
     'LiveKit on {machine} did not come back (last heard: {state}); the machines after it were not touched. See there: ./部署.sh status, ./部署.sh logs livekit',
+  FETCH_FAILED:
+    'These machines do not have the version, and could not bring it; nothing was changed:\n  {machines}\nBring it there (./部署.sh upgrade --fetch --to VERSION, or a bundle that holds it), or see there: ./部署.sh status, ./部署.sh logs upgrades',
+  VERSIONS_DIFFER: 'The machines would not come to the same version: {versions}. Nothing was changed. Name it: ./部署.sh upgrade --fleet --to VERSION',
+  UPGRADE_STOPPED:
+    'LiveKit {version} does not serve on {machine}: {detail}\nThat machine goes back to its former version by itself; upgraded before it: {done}; those after it were not touched. See there: ./部署.sh status, ./部署.sh logs livekit. Back on the others: ./部署.sh rollback --fleet',
   NOT_A_VERSION: '{given} is no version. Example: ./部署.sh upgrade --to 1.13.5',
   VERSION_UNAVAILABLE:
     'LiveKit {version} is not in the store and could not be brought; nothing was changed. Does that version exist? Tried: {tried}. Mirrors: COMPONENT_MIRROR, GOPROXY.',
@@ -243,6 +248,8 @@ export const texts = {
   ALREADY_RUNNING: 'Nothing was started; running already: {parts}',
   RESTARTED: 'Restarted and well: {parts}',
   FLEET_RESTARTED: 'LiveKit was restarted on {count} machines, one after the other.',
+  VERSION_FETCHED: 'LiveKit {version} is in the store.',
+  FLEET_UPGRADED: 'LiveKit {version} serves on all {all} media machines; {count} of them were changed, one after the other.',
   VERSION_CHANGED: 'LiveKit {version} runs and is well. Back to {former}: ./部署.sh rollback',
   VERSION_BACK: 'LiveKit {version}, the former version, runs again and is well.',
   VERSION_CURRENT: 'Nothing to do: this machine has LiveKit {version}.',

@@ -82,8 +82,13 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   MACHINE_LIVES: '机器 {machine} 在 {address} 有应答。请在那台机器上运行 ./部署.sh leave。',
   NOT_SURE_FORGET: '没有终端可以询问 {machine} 是否确已永久失去。请加 --yes 再次运行。',
   FLEET_NOT_WELL: '以下机器未在服务：{machines}。请先修复（./部署.sh status），其他机器才能依次接替。',
-  FLEET_OF_ONE: '只有一台媒体机。请在那台机器上运行：./部署.sh restart livekit',
+  FLEET_OF_ONE: '只有一台媒体机。请在那台机器上运行：{command}',
   RESTART_STOPPED: '{machine} 上的 LiveKit 没有恢复（最后状态：{state}）；其后的机器未受影响。请在那台机器上查看：./部署.sh status、./部署.sh logs livekit',
+  FETCH_FAILED:
+    '以下机器没有该版本，也未能取得；未做任何更改：\n  {machines}\n请在那里取得它（./部署.sh upgrade --fetch --to 版本，或含有它的离线包），或在那里查看：./部署.sh status、./部署.sh logs upgrades',
+  VERSIONS_DIFFER: '各机器不会到同一版本：{versions}。未做任何更改。请指定版本：./部署.sh upgrade --fleet --to 版本',
+  UPGRADE_STOPPED:
+    'LiveKit {version} 在 {machine} 上没有正常服务：{detail}\n该机器会自行恢复原版本；此前已升级：{done}；其后的机器未受影响。请在那台机器上查看：./部署.sh status、./部署.sh logs livekit。其他机器回退：./部署.sh rollback --fleet',
   NOT_A_VERSION: '{given} 不是版本号。例：./部署.sh upgrade --to 1.13.5',
   VERSION_UNAVAILABLE: '组件目录中没有 LiveKit {version}，也未能取得；未做任何更改。该版本是否存在？已尝试：{tried}。镜像：COMPONENT_MIRROR、GOPROXY。',
   NO_FORMER_VERSION: '本机的 LiveKit {version} 不是由 upgrade 换上的，没有可以回退的版本。',
@@ -215,6 +220,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   ALREADY_RUNNING: '未启动任何部件，已在运行：{parts}',
   RESTARTED: '已重启并健康：{parts}',
   FLEET_RESTARTED: '已依次重启 {count} 台机器上的 LiveKit。',
+  VERSION_FETCHED: '组件目录中已有 LiveKit {version}。',
+  FLEET_UPGRADED: '全部 {all} 台媒体机都在用 LiveKit {version} 服务；其中 {count} 台依次更换。',
   VERSION_CHANGED: 'LiveKit {version} 已运行并健康。回到 {former}：./部署.sh rollback',
   VERSION_BACK: '原版本 LiveKit {version} 已重新运行并健康。',
   VERSION_CURRENT: '无需更改：本机已是 LiveKit {version}。',
