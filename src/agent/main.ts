@@ -31,6 +31,9 @@ async function loadConfig(): Promise<AgentConfig> {
 
 const config = await loadConfig();
 const log = pino({ level: config.logLevel, base: null });
+// ioredis writes a stack for each failed attempt of its own connections to Sentinels, which nobody else can listen to.
+globalThis.console.error = (...words: readonly unknown[]): void =>
+  log.debug({ said: words.map((word) => String(word).split('\n')[0]).join(' ') }, 'a library complains');
 const stop = await startAgent(config, { log, nowMs: () => Date.now(), monotonicMs: () => performance.now() }).catch((error: unknown) => {
   log.fatal({ err: error }, 'agent not started');
   return process.exit(1);
