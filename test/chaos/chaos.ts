@@ -147,9 +147,9 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
 
   async function holdLater(fault: Fault, afterMs: number, scene: Scene): Promise<void> {
     await delay(afterMs, undefined, { signal });
-    // On a machine that is there; one that boots has lost the process anyway.
+    // On a machine that is there; one that boots, and a process that is being started again, have had it already.
     await fault.hold({ ...scene, media: scene.other }).catch((error: unknown) => {
-      if (!String(error).includes('is off')) throw error;
+      if (!/is off|No main process to kill/.test(String(error))) throw error;
     });
   }
 }
