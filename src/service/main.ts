@@ -47,7 +47,7 @@ async function keepReconciling(signal: AbortSignal): Promise<void> {
 /** Removes what is older than `historyDays`. */
 async function keepForgetting(signal: AbortSignal): Promise<void> {
   for (;;) {
-    const count = await store.forgetHistory(Date.now() - config.historyDays * DAY_MS).catch((error: unknown) => {
+    const count = await store.forgetHistory(Date.now() - config.historyDays * DAY_MS, Date.now()).catch((error: unknown) => {
       app.log.error({ err: error }, 'history not shortened');
       return 0;
     });
@@ -65,7 +65,7 @@ async function stop(): Promise<void> {
     app.server.closeAllConnections();
   }, STOP_DEADLINE_MS).unref();
   await app.close();
-  store.close();
+  await store.close();
   process.exit(0);
 }
 

@@ -132,11 +132,11 @@ describe('the room API', () => {
     expect(await look()).toBe(0);
     await enter('dan', 'r2');
     await until(async () => (await look()) === 1, SOON_MS);
-    expect(store.findRoom('r2')).toMatchObject({ state: 'live', numParticipants: 1 });
+    expect(await store.findRoom('r2')).toMatchObject({ state: 'live', numParticipants: 1 });
     await livekit.deleteRoom('r2');
     await until(async () => (await look()) === 1, SOON_MS);
-    expect(store.findRoom('r2')).toMatchObject({ state: 'finished', numParticipants: 0 });
-    expect(store.eventsOf('r2')).toMatchObject([
+    expect(await store.findRoom('r2')).toMatchObject({ state: 'finished', numParticipants: 0 });
+    expect(await store.eventsOf('r2')).toMatchObject([
       { event: 'participant_joined', identity: 'dan', isMadeUp: true },
       { event: 'room_finished', isMadeUp: true },
     ]);

@@ -53,12 +53,12 @@ it('forgets what ended long ago, and nothing else', async () => {
   await webhook(roomEvent('EV_1', 'participant_joined', { participant: 'ann', room: 'old' }));
   await webhook(later(roomEvent('EV_2', 'room_started', { room: 'new' }), 60));
   const ids = async (): Promise<string[]> => ((await call('GET', '/api/v1/history')).body['rooms'] as { id: string }[]).map(({ id }) => id);
-  expect(await store.forgetHistory(0)).toBe(0);
+  expect(await store.forgetHistory(0, 0)).toBe(0);
   expect(await ids()).toEqual(['new', 'old']);
   // The newest room and the newest event stay, whatever their age: their keys are not given again.
   const tomorrow = Date.now() + 86_400_000;
-  expect(await store.forgetHistory(tomorrow)).toBe(2);
-  expect(await store.forgetHistory(tomorrow)).toBe(0);
+  expect(await store.forgetHistory(tomorrow, tomorrow)).toBe(2);
+  expect(await store.forgetHistory(tomorrow, tomorrow)).toBe(0);
   expect(await ids()).toEqual(['new']);
   expect([(await call('GET', '/api/v1/rooms/open')).status, (await call('GET', '/api/v1/rooms/old')).status]).toEqual([200, 404]);
   expect((await call('POST', '/api/v1/rooms', { id: 'old' })).status).toBe(201);

@@ -75,7 +75,7 @@ describe('the process', () => {
     expect(running.output.out).not.toContain('did not finish in time');
     expect([child.exitCode, running.output.err]).toEqual([0, '']);
     const store = openStore(config.database);
-    expect(store.findRoom('r1')).toMatchObject({ id: 'r1' });
+    expect(await store.findRoom('r1')).toMatchObject({ id: 'r1' });
     store.close();
   });
 });

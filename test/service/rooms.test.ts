@@ -100,7 +100,7 @@ describe('rooms', () => {
   it('answers 503, and stores nothing, to who wants a room at once while LiveKit is down', async () => {
     const service = await startService(nowhere);
     expect(await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true })).toMatchObject({ status: 503, body: { code: 'LIVEKIT_UNAVAILABLE' } });
-    expect(service.store.listRooms({ limit: 10, cursor: null })).toEqual([]);
+    expect(await service.store.listRooms({ limit: 10, cursor: null })).toEqual([]);
   });
 
   it.each([
@@ -110,7 +110,7 @@ describe('rooms', () => {
   ])('stores nothing of a room that is to be made at once when LiveKit answers %i', async (livekitStatus, status, code) => {
     const service = await startService((await startLivekitStandIn(() => livekitStatus)).url);
     expect(await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true })).toMatchObject({ status, body: { code } });
-    expect(service.store.findRoom('r1')).toBeNull();
+    expect(await service.store.findRoom('r1')).toBeNull();
   });
 
   it('lists rooms page by page', async () => {

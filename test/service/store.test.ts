@@ -41,9 +41,9 @@ describe('the database', () => {
     expect(await store.addEvent({ ...event, id: 'EV_3' })).toBe(true);
     // What came before the migration is known after it.
     expect(await store.addEvent({ ...event, id: 'EV_1', event: 'room_started', participant: null, atMs: 0 })).toBe(false);
-    expect(store.findRoom('r1')).toMatchObject({ name: 'One', type: 'video', state: 'live', numParticipants: 2 });
-    expect([store.isPresent(1, 'ann'), store.isPresent(1, 'bob'), store.isPresent(1, 'cid')]).toEqual([true, false, true]);
-    expect(store.eventsOf('r1')).toHaveLength(4);
+    expect(await store.findRoom('r1')).toMatchObject({ name: 'One', type: 'video', state: 'live', numParticipants: 2 });
+    expect([await store.isPresent(1, 'ann'), await store.isPresent(1, 'bob'), await store.isPresent(1, 'cid')]).toEqual([true, false, true]);
+    expect(await store.eventsOf('r1')).toHaveLength(4);
     store.close();
   });
 
@@ -81,14 +81,14 @@ describe('the database', () => {
     };
     const [refused, innocent] = await Promise.allSettled([store.addEvent(event), store.addRoom(newRoom('r2'))]);
     expect(refused).toMatchObject({ status: 'rejected', reason: { message: 'refused by the test' } });
-    expect(store.eventsOf('r1')).toEqual([]);
+    expect(await store.eventsOf('r1')).toEqual([]);
     // They were to share a transaction.
     expect(innocent).toMatchObject({ status: 'fulfilled', value: { id: 'r2' } });
-    expect(store.findRoom('r2')).toMatchObject({ id: 'r2' });
+    expect(await store.findRoom('r2')).toMatchObject({ id: 'r2' });
     other.exec('DROP TRIGGER refuse');
     other.close();
     expect(await store.addEvent(event)).toBe(true);
-    expect(store.findRoom('r1')).toMatchObject({ state: 'live' });
+    expect(await store.findRoom('r1')).toMatchObject({ state: 'live' });
     store.close();
   });
 });

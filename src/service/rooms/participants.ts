@@ -15,10 +15,10 @@ export interface Participants {
 }
 
 /** @param deps.find throws where there is no such room */
-export function createParticipants({ livekit, find }: { livekit: LivekitRooms; find: (id: string) => RoomRecord }): Participants {
+export function createParticipants({ livekit, find }: { livekit: LivekitRooms; find: (id: string) => Promise<RoomRecord> }): Participants {
   /** A room that LiveKit has not made, or has ended, has nobody in it. */
   const inRoom = async (room: string, identity: string, call: () => Promise<void>): Promise<void> => {
-    find(room);
+    await find(room);
     const done = await askingOf(async () => {
       await call();
       return true;
@@ -27,14 +27,16 @@ export function createParticipants({ livekit, find }: { livekit: LivekitRooms; f
   };
   return {
     async list(room) {
-      return find(room).livekitCreatedAtMs === 0 ? [] : ((await askingOf(() => livekit.listParticipants(room))) ?? []).map(toView);
+      return (await find(room)).livekitCreatedAtMs === 0 ? [] : ((await askingOf(() => livekit.listParticipants(room))) ?? []).map(toView);
     },
     remove: (room, identity) => inRoom(room, identity, () => livekit.removeParticipant(room, identity)),
-    update: (room, identity, { permission, ...change }) =>
-      inRoom(room, identity, () => livekit.updateParticipant(room, identity, { ...change, permission: permission && permissionIn(find(room), permission) })),
+    async update(room, identity, { permission, ...change }) {
+      const record = await find(room);
+      await inRoom(room, identity, () => livekit.updateParticipant(room, identity, { ...change, permission: permission && permissionIn(record, permission) }));
+    },
     mute: (room, identity, track) => inRoom(room, identity, () => livekit.muteTrack(room, identity, track)),
     async send(room, message) {
-      find(room);
+      await find(room);
       await asking(() => livekit.sendData(room, message));
     },
   };

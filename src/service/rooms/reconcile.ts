@@ -27,7 +27,7 @@ export function createReconciler({ livekit, store, now }: ReconcileDeps): Reconc
   let told = new Set<string>();
 
   const missingOf = async (room: RoomRecord): Promise<StoredEvent[]> => {
-    const [theirs, ours] = [await livekit.listParticipants(room.id), store.present(room.key)];
+    const [theirs, ours] = [await livekit.listParticipants(room.id), await store.present(room.key)];
     const [theirSids, ourSids] = [new Set(theirs.map(({ sid }) => sid)), new Set(ours.map(({ sid }) => sid))];
     return [
       ...theirs.filter(({ sid }) => !ourSids.has(sid)).map((who) => madeUp(room, 'participant_joined', now(), personOf(who))),
@@ -40,7 +40,7 @@ export function createReconciler({ livekit, store, now }: ReconcileDeps): Reconc
   return {
     async look() {
       const listed = new Map((await livekit.listRooms()).map((room) => [room.name, room]));
-      const differing = store.openRooms().flatMap((room) => {
+      const differing = (await store.openRooms()).flatMap((room) => {
         const theirs = listed.get(room.id);
         const difference = differenceOf(room, theirs);
         return difference === null ? [] : [{ room, difference, isGone: theirs === undefined }];

@@ -22,8 +22,8 @@ export interface Rooms {
   /** @param isPlain the caller came over plain http, where that is served */
   join(id: string, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView>;
   leave(id: string, identity: string): Promise<void>;
-  read(id: string): RoomView;
-  list(page: RoomPage): RoomView[];
+  read(id: string): Promise<RoomView>;
+  list(page: RoomPage): Promise<RoomView[]>;
   readonly participants: Participants;
 }
 
@@ -36,8 +36,8 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
   /** Rooms that LiveKit makes just now, by key. */
   const starting = new Map<number, Promise<void>>();
 
-  function find(id: string): RoomRecord {
-    const room = store.findRoom(id);
+  async function find(id: string): Promise<RoomRecord> {
+    const room = await store.findRoom(id);
     if (room === null) throw new HttpProblem(404, 'ROOM_NOT_FOUND', `There is no room ${id}`);
     return room;
   }
@@ -53,8 +53,8 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     }
   }
 
-  function findOpen(id: string): RoomRecord {
-    const room = find(id);
+  async function findOpen(id: string): Promise<RoomRecord> {
+    const room = await find(id);
     if (room.state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
     return room;
   }
@@ -76,11 +76,11 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
   }
 
   return {
-    read: (id) => viewOf(find(id)),
-    list: (page) => store.listRooms(page).map(viewOf),
+    read: async (id) => viewOf(await find(id)),
+    list: async (page) => (await store.listRooms(page)).map(viewOf),
     participants: createParticipants({ livekit, find }),
     async update(id, wanted) {
-      const room = findOpen(id);
+      const room = await findOpen(id);
       const { name = room.name, metadata = room.metadata } = wanted;
       // LiveKit tells those who are in; of a room that it has not made it is told then.
       if (room.livekitCreatedAtMs > 0 && metadata !== room.metadata) await askingOf(() => livekit.updateMetadata(id, metadata));
@@ -88,10 +88,10 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       return viewOf({ ...room, name, metadata });
     },
     async end(id) {
-      const room = find(id);
+      const room = await find(id);
       if (room.state === 'finished') return;
       await starting.get(room.key)?.catch(() => undefined);
-      if (find(id).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(room));
+      if ((await find(id)).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(room));
       await store.finishRoom(room.key, now(), 'ended');
     },
     async create(wanted, idempotencyKey) {
@@ -109,12 +109,12 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
         await store.takeBack(room);
         throw error;
       }
-      return viewOf(find(id));
+      return viewOf(await find(id));
     },
     async join(id, wanted, isPlain) {
-      const room = findOpen(id);
+      const room = await findOpen(id);
       const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
-      if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !store.isPresent(room.key, identity))
+      if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !(await store.isPresent(room.key, identity)))
         throw new HttpProblem(409, 'ROOM_FULL', `Room ${id} has its ${room.maxParticipants} participants`);
       checkKeys();
       if (room.livekitCreatedAtMs === 0) await start(room);
@@ -133,7 +133,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       };
     },
     async leave(id, identity) {
-      find(id);
+      await find(id);
       await askingOf(() => livekit.removeParticipant(id, identity));
     },
   };

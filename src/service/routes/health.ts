@@ -13,24 +13,24 @@ export function addHealthRoutes(app: FastifyInstance, { config, store, now }: { 
   for (const prefix of ['', '/api']) {
     app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
     app.get(`${prefix}/readyz`, async (_request, reply) => {
-      const reasons = [...checkDatabase(), ...(await checkLivekit(config))];
+      const reasons = [...(await checkDatabase()), ...(await checkLivekit(config))];
       return reply.code(reasons.length === 0 ? 200 : 503).send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons });
     });
   }
 }
 
 /** Gives what keeps the database from being written. Anyone may ask: the disk is asked once a second, the answer before is given till then. */
-function databaseCheck(store: Store, now: () => number): () => readonly string[] {
-  let last: { atMs: number; reasons: readonly string[] } | null = null;
+function databaseCheck(store: Store, now: () => number): () => Promise<readonly string[]> {
+  let last: { atMs: number; reasons: Promise<readonly string[]> } | null = null;
   return () => {
     if (last === null || Math.abs(now() - last.atMs) >= WRITE_CHECK_PERIOD_MS) last = { atMs: now(), reasons: tryWriting(store) };
     return last.reasons;
   };
 }
 
-function tryWriting(store: Store): readonly string[] {
+async function tryWriting(store: Store): Promise<readonly string[]> {
   try {
-    store.checkWritable();
+    await store.checkWritable();
     return [];
   } catch (error) {
     return [`database: ${error instanceof Error ? error.message : String(error)}`];

@@ -28,7 +28,7 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: R
   });
   api.get('/rooms', async (request) => {
     const { limit, cursor = null, state = null, type = null } = listRoomsSchema.parse(request.query);
-    const found = rooms.list({ limit, cursor, state, type });
+    const found = await rooms.list({ limit, cursor, state, type });
     return { rooms: found, cursor: found.length === limit ? (found.at(-1)?.id ?? null) : null };
   });
   api.get('/rooms/:id', async (request) => rooms.read(idOf(request)));
@@ -46,10 +46,10 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: R
     await rooms.leave(idOf(request), leaveRoomSchema.parse(request.body).identity);
     return reply.code(204).send();
   });
-  api.get('/rooms/:id/events', async (request) => ({ events: store.eventsOf(idOf(request)) }));
+  api.get('/rooms/:id/events', async (request) => ({ events: await store.eventsOf(idOf(request)) }));
   api.get('/history', async (request) => {
     const { limit, cursor = null, room = null } = historySchema.parse(request.query);
-    const found = store.history({ limit, before: cursor, room });
+    const found = await store.history({ limit, before: cursor, room });
     return { rooms: found.map(({ view }) => view), cursor: found.length === limit ? String(found.at(-1)?.key) : null };
   });
   addParticipantRoutes(api, rooms.participants);

@@ -1,20 +1,7 @@
-import type { DatabaseSync } from 'node:sqlite';
 import type { EventView } from '../../contract/rooms.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
-
-/** The tables `events` and `participants`, and what both say of a room; to be within a transaction is the caller's. */
-export interface EventRows {
-  /** Keeps the event and what it says about its room; false when its id was known already (nothing changes). */
-  add(event: StoredEvent): boolean;
-  /** Ends a life of a room, for this reason; false where that has ended already. */
-  finish(roomKey: number, atMs: number, reason: string): boolean;
-  /** Those of all lives of the room's id, in the order in which they came. */
-  of(room: string): EventView[];
-  /** Who is in this life of a room. */
-  present(roomKey: number): Array<{ sid: string; identity: string }>;
-  /** True for who is in this life of a room. */
-  isPresent(roomKey: number, identity: string): boolean;
-}
+import { all, change, first } from './work.ts';
+import type { Row, Work } from './work.ts';
 
 /** The life of a room that an event is about. */
 interface Life {
@@ -25,127 +12,109 @@ interface Life {
   readonly finishedAtMs: number | null;
 }
 
-/** So many events are looked through in vain for one room's. */
-const INDEX_EVERY = 2_000;
 /** Clocks of one fleet differ by less than this. */
 const LEEWAY_MS = 60_000;
 const NO_LIFE: Life = { key: 0, isPresent: false, isFinished: true, finishedAtMs: null };
 
-export function openEventRows(db: DatabaseSync): EventRows {
-  const insert = db.prepare(
-    'INSERT INTO events (at, id, room, room_key, event, identity, received_at, is_made_up, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (at, id) DO NOTHING',
-  );
-  const keys = 'SELECT key FROM rooms WHERE id = ?';
-  const select = db.prepare(
-    `SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE room_key IN (${keys}))
-     UNION ALL SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq > (SELECT seq FROM room_events_end) AND room_key IN (${keys}) ORDER BY seq`,
-  );
-  const end = db.prepare('SELECT seq FROM room_events_end');
-  const extend = db.prepare('INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE seq > ? AND room_key > 0 ORDER BY room_key, seq');
-  const moveEnd = db.prepare('UPDATE room_events_end SET seq = ?');
-  let indexedTo = Number(end.get()?.['seq'] ?? 0);
-  const present = db.prepare('SELECT key, state, created_at, livekit_created_at, finished_at FROM rooms WHERE id = ? AND former = 0');
-  const former = db.prepare('SELECT key FROM rooms WHERE id = ? AND former > 0 AND livekit_created_at = ?');
-  const adopt = db.prepare('UPDATE rooms SET livekit_created_at = ? WHERE key = ?');
-  const start = db.prepare(`UPDATE rooms SET state = 'live' WHERE key = ? AND state = 'new'`);
-  const enter = db.prepare(`UPDATE rooms SET state = 'live', num_participants = num_participants + 1 WHERE key = ? AND state <> 'finished'`);
-  const exit = db.prepare(`UPDATE rooms SET num_participants = num_participants - 1 WHERE key = ? AND state <> 'finished'`);
-  const finish = db.prepare(
-    `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = ? WHERE key = ? AND state <> 'finished'`,
-  );
-  const finishAll = db.prepare(`UPDATE participants SET left_at = ?, reason = 'ROOM_CLOSED' WHERE room_key = ? AND left_at IS NULL`);
-  const addOne = db.prepare(
-    'INSERT INTO participants (room_key, sid, identity, name, joined_at, left_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (room_key, sid) DO NOTHING',
-  );
-  const endOne = db.prepare('UPDATE participants SET left_at = ?, reason = ? WHERE room_key = ? AND sid = ? AND left_at IS NULL');
-  const addEnded = db.prepare(
-    'INSERT INTO participants (room_key, sid, identity, name, joined_at, left_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (room_key, sid) DO NOTHING',
-  );
-  const findAll = db.prepare('SELECT sid, identity FROM participants WHERE room_key = ? AND left_at IS NULL');
-  const findOne = db.prepare('SELECT 1 FROM participants WHERE room_key = ? AND identity = ? AND left_at IS NULL LIMIT 1');
-
-  const lifeOf = ({ room, roomCreatedAtMs }: StoredEvent): Life => {
-    const row = room === '' ? undefined : present.get(room);
-    if (row === undefined) return NO_LIFE;
-    const key = Number(row['key']);
-    const madeAtMs = Number(row['livekit_created_at']);
-    const life = { key, isFinished: row['state'] === 'finished', finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']) };
-    if (roomCreatedAtMs === 0) return { ...life, isPresent: false };
-    if (madeAtMs > 0 && roomCreatedAtMs >= madeAtMs) return { ...life, isPresent: true };
-    // Older than the present life, or the first that is heard of it: LiveKit's answer to its creation is on its way.
-    const before = former.get(room, roomCreatedAtMs);
-    if (before !== undefined) return { ...NO_LIFE, key: Number(before['key']) };
-    const isFirst = madeAtMs === 0 && roomCreatedAtMs >= Number(row['created_at']) - LEEWAY_MS;
-    if (isFirst) adopt.run(roomCreatedAtMs, key);
-    return { ...life, isPresent: isFirst };
-  };
-
-  const finishRoom = (key: number, atMs: number, reason: string): boolean => {
-    if (finish.run(atMs, reason, key).changes === 0) return false;
-    finishAll.run(atMs, key);
-    return true;
-  };
-
-  const apply = ({ event, participant: who, atMs }: StoredEvent, { key, isFinished, finishedAtMs }: Life): void => {
-    switch (event) {
-      case 'room_started':
-        start.run(key);
-        return;
-      case 'room_finished':
-        finishRoom(key, atMs, 'empty');
-        return;
-      case 'participant_joined': {
-        const leftAtMs = isFinished ? Math.max(finishedAtMs ?? 0, atMs) : null;
-        // Nothing is added where it is known already that they left.
-        if (who !== null && addOne.run(key, who.sid, who.identity, who.name, who.joinedAtMs ?? atMs, leftAtMs).changes > 0) enter.run(key);
-        else start.run(key);
-        return;
-      }
-      case 'participant_left':
-      case 'participant_connection_aborted':
-        if (who === null) return;
-        if (endOne.run(atMs, who.reason, key, who.sid).changes > 0) exit.run(key);
-        else addEnded.run(key, who.sid, who.identity, who.name, who.joinedAtMs, atMs, who.reason);
-    }
-  };
-
-  /** Many at a time: see the migration. */
-  const index = (seq: number): void => {
-    // A transaction that was rolled back took the index back with it.
-    if (seq - indexedTo < INDEX_EVERY || seq - (indexedTo = Number(end.get()?.['seq'])) < INDEX_EVERY) return;
-    extend.run(indexedTo);
-    moveEnd.run(seq);
-    indexedTo = seq;
-  };
-
-  return {
-    add(event) {
-      const life = lifeOf(event);
-      const { id, room, participant, receivedAtMs, isMadeUp, body, atMs } = event;
-      const { changes, lastInsertRowid } = insert.run(
-        Math.floor(atMs / 1000),
-        id,
-        room,
-        life.key,
-        event.event,
-        participant?.identity ?? null,
-        receivedAtMs,
-        isMadeUp ? 1 : 0,
-        body,
-      );
-      if (changes === 0) return false;
-      if (life.isPresent) apply(event, life);
-      index(Number(lastInsertRowid));
-      return true;
-    },
-    finish: finishRoom,
-    of: (room) => select.all(room, room).map(toView),
-    present: (roomKey) => findAll.all(roomKey).map((row) => ({ sid: String(row['sid']), identity: String(row['identity']) })),
-    isPresent: (roomKey, identity) => findOne.get(roomKey, identity) !== undefined,
-  };
+/** Keeps the event and what it says about its room; null when its id was known already (nothing changes), else its number. */
+export function* addEvent(event: StoredEvent): Work<number | null> {
+  const life = yield* lifeOf(event);
+  const { id, room, participant, receivedAtMs, isMadeUp, body, atMs } = event;
+  const at = Math.floor(atMs / 1000);
+  const row = yield* first(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
+  if (row === undefined) return null;
+  if (life.isPresent) yield* apply(event, life);
+  return Number(row['seq']);
 }
 
-function toView(row: Record<string, unknown>): EventView {
+const INSERT = `INSERT INTO events (at, id, room, room_key, event, identity, received_at, is_made_up, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (at, id) DO NOTHING RETURNING seq`;
+
+function* lifeOf({ room, roomCreatedAtMs }: StoredEvent): Work<Life> {
+  const row = room === '' ? undefined : yield* first(LIFE, room);
+  if (row === undefined) return NO_LIFE;
+  const key = Number(row['key']);
+  const madeAtMs = Number(row['livekit_created_at']);
+  const life = { key, isFinished: row['state'] === 'finished', finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']) };
+  if (roomCreatedAtMs === 0) return { ...life, isPresent: false };
+  if (madeAtMs > 0 && roomCreatedAtMs >= madeAtMs) return { ...life, isPresent: true };
+  // Older than the present life, or the first that is heard of it: LiveKit's answer to its creation is on its way.
+  const before = yield* first('SELECT key FROM rooms WHERE id = ? AND former > 0 AND livekit_created_at = ?', room, roomCreatedAtMs);
+  if (before !== undefined) return { ...NO_LIFE, key: Number(before['key']) };
+  const isFirst = madeAtMs === 0 && roomCreatedAtMs >= Number(row['created_at']) - LEEWAY_MS;
+  if (isFirst) yield* change('UPDATE rooms SET livekit_created_at = ? WHERE key = ?', roomCreatedAtMs, key);
+  return { ...life, isPresent: isFirst };
+}
+
+const LIFE = 'SELECT key, state, created_at, livekit_created_at, finished_at FROM rooms WHERE id = ? AND former = 0';
+
+function* apply({ event, participant: who, atMs }: StoredEvent, { key, isFinished, finishedAtMs }: Life): Work<void> {
+  switch (event) {
+    case 'room_started':
+      yield* change(START, key);
+      return;
+    case 'room_finished':
+      yield* finishRoom(key, atMs, 'empty');
+      return;
+    case 'participant_joined': {
+      const leftAtMs = isFinished ? Math.max(finishedAtMs ?? 0, atMs) : null;
+      // Nothing is added where it is known already that they left.
+      const isNew = who !== null && (yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs ?? atMs, leftAtMs, null)) > 0;
+      yield* change(isNew ? ENTER : START, key);
+      return;
+    }
+    case 'participant_left':
+    case 'participant_connection_aborted':
+      if (who === null) return;
+      if ((yield* change(END, atMs, who.reason, key, who.sid)) > 0) yield* change(EXIT, key);
+      else yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs, atMs, who.reason);
+  }
+}
+
+const START = `UPDATE rooms SET state = 'live' WHERE key = ? AND state = 'new'`;
+const ENTER = `UPDATE rooms SET state = 'live', num_participants = num_participants + 1 WHERE key = ? AND state <> 'finished'`;
+const EXIT = `UPDATE rooms SET num_participants = num_participants - 1 WHERE key = ? AND state <> 'finished'`;
+const ADD = `INSERT INTO participants (room_key, sid, identity, name, joined_at, left_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (room_key, sid) DO NOTHING`;
+const END = 'UPDATE participants SET left_at = ?, reason = ? WHERE room_key = ? AND sid = ? AND left_at IS NULL';
+
+/** Ends a life of a room, for this reason; false where that has ended already. */
+export function* finishRoom(key: number, atMs: number, reason: string): Work<boolean> {
+  if ((yield* change(FINISH, atMs, reason, key)) === 0) return false;
+  yield* change(`UPDATE participants SET left_at = ?, reason = 'ROOM_CLOSED' WHERE room_key = ? AND left_at IS NULL`, atMs, key);
+  return true;
+}
+
+const FINISH = `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = ? WHERE key = ? AND state <> 'finished'`;
+
+/** Brings the index of each room's events up to date: many at a time (see the migration). */
+export function* indexEvents(): Work<void> {
+  const end = Number((yield* first('SELECT seq FROM room_events_end'))?.['seq'] ?? 0);
+  yield* change('INSERT INTO room_events (room_key, seq) SELECT room_key, seq FROM events WHERE seq > ? AND room_key > 0 ORDER BY room_key, seq', end);
+  yield* change('UPDATE room_events_end SET seq = (SELECT coalesce(max(seq), 0) FROM events)');
+}
+
+/** Those of all lives of the room's id, in the order in which they came. */
+export function* eventsOf(room: string): Work<EventView[]> {
+  return (yield* all(EVENTS, room)).map(toView);
+}
+
+const OF_ROOM = 'room_key IN (SELECT key FROM rooms WHERE id = ?1)';
+const EVENTS = `SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE ${OF_ROOM})
+  UNION ALL SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq > (SELECT seq FROM room_events_end) AND ${OF_ROOM} ORDER BY seq`;
+
+/** Who is in this life of a room. */
+export function* present(roomKey: number): Work<Array<{ sid: string; identity: string }>> {
+  const rows = yield* all('SELECT sid, identity FROM participants WHERE room_key = ? AND left_at IS NULL', roomKey);
+  return rows.map((row) => ({ sid: String(row['sid']), identity: String(row['identity']) }));
+}
+
+/** True for who is in this life of a room. */
+export function* isPresent(roomKey: number, identity: string): Work<boolean> {
+  return (yield* first('SELECT 1 FROM participants WHERE room_key = ? AND identity = ? AND left_at IS NULL LIMIT 1', roomKey, identity)) !== undefined;
+}
+
+function toView(row: Row): EventView {
   return {
     id: String(row['id']),
     event: String(row['event']),

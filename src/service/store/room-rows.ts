@@ -1,4 +1,5 @@
-import type { DatabaseSync } from 'node:sqlite';
+import { all, change, first } from './work.ts';
+import type { Row, Work } from './work.ts';
 
 /** A room as it is asked for. */
 export interface NewRoom {
@@ -42,85 +43,81 @@ export interface RoomPage {
 /** A client that has not heard of an answer for so long asks no more. */
 const REMEMBER_MS = 24 * 3600 * 1000;
 
-/** The table `rooms`; to be within a transaction is the caller's. */
-export interface RoomRows {
-  /** Null (nothing changes) while the id's present life is not finished. */
-  add(room: NewRoom): RoomRecord | null;
-  /** As `add`; where the same request came before with this key, what was made then. */
-  addOnce(room: NewRoom, once: Once): RoomRecord | 'mismatch' | null;
-  change(key: number, wanted: { name: string; metadata: string }): void;
-  /** Takes back a life that LiveKit did not make. */
-  takeBack(room: RoomRecord): void;
-  find(id: string): RoomRecord | null;
-  /** Present lives in the order of their ids. */
-  list(page: RoomPage): RoomRecord[];
-  /** Those that LiveKit has made and nobody has ended. */
-  open(): RoomRecord[];
-  /** What LiveKit says of when it made the room. */
-  noteMade(key: number, livekitCreatedAtMs: number): void;
-}
-
 const COLUMNS = `key, id, name, type, max_participants, empty_timeout, metadata, state, num_participants, created_at, livekit_created_at, finished_at, finish_reason`;
 
-export function openRoomRows(db: DatabaseSync): RoomRows {
-  const insert = db.prepare(
-    `INSERT INTO rooms (id, name, type, max_participants, empty_timeout, metadata, state, created_at) VALUES (?, ?, ?, ?, ?, ?, 'new', ?)
-     ON CONFLICT (id, former) DO NOTHING RETURNING ${COLUMNS}`,
-  );
-  const supersede = db.prepare(`UPDATE rooms SET former = key WHERE id = ? AND former = 0 AND state = 'finished'`);
-  const remove = db.prepare(`DELETE FROM rooms WHERE key = ? AND state = 'new' AND livekit_created_at = 0`);
-  const reinstate = db.prepare('UPDATE rooms SET former = 0 WHERE key = (SELECT max(key) FROM rooms WHERE id = ?)');
-  const select = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE id = ? AND former = 0`);
-  const page = db.prepare(
-    `SELECT ${COLUMNS} FROM rooms WHERE id > ?1 AND former = 0 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR type = ?3) ORDER BY id LIMIT ?4`,
-  );
-  const change = db.prepare('UPDATE rooms SET name = ?, metadata = ? WHERE key = ?');
-  const known = db.prepare('SELECT request, room_key FROM idempotency WHERE key = ? AND at >= ?');
-  const remember = db.prepare('INSERT OR REPLACE INTO idempotency (key, request, room_key, at) VALUES (?, ?, ?, ?)');
-  const forget = db.prepare('DELETE FROM idempotency WHERE at < ?');
-  const byKey = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE key = ?`);
-  const forgetKey = db.prepare('DELETE FROM idempotency WHERE room_key = ?');
-  let remembered = 0;
-  const open = db.prepare(`SELECT ${COLUMNS} FROM rooms WHERE state <> 'finished' AND livekit_created_at > 0`);
-  const made = db.prepare('UPDATE rooms SET livekit_created_at = ? WHERE key = ? AND livekit_created_at < ?');
-
-  const insertOne = ({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs }: NewRoom): RoomRecord | null => {
-    const row = insert.get(id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs);
-    return row === undefined ? null : toRecord(row);
-  };
-  const add = (room: NewRoom): RoomRecord | null => insertOne(room) ?? (supersede.run(room.id).changes === 0 ? null : insertOne(room));
-  return {
-    add,
-    takeBack({ key, id }) {
-      if (remove.run(key).changes === 0) return;
-      reinstate.run(id);
-      forgetKey.run(key);
-    },
-    find(id) {
-      const row = select.get(id);
-      return row === undefined ? null : toRecord(row);
-    },
-    list: ({ limit, cursor, state = null, type = null }) => page.all(cursor ?? '', state, type, limit).map(toRecord),
-    change: (key, { name, metadata }) => void change.run(name, metadata, key),
-    addOnce(room, once) {
-      const before = known.get(once.key, room.createdAtMs - REMEMBER_MS);
-      if (before !== undefined) {
-        if (before['request'] !== once.request) return 'mismatch';
-        const row = byKey.get(Number(before['room_key']));
-        if (row !== undefined) return toRecord(row);
-      }
-      const fresh = add(room);
-      if (fresh === null) return null;
-      if (remembered++ % 1_000 === 0) forget.run(room.createdAtMs - REMEMBER_MS);
-      remember.run(once.key, once.request, fresh.key, room.createdAtMs);
-      return fresh;
-    },
-    open: () => open.all().map(toRecord),
-    noteMade: (key, atMs) => void made.run(atMs, key, atMs),
-  };
+/** Adds the room, a new life where the one before is finished; null (nothing changes) while the id's present life is not. */
+export function* addRoom(room: NewRoom): Work<RoomRecord | null> {
+  const fresh = yield* insertRoom(room);
+  if (fresh !== null) return fresh;
+  const superseded = yield* change(`UPDATE rooms SET former = key WHERE id = ? AND former = 0 AND state = 'finished'`, room.id);
+  return superseded === 0 ? null : yield* insertRoom(room);
 }
 
-function toRecord(row: Record<string, unknown>): RoomRecord {
+function* insertRoom({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs }: NewRoom): Work<RoomRecord | null> {
+  const row = yield* first(INSERT, id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs);
+  return row === undefined ? null : toRecord(row);
+}
+
+const INSERT = `INSERT INTO rooms (id, name, type, max_participants, empty_timeout, metadata, state, created_at) VALUES (?, ?, ?, ?, ?, ?, 'new', ?)
+  ON CONFLICT (id, former) DO NOTHING RETURNING ${COLUMNS}`;
+
+/** As `addRoom`; where the same request came before with this key, what was made then. */
+export function* addRoomOnce(room: NewRoom, once: Once): Work<RoomRecord | 'mismatch' | null> {
+  const before = yield* first('SELECT request, room_key FROM idempotency WHERE key = ? AND at >= ?', once.key, room.createdAtMs - REMEMBER_MS);
+  if (before !== undefined) {
+    if (before['request'] !== once.request) return 'mismatch';
+    const row = yield* first(`SELECT ${COLUMNS} FROM rooms WHERE key = ?`, Number(before['room_key']));
+    if (row !== undefined) return toRecord(row);
+  }
+  const fresh = yield* addRoom(room);
+  if (fresh !== null) yield* change(REMEMBER, once.key, once.request, fresh.key, room.createdAtMs);
+  return fresh;
+}
+
+const REMEMBER = `INSERT INTO idempotency (key, request, room_key, at) VALUES (?, ?, ?, ?)
+  ON CONFLICT (key) DO UPDATE SET request = excluded.request, room_key = excluded.room_key, at = excluded.at`;
+
+/** Forgets `limit` at most of the keys whose requests no client sends again. @param nowMs since 1970. Gives how many. */
+export function forgetRequests(nowMs: number, limit: number): Work<number> {
+  return change('DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < ? LIMIT ?)', nowMs - REMEMBER_MS, limit);
+}
+
+/** Takes back a life that LiveKit did not make. */
+export function* takeRoomBack({ key, id }: RoomRecord): Work<void> {
+  if ((yield* change(`DELETE FROM rooms WHERE key = ? AND state = 'new' AND livekit_created_at = 0`, key)) === 0) return;
+  yield* change('UPDATE rooms SET former = 0 WHERE key = (SELECT max(key) FROM rooms WHERE id = ?)', id);
+  yield* change('DELETE FROM idempotency WHERE room_key = ?', key);
+}
+
+export function* changeRoom(key: number, { name, metadata }: { name: string; metadata: string }): Work<void> {
+  yield* change('UPDATE rooms SET name = ?, metadata = ? WHERE key = ?', name, metadata, key);
+}
+
+/** Keeps when LiveKit made the room; events of an older room of this name do not count for this one. */
+export function* noteMade(key: number, livekitCreatedAtMs: number): Work<void> {
+  yield* change('UPDATE rooms SET livekit_created_at = ? WHERE key = ? AND livekit_created_at < ?', livekitCreatedAtMs, key, livekitCreatedAtMs);
+}
+
+/** The id's present life. */
+export function* findRoom(id: string): Work<RoomRecord | null> {
+  const row = yield* first(`SELECT ${COLUMNS} FROM rooms WHERE id = ? AND former = 0`, id);
+  return row === undefined ? null : toRecord(row);
+}
+
+/** Present lives in the order of their ids. */
+export function* listRooms({ limit, cursor, state = null, type = null }: RoomPage): Work<RoomRecord[]> {
+  return (yield* all(LIST, cursor ?? '', state, type, limit)).map(toRecord);
+}
+
+const LIST = `SELECT ${COLUMNS} FROM rooms WHERE id > ?1 AND former = 0 AND (CAST(?2 AS TEXT) IS NULL OR state = ?2)
+  AND (CAST(?3 AS TEXT) IS NULL OR type = ?3) ORDER BY id LIMIT ?4`;
+
+/** Those that LiveKit has made and nobody has ended. */
+export function* openRooms(): Work<RoomRecord[]> {
+  return (yield* all(`SELECT ${COLUMNS} FROM rooms WHERE state <> 'finished' AND livekit_created_at > 0`)).map(toRecord);
+}
+
+function toRecord(row: Row): RoomRecord {
   return {
     key: Number(row['key']),
     id: String(row['id']),

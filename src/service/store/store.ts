@@ -1,13 +1,12 @@
-import { DatabaseSync } from 'node:sqlite';
 import type { EventView } from '../../contract/rooms.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
-import { openEventRows } from './event-rows.ts';
-import { createGroupCommit } from './group-commit.ts';
-import { openHistoryRows } from './history-rows.ts';
-import type { HistoryRows } from './history-rows.ts';
-import { migrate } from './migrations.ts';
-import { openRoomRows } from './room-rows.ts';
+import type { Awaitable, Database } from './database.ts';
+import * as events from './event-rows.ts';
+import * as history from './history-rows.ts';
+import * as rooms from './room-rows.ts';
 import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
+import { openSqlite } from './sqlite.ts';
+import { change } from './work.ts';
 
 /** The service's durable state. A change is on the disk when its promise resolves, and nothing of it when that rejects. */
 export interface Store {
@@ -21,65 +20,70 @@ export interface Store {
   takeBack(room: RoomRecord): Promise<void>;
   /** Keeps when LiveKit made the room; events of an older room of this name do not count for this one. */
   noteMade(key: number, livekitCreatedAtMs: number): Promise<void>;
-  findRoom(id: string): RoomRecord | null;
+  findRoom(id: string): Awaitable<RoomRecord | null>;
   /** Rooms in the order of their ids, those after `cursor`. */
-  listRooms(page: RoomPage): RoomRecord[];
+  listRooms(page: RoomPage): Awaitable<RoomRecord[]>;
   /** Rooms that LiveKit has made and nobody has ended. */
-  openRooms(): RoomRecord[];
+  openRooms(): Awaitable<RoomRecord[]>;
   /** Who is in this life of a room. */
-  present(roomKey: number): Array<{ sid: string; identity: string }>;
+  present(roomKey: number): Awaitable<Array<{ sid: string; identity: string }>>;
   /** True for who is in this life of a room. */
-  isPresent(roomKey: number, identity: string): boolean;
+  isPresent(roomKey: number, identity: string): Awaitable<boolean>;
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
   addEvent(event: StoredEvent): Promise<boolean>;
-  eventsOf(room: string): EventView[];
+  eventsOf(room: string): Awaitable<EventView[]>;
   /** Rooms that have ended, the latest first. */
-  history: HistoryRows['list'];
+  history(page: history.HistoryPage): Awaitable<ReturnTypeOf<typeof history.listHistory>>;
   /** Removes rooms that ended, and events that came, before `beforeMs`, some hundreds of each. Gives how much that was; 0: nothing is left. */
-  forgetHistory(beforeMs: number): Promise<number>;
+  forgetHistory(beforeMs: number, nowMs: number): Promise<number>;
   /** Commits a change to the disk, as an event would be; throws where that fails (full, read-only, locked). */
-  checkWritable(): void;
+  checkWritable(): Awaitable<void>;
   /** Commits what waits, and ends. */
-  close(): void;
+  close(): Awaitable<void>;
 }
+
+type ReturnTypeOf<F> = F extends (...args: never[]) => Generator<unknown, infer T, never> ? T : never;
 
 /** A few milliseconds' work: nobody waits for longer. */
 const FORGET_AT_A_TIME = 200;
-/** 16 MiB of log. */
-const CHECKPOINT_PAGES = 4_000;
+/** So many events are looked through in vain for one room's. */
+const INDEX_EVERY = 2_000;
+const WRITE_CHECK = 'INSERT INTO write_checks (id, checks) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET checks = write_checks.checks + 1';
 
-/** Opens (and migrates) the database file: WAL, synchronous=FULL, so a committed event survives a power cut. */
+/** The store in a SQLite file. */
 export function openStore(path: string): Store {
-  const db = new DatabaseSync(path);
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
-  // What is written often is copied from the log into the file less often.
-  db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
-  migrate(db);
-  const group = createGroupCommit(db);
-  const rooms = openRoomRows(db);
-  const events = openEventRows(db);
-  const history = openHistoryRows(db);
-  const writeCheck = db.prepare('INSERT INTO write_checks (id, checks) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET checks = checks + 1');
+  return createStore(openSqlite(path));
+}
+
+/** The store over a database, which it closes at its end. */
+export function createStore(database: Database): Store {
+  const { read, commit } = database;
+  let added = 0;
   return {
-    addRoom: (room) => group.commit(() => rooms.add(room)),
-    addRoomOnce: (room, once) => group.commit(() => rooms.addOnce(room, once)),
-    changeRoom: (key, wanted) => group.commit(() => rooms.change(key, wanted)),
-    finishRoom: (key, atMs, reason) => group.commit(() => events.finish(key, atMs, reason)),
-    takeBack: (room) => group.commit(() => rooms.takeBack(room)),
-    noteMade: (key, atMs) => group.commit(() => rooms.noteMade(key, atMs)),
-    findRoom: (id) => rooms.find(id),
-    listRooms: (page) => rooms.list(page),
-    openRooms: () => rooms.open(),
-    present: (key) => events.present(key),
-    isPresent: (key, identity) => events.isPresent(key, identity),
-    addEvent: (event) => group.commit(() => events.add(event)),
-    eventsOf: (room) => events.of(room),
-    history: (page) => history.list(page),
-    forgetHistory: (beforeMs) => group.commit(() => history.forget(beforeMs, FORGET_AT_A_TIME)),
-    checkWritable: () => void writeCheck.run(),
-    close() {
-      group.flush();
-      db.close();
+    addRoom: (room) => commit(() => rooms.addRoom(room)),
+    addRoomOnce: (room, once) => commit(() => rooms.addRoomOnce(room, once)),
+    changeRoom: (key, wanted) => commit(() => rooms.changeRoom(key, wanted)),
+    finishRoom: (key, atMs, reason) => commit(() => events.finishRoom(key, atMs, reason)),
+    takeBack: (room) => commit(() => rooms.takeRoomBack(room)),
+    noteMade: (key, atMs) => commit(() => rooms.noteMade(key, atMs)),
+    findRoom: (id) => read(() => rooms.findRoom(id)),
+    listRooms: (page) => read(() => rooms.listRooms(page)),
+    openRooms: () => read(rooms.openRooms),
+    present: (key) => read(() => events.present(key)),
+    isPresent: (key, identity) => read(() => events.isPresent(key, identity)),
+    async addEvent(event) {
+      const seq = await commit(() => events.addEvent(event));
+      // An index that is late is looked past.
+      if (added++ % INDEX_EVERY === 0) void commit(events.indexEvents).catch(() => undefined);
+      return seq !== null;
     },
+    eventsOf: (room) => read(() => events.eventsOf(room)),
+    history: (page) => read(() => history.listHistory(page)),
+    forgetHistory: (beforeMs, nowMs) =>
+      commit(function* () {
+        return (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
+      }),
+    checkWritable: () => database.commitNow(() => change(WRITE_CHECK)),
+    close: () => database.close(),
   };
 }

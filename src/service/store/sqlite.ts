@@ -1,0 +1,56 @@
+import { DatabaseSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
+import type { Database } from './database.ts';
+import { createGroupCommit } from './group-commit.ts';
+import { migrate } from './sqlite-migrations.ts';
+import type { Result, Row, Work } from './work.ts';
+
+/** 16 MiB of log. */
+const CHECKPOINT_PAGES = 4_000;
+const NOTHING: readonly Row[] = [];
+
+interface Prepared {
+  readonly statement: StatementSync;
+  readonly givesRows: boolean;
+}
+
+/** Opens (and migrates) the database file: WAL, synchronous=FULL, so that what is committed survives a power cut. */
+export function openSqlite(path: string): Database {
+  const db = new DatabaseSync(path);
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
+  // What is written often is copied from the log into the file less often.
+  db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  migrate(db);
+  const prepared = new Map<string, Prepared>();
+  const prepare = (sql: string): Prepared => {
+    const statement = db.prepare(sql);
+    const one = { statement, givesRows: statement.columns().length > 0 };
+    prepared.set(sql, one);
+    return one;
+  };
+  const run = <T>(work: () => Work<T>): T => {
+    const running = work();
+    let step = running.next();
+    while (step.done !== true) {
+      const { sql, values } = step.value;
+      step = running.next(answer(prepared.get(sql) ?? prepare(sql), values));
+    }
+    return step.value;
+  };
+  const group = createGroupCommit(db);
+  return {
+    read: run,
+    commit: (work) => group.commit(() => run(work)),
+    commitNow: (work) => void run(work),
+    close() {
+      group.flush();
+      db.close();
+    },
+  };
+}
+
+function answer({ statement, givesRows }: Prepared, values: readonly (string | number | null)[]): Result {
+  if (!givesRows) return { rows: NOTHING, count: Number(statement.run(...values).changes) };
+  const rows = statement.all(...values);
+  return { rows, count: rows.length };
+}
