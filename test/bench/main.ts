@@ -6,6 +6,7 @@ import { benchFirstDeploy } from './first.ts';
 import { benchGrowth } from './growth.ts';
 import { benchScale } from './scale.ts';
 import { benchService } from './service.ts';
+import { benchSoak } from './soak.ts';
 import { formatTable, judge } from './table.ts';
 import type { Row } from './table.ts';
 
@@ -13,11 +14,15 @@ const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [
 npm run bench -- growth --store FOLDER [--rounds N] [--json]
 npm run bench -- failover --store FOLDER [--rounds N] [--only REGEXP] [--json]
 npm run bench -- scale --store FOLDER [--rounds N] [--json]
-npm run bench -- service [--rounds N] [--json]   (see docs/benchmarks.md)`;
+npm run bench -- service [--rounds N] [--json]
+npm run bench -- soak [--minutes N] [--json]   (see docs/benchmarks.md)`;
+const NEEDS_NO_STORE: ReadonlySet<string> = new Set(['deploy', 'service', 'soak']);
+const NEEDS_NO_ROOT: ReadonlySet<string> = new Set(['service', 'soak']);
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '5' },
+    minutes: { type: 'string', default: '10' },
     store: { type: 'string' },
     only: { type: 'string' },
     first: { type: 'boolean' },
@@ -25,13 +30,14 @@ const { values, positionals } = parseArgs({
   },
 });
 const rounds = Number(values.rounds);
+const minutes = Number(values.minutes);
 const [subject = '', ...more] = positionals;
-const isKnown = subject === 'deploy' || subject === 'service' || (['growth', 'failover', 'scale'].includes(subject) && values.store !== undefined);
-if (!isKnown || more.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
+const isKnown = NEEDS_NO_STORE.has(subject) || (['growth', 'failover', 'scale'].includes(subject) && values.store !== undefined);
+if (!isKnown || more.length > 0 || !Number.isInteger(rounds) || rounds < 1 || !(minutes >= 4)) {
   console.error(USAGE);
   process.exit(2);
 }
-if (subject !== 'service' && process.getuid?.() !== 0) {
+if (!NEEDS_NO_ROOT.has(subject) && process.getuid?.() !== 0) {
   console.error('a deploy needs root');
   process.exit(2);
 }
@@ -55,6 +61,7 @@ async function measure(): Promise<Row[]> {
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'failover') return benchFailover({ ...common, rounds, only: values.only ?? '', store: resolve(values.store ?? '') });
   if (subject === 'scale') return benchScale({ ...common, rounds, store: resolve(values.store ?? '') });
+  if (subject === 'soak') return benchSoak({ ...common, minutes });
   if (subject === 'service') return benchService({ ...common, rounds });
   return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store: values.store ?? null });
 }

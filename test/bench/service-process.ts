@@ -135,6 +135,8 @@ async function runLoad(load: Load): Promise<LoadResult> {
 /** Answers as LiveKit does when it makes a room, and as the agent where a room is: the service's own work is measured, not theirs. */
 async function startOthers(): Promise<{ url: string; close(): void }> {
   const server = createServer((request, response) => {
+    // It knows nothing of who is in its rooms: the service would take what the load said back.
+    if (request.url?.endsWith('/ListRooms') === true) return void response.writeHead(503).end();
     const isNode = request.url?.endsWith('/node') === true;
     response.end(JSON.stringify(isNode ? { path: '/n/m1' } : { creationTime: String(Math.floor(Date.now() / 1000)), creationTimeMs: String(Date.now()) }));
   });
