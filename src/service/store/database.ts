@@ -9,8 +9,6 @@ export interface Database {
   read<T>(work: () => Work<T>): Awaitable<T>;
   /** Resolves with what `work` gave once that is on the disk; rejects, with nothing changed, where it threw or the database did. */
   commit<T>(work: () => Work<T>): Promise<T>;
-  /** Changes what `work` says, at once and on the disk; throws where that fails (full, read-only, locked). */
-  commitNow(work: () => Work<unknown>): Awaitable<void>;
   /** Commits what waits, and ends. */
   close(): Awaitable<void>;
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { inTransaction } from '../../clients/sqlite.ts';
+import type { LogSync } from './log-sync.ts';
 
 /** Many callers' changes in one transaction: a disk takes as long for one as for a hundred. */
 export interface GroupCommit {
@@ -15,8 +16,8 @@ interface Job {
   fail(error: unknown): void;
 }
 
-/** All that is asked for in one turn of the event loop is committed at its end. */
-export function createGroupCommit(db: DatabaseSync): GroupCommit {
+/** All that is asked for in one turn of the event loop is committed at its end; the next turn's goes on while the disk is busy with it. */
+export function createGroupCommit(db: DatabaseSync, log: LogSync): GroupCommit {
   let waiting: Job[] = [];
   const flush = (): void => {
     const jobs = waiting;
@@ -28,10 +29,11 @@ export function createGroupCommit(db: DatabaseSync): GroupCommit {
       });
     } catch {
       // One of them fails, or the disk does: each by itself, so that none fails for another.
-      for (const job of jobs) runAlone(db, job);
+      const done = jobs.filter((job) => runAlone(db, job));
+      log.sync(() => finish(done));
       return;
     }
-    for (const job of jobs) job.done();
+    log.sync(() => finish(jobs));
   };
   return {
     flush,
@@ -48,12 +50,17 @@ export function createGroupCommit(db: DatabaseSync): GroupCommit {
   };
 }
 
-function runAlone(db: DatabaseSync, job: Job): void {
+function finish(jobs: readonly Job[]): void {
+  for (const job of jobs) job.done();
+}
+
+/** True where it did not fail. */
+function runAlone(db: DatabaseSync, job: Job): boolean {
   try {
     inTransaction(db, () => job.run());
   } catch (error) {
     job.fail(error);
-    return;
+    return false;
   }
-  job.done();
+  return true;
 }

@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
 import type { Database } from './database.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { openLogSync } from './log-sync.ts';
 import { migrate } from './sqlite-migrations.ts';
 import type { Result, Row, Work } from './work.ts';
 
@@ -14,10 +15,10 @@ interface Prepared {
   readonly givesRows: boolean;
 }
 
-/** Opens (and migrates) the database file: WAL, synchronous=FULL, so that what is committed survives a power cut. */
+/** Opens (and migrates) the database file; what is committed is in its log (WAL), and on the disk, so that it survives a power cut. */
 export function openSqlite(path: string): Database {
   const db = new DatabaseSync(path);
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;');
   // What is written often is copied from the log into the file less often.
   db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
   migrate(db);
@@ -37,13 +38,14 @@ export function openSqlite(path: string): Database {
     }
     return step.value;
   };
-  const group = createGroupCommit(db);
+  const log = openLogSync(`${path}-wal`);
+  const group = createGroupCommit(db, log);
   return {
     read: run,
     commit: (work) => group.commit(() => run(work)),
-    commitNow: (work) => void run(work),
     close() {
       group.flush();
+      log.close();
       db.close();
     },
   };

@@ -36,8 +36,8 @@ export interface Store {
   history(page: history.HistoryPage): Awaitable<ReturnTypeOf<typeof history.listHistory>>;
   /** Removes rooms that ended, and events that came, before `beforeMs`, some hundreds of each. Gives how much that was; 0: nothing is left. */
   forgetHistory(beforeMs: number, nowMs: number): Promise<number>;
-  /** Commits a change to the disk, as an event would be; throws where that fails (full, read-only, locked). */
-  checkWritable(): Awaitable<void>;
+  /** Commits a change to the disk, as an event would be; rejects where that fails (full, read-only, locked). */
+  checkWritable(): Promise<void>;
   /** Commits what waits, and ends. */
   close(): Awaitable<void>;
 }
@@ -83,7 +83,9 @@ export function createStore(database: Database): Store {
       commit(function* () {
         return (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
       }),
-    checkWritable: () => database.commitNow(() => change(WRITE_CHECK)),
+    async checkWritable() {
+      await commit(() => change(WRITE_CHECK));
+    },
     close: () => database.close(),
   };
 }
