@@ -1,5 +1,7 @@
 import type { EventView } from '../../contract/rooms.ts';
-import type { StoredEvent } from '../webhooks/event.ts';
+import type { EventParticipant, StoredEvent } from '../webhooks/event.ts';
+import { announceAll } from './outbox-rows.ts';
+import type { OutgoingEvent } from './outbox-rows.ts';
 import { all, change, first } from './work.ts';
 import type { Row, Work } from './work.ts';
 
@@ -8,13 +10,13 @@ interface Life {
   readonly key: number;
   /** False for a former one, and for an event that does not say when its room was made: such events are kept, and change nothing. */
   readonly isPresent: boolean;
-  readonly isFinished: boolean;
+  readonly state: string;
   readonly finishedAtMs: number | null;
 }
 
 /** Clocks of one fleet differ by less than this. */
 const LEEWAY_MS = 60_000;
-const NO_LIFE: Life = { key: 0, isPresent: false, isFinished: true, finishedAtMs: null };
+const NO_LIFE: Life = { key: 0, isPresent: false, state: 'finished', finishedAtMs: null };
 
 /** Keeps the event and what it says about its room; null when its id was known already (nothing changes), else its number. */
 export function* addEvent(event: StoredEvent): Work<number | null> {
@@ -23,7 +25,8 @@ export function* addEvent(event: StoredEvent): Work<number | null> {
   const at = Math.floor(atMs / 1000);
   const row = yield* first(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
   if (row === undefined) return null;
-  if (life.isPresent) yield* apply(event, life);
+  const told = life.isPresent ? yield* apply(event, life) : [];
+  yield* announceAll([...told, { type: `livekit.${event.event}`, room, atMs, data: () => ({ event: JSON.parse(body) as unknown }) }]);
   return Number(row['seq']);
 }
 
@@ -35,7 +38,7 @@ function* lifeOf({ room, roomCreatedAtMs }: StoredEvent): Work<Life> {
   if (row === undefined) return NO_LIFE;
   const key = Number(row['key']);
   const madeAtMs = Number(row['livekit_created_at']);
-  const life = { key, isFinished: row['state'] === 'finished', finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']) };
+  const life = { key, state: String(row['state']), finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']) };
   if (roomCreatedAtMs === 0) return { ...life, isPresent: false };
   if (madeAtMs > 0 && roomCreatedAtMs >= madeAtMs) return { ...life, isPresent: true };
   // Older than the present life, or the first that is heard of it: LiveKit's answer to its creation is on its way.
@@ -48,44 +51,94 @@ function* lifeOf({ room, roomCreatedAtMs }: StoredEvent): Work<Life> {
 
 const LIFE = 'SELECT key, state, created_at, livekit_created_at, finished_at FROM rooms WHERE id = ? AND former = 0';
 
-function* apply({ event, participant: who, atMs }: StoredEvent, { key, isFinished, finishedAtMs }: Life): Work<void> {
+/** Gives what is to be told of it. */
+function* apply({ event, room, participant: who, atMs }: StoredEvent, { key, state, finishedAtMs }: Life): Work<OutgoingEvent[]> {
+  const started = state === 'new' ? [{ type: 'room.started', room, atMs, data: {}, cause: String(key) }] : [];
   switch (event) {
     case 'room_started':
       yield* change(START, key);
-      return;
+      return started;
     case 'room_finished':
-      yield* finishRoom(key, atMs, 'empty');
-      return;
+      return (yield* endRoom(key, atMs, 'empty')) ?? [];
     case 'participant_joined': {
-      const leftAtMs = isFinished ? Math.max(finishedAtMs ?? 0, atMs) : null;
-      // Nothing is added where it is known already that they left.
-      const isNew = who !== null && (yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs ?? atMs, leftAtMs, null)) > 0;
+      if (who === null) {
+        yield* change(START, key);
+        return started;
+      }
+      const end = state === 'finished' ? { atMs: finishedAtMs ?? atMs, reason: ROOM_CLOSED } : null;
+      const isNew = (yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs ?? atMs, end?.atMs ?? null, end?.reason ?? null)) > 0;
       yield* change(isNew ? ENTER : START, key);
-      return;
+      if (isNew) return [...started, joined(room, who, atMs), ...(end === null ? [] : [left(room, who, end)])];
+      // Who left before it was told that they joined; that is told already.
+      yield* change(COMPLETE, who.joinedAtMs ?? atMs, who.name, key, who.sid);
+      return started;
     }
     case 'participant_left':
-    case 'participant_connection_aborted':
-      if (who === null) return;
-      if ((yield* change(END, atMs, who.reason, key, who.sid)) > 0) yield* change(EXIT, key);
-      else yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs, atMs, who.reason);
+    case 'participant_connection_aborted': {
+      if (who === null) return [];
+      const gone = left(room, who, { atMs, reason: who.reason });
+      if ((yield* change(END, atMs, who.reason, key, who.sid)) > 0) {
+        yield* change(EXIT, key);
+        return [gone];
+      }
+      if ((yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs, atMs, who.reason)) > 0)
+        // Whose connection was aborted never was in.
+        return event === 'participant_left' ? [joined(room, who, atMs), gone] : [];
+      yield* change(CORRECT, atMs, who.reason, key, who.sid);
+      return [];
+    }
+    default:
+      return [];
   }
 }
 
+const ROOM_CLOSED = 'ROOM_CLOSED';
 const START = `UPDATE rooms SET state = 'live' WHERE key = ? AND state = 'new'`;
 const ENTER = `UPDATE rooms SET state = 'live', num_participants = num_participants + 1 WHERE key = ? AND state <> 'finished'`;
 const EXIT = `UPDATE rooms SET num_participants = num_participants - 1 WHERE key = ? AND state <> 'finished'`;
 const ADD = `INSERT INTO participants (room_key, sid, identity, name, joined_at, left_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (room_key, sid) DO NOTHING`;
+const COMPLETE = `UPDATE participants SET joined_at = coalesce(joined_at, ?1), name = CASE WHEN name = '' THEN ?2 ELSE name END WHERE room_key = ?3 AND sid = ?4`;
 const END = 'UPDATE participants SET left_at = ?, reason = ? WHERE room_key = ? AND sid = ? AND left_at IS NULL';
+/** What LiveKit says of who left beats what followed from the room's end, and the first that it says beats the next, in whatever order they come. */
+const CORRECT = `UPDATE participants SET left_at = ?1, reason = ?2 WHERE room_key = ?3 AND sid = ?4 AND (reason = '${ROOM_CLOSED}' OR left_at > ?1)`;
+
+function joined(room: string, { identity, sid, name, joinedAtMs }: EventParticipant, atMs: number): OutgoingEvent {
+  return { type: 'participant.joined', room, atMs: joinedAtMs ?? atMs, data: { identity, sid, name } };
+}
+
+function left(
+  room: string,
+  { identity, sid, name }: Omit<EventParticipant, 'joinedAtMs' | 'reason'>,
+  end: { atMs: number; reason: string | null },
+): OutgoingEvent {
+  return { type: 'participant.left', room, atMs: end.atMs, data: { identity, sid, name, reason: end.reason } };
+}
 
 /** Ends a life of a room, for this reason; false where that has ended already. */
 export function* finishRoom(key: number, atMs: number, reason: string): Work<boolean> {
-  if ((yield* change(FINISH, atMs, reason, key)) === 0) return false;
-  yield* change(`UPDATE participants SET left_at = ?, reason = 'ROOM_CLOSED' WHERE room_key = ? AND left_at IS NULL`, atMs, key);
-  return true;
+  const told = yield* endRoom(key, atMs, reason);
+  if (told !== null) yield* announceAll(told);
+  return told !== null;
 }
 
-const FINISH = `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = ? WHERE key = ? AND state <> 'finished'`;
+function* endRoom(key: number, atMs: number, reason: string): Work<OutgoingEvent[] | null> {
+  const row = yield* first(FINISH, atMs, reason, key);
+  if (row === undefined) return null;
+  const room = String(row['id']);
+  const people = yield* all(EVERYONE_OUT, atMs, key);
+  return [
+    ...people.map((one) => left(room, personOf(one), { atMs, reason: ROOM_CLOSED })),
+    { type: 'room.finished', room, atMs, data: { reason }, cause: String(key) },
+  ];
+}
+
+const FINISH = `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = ? WHERE key = ? AND state <> 'finished' RETURNING id`;
+const EVERYONE_OUT = `UPDATE participants SET left_at = ?, reason = '${ROOM_CLOSED}' WHERE room_key = ? AND left_at IS NULL RETURNING sid, identity, name`;
+
+function personOf(row: Row): { sid: string; identity: string; name: string } {
+  return { sid: String(row['sid']), identity: String(row['identity']), name: String(row['name']) };
+}
 
 /** Brings the index of each room's events up to date: many at a time (see the migration). */
 export function* indexEvents(): Work<void> {

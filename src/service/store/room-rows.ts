@@ -1,3 +1,4 @@
+import { announce } from './outbox-rows.ts';
 import { all, change, first } from './work.ts';
 import type { Row, Work } from './work.ts';
 
@@ -48,9 +49,16 @@ const COLUMNS = `key, id, name, type, max_participants, empty_timeout, metadata,
 /** Adds the room, a new life where the one before is finished; null (nothing changes) while the id's present life is not. */
 export function* addRoom(room: NewRoom): Work<RoomRecord | null> {
   const fresh = yield* insertRoom(room);
-  if (fresh !== null) return fresh;
+  if (fresh !== null) return yield* tellOf(fresh);
   const superseded = yield* change(`UPDATE rooms SET former = key WHERE id = ? AND former = 0 AND state = 'finished'`, room.id);
-  return superseded === 0 ? null : yield* insertRoom(room);
+  const next = superseded === 0 ? null : yield* insertRoom(room);
+  return next === null ? null : yield* tellOf(next);
+}
+
+function* tellOf(made: RoomRecord): Work<RoomRecord> {
+  const { id: room, key, name, type, createdAtMs: atMs } = made;
+  yield* announce({ type: 'room.created', room, atMs, data: { name, type }, cause: String(key) });
+  return made;
 }
 
 function* insertRoom({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs }: NewRoom): Work<RoomRecord | null> {
@@ -83,10 +91,11 @@ export function forgetRequests(nowMs: number, limit: number): Work<number> {
 }
 
 /** Takes back a life that LiveKit did not make. */
-export function* takeRoomBack({ key, id }: RoomRecord): Work<void> {
+export function* takeRoomBack({ key, id, createdAtMs }: RoomRecord): Work<void> {
   if ((yield* change(`DELETE FROM rooms WHERE key = ? AND state = 'new' AND livekit_created_at = 0`, key)) === 0) return;
   yield* change('UPDATE rooms SET former = 0 WHERE key = (SELECT max(key) FROM rooms WHERE id = ?)', id);
   yield* change('DELETE FROM idempotency WHERE room_key = ?', key);
+  yield* announce({ type: 'room.finished', room: id, atMs: createdAtMs, data: { reason: 'not_made' }, cause: String(key) });
 }
 
 export function* changeRoom(key: number, { name, metadata }: { name: string; metadata: string }): Work<void> {

@@ -52,6 +52,19 @@ const MIGRATIONS = [
   `CREATE INDEX rooms_open ON rooms (key) WHERE state <> 'finished' AND livekit_created_at > 0;`,
   // Which rooms ended long ago.
   `CREATE INDEX rooms_finished ON rooms (finished_at) WHERE state = 'finished';`,
+  // The operator's endpoints (events: comma-separated), what of them changes often, what waits for them, and what they did not take in time.
+  // No seq comes twice, or a message might be taken for one before it.
+  `CREATE TABLE webhook_endpoints (id TEXT PRIMARY KEY, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, secret TEXT NOT NULL,
+     former_secret TEXT, former_until INTEGER, timeout_ms INTEGER NOT NULL, is_enabled INTEGER NOT NULL, disabled_reason TEXT, created_at INTEGER NOT NULL) STRICT;
+   CREATE TABLE webhook_states (endpoint TEXT PRIMARY KEY, claimed_by TEXT NOT NULL DEFAULT '', claimed_until INTEGER NOT NULL DEFAULT 0,
+     failing_since INTEGER, error TEXT) STRICT;
+   CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, room TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL,
+     queued_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)), attempts INTEGER NOT NULL DEFAULT 0, due_at INTEGER NOT NULL DEFAULT 0,
+     error TEXT) STRICT;
+   CREATE INDEX outbox_by_endpoint ON outbox (endpoint, seq);
+   CREATE TABLE dead_letters (seq INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, room TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL,
+     queued_at INTEGER NOT NULL, died_at INTEGER NOT NULL, attempts INTEGER NOT NULL, error TEXT NOT NULL) STRICT;
+   CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint, seq);`,
 ];
 
 /**
