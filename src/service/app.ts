@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import Fastify, { LogController } from 'fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { createAuthentication } from './authentication.ts';
+import { bearerOf, guard } from './auth/guard.ts';
+import { createServerTokens } from './auth/server-tokens.ts';
 import type { ServiceConfig } from './config.ts';
-import { refuseUnknown, sendProblem } from './problem.ts';
+import { HttpProblem, refuseUnknown, sendProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
+import { addTokenRoutes } from './routes/tokens.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
 import type { Store } from './store/store.ts';
 
@@ -32,6 +34,11 @@ export interface AppDeps {
 
 function refuseSchema(): never {
   throw new Error('routes have zod schemas, not JSON schemas');
+}
+
+function orRefuse<T>(found: T | null): T {
+  if (found === null) throw new HttpProblem('UNAUTHORIZED');
+  return found;
 }
 
 /** The HTTP application; to listen and to close the store are the caller's. */
@@ -82,14 +89,15 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   addDocsRoute(app);
   void app.register(
     async (api) => {
-      const authenticate = createAuthentication(config.tokenSha256);
-      api.addHook('onRequest', (request, _reply, done) => {
-        authenticate(request.headers.authorization);
-        done();
+      const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
+      guard(api, (request) => {
+        const found = tokens.find(bearerOf(request.headers.authorization));
+        return found instanceof Promise ? found.then(orRefuse) : orRefuse(found);
       });
-      // Its own handler, so that the hook guards unknown addresses too.
+      // Its own handler, so that unknown addresses are guarded too.
       api.setNotFoundHandler(refuseUnknown);
       addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store });
+      addTokenRoutes(api, tokens);
     },
     { prefix: '/api/v1' },
   );

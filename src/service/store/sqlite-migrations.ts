@@ -52,6 +52,9 @@ const MIGRATIONS = [
   `CREATE INDEX rooms_open ON rooms (key) WHERE state <> 'finished' AND livekit_created_at > 0;`,
   // Which rooms ended long ago.
   `CREATE INDEX rooms_finished ON rooms (finished_at) WHERE state = 'finished';`,
+  // Bearer tokens of applications, by their SHA-256; scopes with spaces between.
+  `CREATE TABLE tokens (id TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, created_at INTEGER NOT NULL,
+     expires_at INTEGER, last_used_at INTEGER) STRICT, WITHOUT ROWID;`,
 ];
 
 /**
