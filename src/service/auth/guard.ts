@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import { operations } from '../../contract/api.ts';
 import type { Operation } from '../../contract/api.ts';
-import { HttpProblem } from '../problem.ts';
 import type { Awaitable } from '../store/database.ts';
 import { checkMayAsk } from './principal.ts';
 import type { Principal } from './principal.ts';
@@ -45,9 +44,7 @@ function operationOf({ method, url }: Pick<RouteOptions, 'method' | 'url'>, pref
   return found;
 }
 
-/** The bearer token of an Authorization header (RFC 6750, 2.1). @throws HttpProblem 401 UNAUTHORIZED */
-export function bearerOf(authorization: string | undefined): string {
-  const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-  if (token === undefined) throw new HttpProblem('UNAUTHORIZED');
-  return token;
+/** The bearer token of an Authorization header (RFC 6750, 2.1); null where it has none. */
+export function bearerOf(authorization: string | undefined): string | null {
+  return /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? null;
 }
