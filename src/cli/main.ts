@@ -14,6 +14,7 @@ import { join } from './join.ts';
 import { journal } from './journal.ts';
 import { leave } from './leave.ts';
 import { restartFleet } from './restart-fleet.ts';
+import { addServiceCommands } from './service-commands.ts';
 import type { WayOptions } from './make-way.ts';
 import { uninstall } from './uninstall.ts';
 import { rollback, upgrade } from './upgrade.ts';
@@ -225,6 +226,7 @@ const journalCommand: Command = program
   .option('-n, --lines <n>', say('行数（默认 50）', 'number of lines (default: 50)'), parseCount)
   .addHelpText('after', examples('./部署.sh journal', './部署.sh journal -n 200 --json'))
   .action(action((context) => journal(context, { lines: options<{ lines?: number }>(journalCommand).lines ?? 50 })));
+addServiceCommands(program, { action, examples, say });
 program
   .command('version')
   .description(say('显示版本', 'show the version'))

@@ -9,7 +9,7 @@ import type { SecureContext } from 'node:tls';
 /** One HTTP request; `timeoutMs` bounds the whole exchange, from connecting to the last byte of the answer. */
 export interface HttpRequest {
   readonly url: string;
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string;
   readonly timeoutMs: number;

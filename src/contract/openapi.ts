@@ -4,10 +4,15 @@ import type { Operation } from './api.ts';
 import { apiProblems } from './problems.ts';
 import type { ApiProblemCode } from './problems.ts';
 import { identitySchema, roomIdSchema } from './rooms.ts';
+import { tokenIdSchema } from './tokens.ts';
 
 /** What every operation may answer. */
-const ALWAYS: readonly ApiProblemCode[] = ['BAD_REQUEST', 'UNAUTHORIZED', 'INTERNAL'];
+const ALWAYS: readonly ApiProblemCode[] = ['BAD_REQUEST', 'UNAUTHORIZED', 'FORBIDDEN', 'RATE_LIMITED', 'INTERNAL'];
+/** What it may answer to an end user. */
+const OF_USERS: readonly ApiProblemCode[] = ['NOT_YOURS', 'AUTH_UNAVAILABLE'];
 const WITH_BODY: readonly ApiProblemCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
+/** Those of paths. */
+const PARAMETERS: Readonly<Record<string, z.ZodType>> = { id: roomIdSchema, identity: identitySchema, token: tokenIdSchema };
 const problemSchema = {
   type: 'object',
   required: ['type', 'title', 'status', 'code', 'detail', 'instance'],
@@ -32,22 +37,31 @@ export function openApiDocument(language: 'zh' | 'en'): Record<string, unknown> 
     openapi: '3.1.0',
     info: { title: 'livekit-fleet', version: '1' },
     paths,
-    security: [{ token: [] }],
-    components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } }, schemas: { Problem: problemSchema } },
+    components: { securitySchemes: describeSecurity(language), schemas: { Problem: problemSchema } },
+  };
+}
+
+function describeSecurity(language: 'zh' | 'en'): unknown {
+  const say = (zh: string, en: string): string => (language === 'zh' ? zh : en);
+  return {
+    token: { type: 'http', scheme: 'bearer', description: say('服务端 token；列出所需权限', 'A server token; the scopes that it needs are listed') },
+    user: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: say('终端用户的 JWT（AUTH_JWKS）', 'An end user’s JWT (AUTH_JWKS)') },
   };
 }
 
 function describe(operation: Operation, language: 'zh' | 'en'): unknown {
-  const { method, path, query, body, answer, status, problems } = operation;
+  const { name: operationId, method, path, scope, users, query, body, answer, status, problems } = operation;
   return {
     summary: operation[language],
-    operationId: `${method.toLowerCase()}${path.replaceAll(/[/:]+(\w)/g, (_all, letter: string) => letter.toUpperCase())}`,
+    operationId,
+    security: [{ token: [scope] }, ...(users === undefined ? [] : [{ user: [] }])],
+    ...(users === undefined ? {} : { description: `${language === 'zh' ? '终端用户：' : 'End users: '}${users[language]}` }),
     parameters: [
       ...[...path.matchAll(/:(\w+)/g)].map(([, name]) => ({
         name,
         in: 'path',
         required: true,
-        schema: schemaOf(name === 'id' ? roomIdSchema : identitySchema, 'input'),
+        schema: schemaOf(PARAMETERS[name ?? ''] ?? identitySchema, 'input'),
       })),
       ...Object.entries(query?.shape ?? {}).map(([name, schema]) => ({ name, in: 'query', schema: schemaOf(schema as z.ZodType, 'input') })),
       ...(method === 'POST' && path === '/rooms' ? [{ name: 'Idempotency-Key', in: 'header', schema: { type: 'string', maxLength: 255 } }] : []),
@@ -55,7 +69,7 @@ function describe(operation: Operation, language: 'zh' | 'en'): unknown {
     ...(body === undefined ? {} : { requestBody: { required: path !== '/rooms', content: { 'application/json': { schema: schemaOf(body, 'input') } } } }),
     responses: {
       [status]: { description: 'OK', ...(answer === null ? {} : { content: { 'application/json': { schema: schemaOf(answer, 'output') } } }) },
-      ...problemsOf([...ALWAYS, ...(body === undefined ? [] : WITH_BODY), ...problems], language),
+      ...problemsOf([...ALWAYS, ...(users === undefined ? [] : OF_USERS), ...(body === undefined ? [] : WITH_BODY), ...problems], language),
     },
   };
 }

@@ -1,14 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import Fastify, { LogController } from 'fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { createAuthentication } from './authentication.ts';
+import { guard } from './auth/guard.ts';
+import { createIdentification } from './auth/identify.ts';
+import { createServerTokens } from './auth/server-tokens.ts';
 import type { ServiceConfig } from './config.ts';
 import { refuseUnknown, sendProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
+import { addTokenRoutes } from './routes/tokens.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
+import { addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
 import type { Store } from './store/store.ts';
 
 /** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
@@ -55,6 +59,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     // A request id that no restart repeats.
     genReqId: () => randomUUID(),
     // Errors before routing, such as a malformed URL, do not come to the error handler.
+    // Caddy is on this machine, and says for whom it asks.
+    trustProxy: (address) => isBeside(address, config),
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
     forceCloseConnections: 'idle',
     // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.
@@ -78,18 +84,25 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   });
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler(refuseUnknown);
+  addSecurityHeaders(app);
+  allowOrigins(app, config.corsOrigins);
+  const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
+  const identification = createIdentification({ config, tokens, now: deps.now });
   addHealthRoutes(app, deps);
-  addDocsRoute(app);
+  void app.register(async (open) => {
+    open.addHook('onRequest', (request, _reply, done) => {
+      identification.countStranger(request);
+      done();
+    });
+    addDocsRoute(open);
+  });
   void app.register(
     async (api) => {
-      const authenticate = createAuthentication(config.tokenSha256);
-      api.addHook('onRequest', (request, _reply, done) => {
-        authenticate(request.headers.authorization);
-        done();
-      });
-      // Its own handler, so that the hook guards unknown addresses too.
+      guard(api, (request) => identification.identify(request));
+      // Its own handler, so that unknown addresses are guarded too.
       api.setNotFoundHandler(refuseUnknown);
-      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store });
+      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store, config });
+      addTokenRoutes(api, tokens);
     },
     { prefix: '/api/v1' },
   );

@@ -27,6 +27,19 @@ export const serviceConfigSchema = z
     tokenTtlSeconds: z.int().positive(),
     /** Finished rooms and webhooks are kept for so long. */
     historyDays: z.int().positive(),
+    /** End users' JWTs; null: none are taken. `jwks` is a URL or the path of a file. */
+    endUsers: z
+      .strictObject({
+        jwks: z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^\/./)]),
+        issuer: z.string().min(1),
+        audience: z.string().min(1),
+        claim: z.string().min(1),
+      })
+      .nullable(),
+    /** Requests a second, and five times as many at once; 0: no limit. `addressPerSecond`: those without a token, and with a wrong one. */
+    limits: z.strictObject({ tokenPerSecond: z.number().min(0), userPerSecond: z.number().min(0), addressPerSecond: z.number().min(0) }),
+    /** Origins whose pages may ask; `*`: all. */
+    corsOrigins: z.array(z.string().min(1)),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']),
   })
   .refine((config) => Object.keys(config.livekitKeys).length === 0 || Object.hasOwn(config.livekitKeys, config.signingKey), {

@@ -30,6 +30,7 @@ const COMMANDS = [
   'status',
   'logs',
   'journal',
+  'tokens',
   'version',
 ];
 const NEEDS_ROOT = [
@@ -47,6 +48,7 @@ const NEEDS_ROOT = [
   'status',
   'logs',
   'drill --dry-run',
+  'tokens list',
 ];
 const SECRET = 'hunter2hunter2hunter2hunter2hunter2';
 
@@ -96,7 +98,9 @@ describe('the command line', () => {
 
   it.each(['zh', 'en'])('has help in %s with an example for every command', async (lang) => {
     const screens = await Promise.all(
-      ['', ...COMMANDS, 'monitor', 'monitor status', 'monitor logs'].map(async (command) => [command, await run(`${command} --help --lang ${lang}`)] as const),
+      ['', ...COMMANDS, 'monitor', 'monitor status', 'monitor logs', 'tokens add', 'tokens list', 'tokens revoke'].map(
+        async (command) => [command, await run(`${command} --help --lang ${lang}`)] as const,
+      ),
     );
     for (const [command, { code, err, out }] of screens) {
       expect([command, code, err]).toEqual([command, 0, '']);

@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { apiProblems } from '../../src/contract/problems.ts';
+import type { ApiProblemCode } from '../../src/contract/problems.ts';
 import { FleetError } from '../../src/kernel/errors.ts';
 import { causes, en, errors, problems } from '../../src/kernel/messages/en.ts';
 import type { MessageCode } from '../../src/kernel/messages/en.ts';
@@ -57,6 +58,18 @@ describe('message catalogues', () => {
   });
 });
 
+describe('problems of the HTTP API', () => {
+  const all = Object.entries(apiProblems) as Array<[ApiProblemCode, { zh: string; en: string; detail?: { zh: string; en: string } }]>;
+  it.each(all)('%s says the same in both languages', (_code, { zh: title, en: english, detail }) => {
+    expect(placeholders(detail?.zh ?? '')).toEqual(placeholders(detail?.en ?? ''));
+    // Of some the parameters say all.
+    for (const text of [title, ...(detail === undefined ? [] : [detail.zh])].filter((one) => one.replaceAll(/\{\w+\}/g, '') !== ''))
+      expect(text).toMatch(/\p{Script=Han}/u);
+    for (const text of [english, detail?.en ?? '']) expect(text.replaceAll('./部署.sh', '')).not.toMatch(/\p{Script=Han}/u);
+    expect(`${title}${english}`).not.toMatch(/[{}]/);
+  });
+});
+
 describe('docs made from the code (npm run docs)', () => {
   it.each([
     ['docs/errors.md', renderErrors],
@@ -72,9 +85,7 @@ describe('docs made from the code (npm run docs)', () => {
   });
 
   it('explain every code of the HTTP API with the status that it has', () => {
-    const used = sources.flatMap((text) => [...text.matchAll(/HttpProblem\((\d+), '(\w+)'/g)].map((match) => `| \`${match[2]}\` | ${match[1]} |`));
-    expect(used.length).toBeGreaterThan(8);
-    for (const row of used) expect(renderErrors()).toContain(row);
+    for (const [code, { status }] of Object.entries(apiProblems)) expect(renderErrors()).toContain(`| \`${code}\` | ${status} |`);
     expect(Object.keys(apiProblems).filter((code) => !sources.some((text) => text.includes(`'${code}'`)))).toEqual([]);
   });
 

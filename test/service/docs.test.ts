@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { operations } from '../../src/contract/api.ts';
 import { apiProblems } from '../../src/contract/problems.ts';
+import { scopes } from '../../src/contract/scopes.ts';
 import { buildApp } from '../../src/service/app.ts';
 import { openStore } from '../../src/service/store/store.ts';
 import { apiToken, serviceConfig, startLivekitStandIn, startService, temporaryDirectory } from './fixtures.ts';
@@ -34,12 +35,37 @@ it('is open to all, in the language that is asked for', async () => {
 });
 
 it.each([
-  ['zh-CN', apiProblems.ROOM_NOT_FOUND.zh],
-  ['de', apiProblems.ROOM_NOT_FOUND.en],
-])('problems have their title in the language of %s', async (language, title) => {
+  ['zh-CN', apiProblems.ROOM_NOT_FOUND.zh, '没有房间 none'],
+  ['de', apiProblems.ROOM_NOT_FOUND.en, 'There is no room none'],
+])('problems are told in the language of %s', async (language, title, detail) => {
   const service = await startService((await startLivekitStandIn()).url);
   const headers = { authorization: `Bearer ${apiToken}`, 'accept-language': language };
-  expect((await service.call('GET', '/api/v1/rooms/none', undefined, headers)).body).toMatchObject({ title, code: 'ROOM_NOT_FOUND' });
+  expect((await service.call('GET', '/api/v1/rooms/none', undefined, headers)).body).toMatchObject({ title, detail, code: 'ROOM_NOT_FOUND' });
+});
+
+it.each([
+  ['zh', 'maxParticipants: 无效输入：期望 数字，实际接收 string; type: 无效选项：期望以下之一 "voice"|"video"; : 出现未知的键(key): "x"'],
+  ['en', 'maxParticipants: Invalid input: expected number, received string; type: Invalid option: expected one of "voice"|"video"; : Unrecognized key: "x"'],
+])('what is wrong with a request is told in the language of %s', async (language, detail) => {
+  const service = await startService((await startLivekitStandIn()).url);
+  const answer = await service.call('POST', '/api/v1/rooms', { maxParticipants: 'x', type: 'y', x: 1 }, { 'accept-language': language });
+  expect(answer.body).toMatchObject({ code: 'BAD_REQUEST', detail });
+});
+
+it('says of every operation which scope it needs, and what end users may', async () => {
+  const service = await startService((await startLivekitStandIn()).url);
+  const { paths } = (await service.call('GET', '/api/docs', undefined, { authorization: '' })).body as {
+    paths: Record<string, Record<string, { operationId: string; security: Array<Record<string, string[]>>; description?: string }>>;
+  };
+  const described = Object.values(paths).flatMap((methods) => Object.values(methods));
+  expect(described.map(({ operationId }) => operationId).toSorted()).toEqual(operations.map(({ name }) => name).toSorted());
+  expect(new Set(operations.map(({ name }) => name)).size).toBe(operations.length);
+  for (const { operationId, security, description } of described) {
+    const { scope, users } = operations.find(({ name }) => name === operationId) ?? {};
+    expect(scopes).toContain(scope);
+    expect([operationId, security]).toEqual([operationId, [{ token: [scope] }, ...(users === undefined ? [] : [{ user: [] }])]]);
+    expect(description).toBe(users === undefined ? undefined : `End users: ${users.en}`);
+  }
 });
 
 it('what is asked at random is answered as the document says', async () => {
@@ -49,7 +75,7 @@ it('what is asked at random is answered as the document says', async () => {
   const values = ['r1', '', 0, -1, 1e9, true, null, [], {}, 'x'.repeat(300), '房间', '\u0000', { canPublish: 1 }, ['ann']];
   const wrong: string[] = [];
   for (const { method, path, query, body, status, problems } of operations) {
-    const known = new Set([status, 400, 401, 413, 415, ...problems.map((code) => apiProblems[code].status)]);
+    const known = new Set([status, 400, 401, 403, 413, 415, 429, ...problems.map((code) => apiProblems[code].status)]);
     for (const [index, value] of values.entries()) {
       const names = Object.keys(body?.shape ?? {});
       const asked =
@@ -60,7 +86,9 @@ it('what is asked at random is answered as the document says', async () => {
           : `?${Object.keys(query.shape)
               .map((name) => `${name}=${encodeURIComponent(JSON.stringify(value))}`)
               .join('&')}`;
-      const place = path.replace(':id', index % 2 === 0 ? 'r1' : encodeURIComponent(String(value))).replace(':identity', encodeURIComponent(String(value)));
+      const place = path
+        .replace(':id', index % 2 === 0 ? 'r1' : encodeURIComponent(String(value)))
+        .replace(/:(identity|token)/, encodeURIComponent(String(value)));
       const answer = await service.call(method, `/api/v1${place}${search}`, asked);
       // An empty part of a path leads elsewhere.
       if (!known.has(answer.status as never) && !(answer.status === 404 && place.includes('//')))

@@ -90,6 +90,9 @@ export function serviceConfig(directory: string, livekitApiUrl: string): Service
     tokenSha256: [createHash('sha256').update(apiToken).digest('hex')],
     tokenTtlSeconds: 3600,
     historyDays: 90,
+    endUsers: null,
+    limits: { tokenPerSecond: 0, userPerSecond: 0, addressPerSecond: 0 },
+    corsOrigins: [],
     logLevel: 'debug',
   };
 }

@@ -69,6 +69,9 @@ export const errors = {
   FIREWALL_CUTS_OFF:
     'With the new firewall rules these machines no longer reach this one: {machines}. Do their packets come from another address than the one in NODES? The former rules are in force again; FIREWALL=print shows the new ones.',
   UNSUPPORTED_OS: 'This system is {name}; livekit-fleet is made for Debian 11 and up, Ubuntu 20.04 and up, and systems made from them. Nothing was changed.',
+  SERVICE_ELSEWHERE: 'Our business service does not run on this machine: run this command on machine 1 (with BUSINESS_UPSTREAM there is none).',
+  SERVICE_SILENT: 'The business service does not answer at {url} ({reason}). See: ./部署.sh status, ./部署.sh logs service',
+  SERVICE_REFUSED: 'The business service refused ({code}): {detail}',
   VERIFY_ELSEWHERE: 'The meeting goes through the gateway, and its room API: run ./部署.sh verify on machine 1. This machine: ./部署.sh status',
   TURN_PORT_IS_CADDYS:
     'TURN_DOMAIN needs port {port}, which Caddy has on this machine; LiveKit tells clients 443, whatever its port is. Run LiveKit on a machine of its own (deploy-livekit-only), or leave TURN_DOMAIN empty.',
@@ -265,6 +268,13 @@ export const texts = {
   DRILL_OF_CUT_PRIMARY: 'the machine with the Redis primary, and the meeting, is cut off from all others for 20 s',
   DRILL_GAP: 'longest gap in the sound',
   DRILL_ROOM: 'until a new room',
+  TOKEN_MADE: 'Token {id} ({scopes}). It is shown this once; keep it like a password:',
+  TOKEN_REVOKED: 'Token {id} is revoked: nobody is let in by it any more.',
+  TOKENS_NONE: 'No tokens but SERVICE_API_TOKEN of .env. Make one: ./部署.sh tokens add',
+  TOKEN_LASTS: 'until revoked',
+  TOKEN_EXPIRES: 'until {at}',
+  TOKEN_UNUSED: 'never used',
+  TOKEN_USED: 'used {at}',
   DRILL_RECONNECTIONS: 'reconnections',
   DRILL_ANSWER: 'until it answers again',
   DRILL_SIGNALLING: 'signalling, from then on',

@@ -61,6 +61,9 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   FIREWALL_CUTS_OFF:
     '启用新防火墙规则后，以下机器无法再访问本机：{machines}。它们发出的包是否来自 NODES 之外的地址？已恢复原有规则；FIREWALL=print 可查看新规则。',
   UNSUPPORTED_OS: '本机系统为 {name}；livekit-fleet 适用于 Debian 11 及以上、Ubuntu 20.04 及以上以及由它们派生的系统。未做任何改动。',
+  SERVICE_ELSEWHERE: '本机不运行内置业务服务：请在机器 1 上执行（设置了 BUSINESS_UPSTREAM 时没有）。',
+  SERVICE_SILENT: '业务服务 {url} 无应答（{reason}）。请看：./部署.sh status、./部署.sh logs service',
+  SERVICE_REFUSED: '业务服务拒绝（{code}）：{detail}',
   VERIFY_ELSEWHERE: '会议要经过网关及其房间 API：请在机器 1 上执行 ./部署.sh verify。本机状态：./部署.sh status',
   TURN_PORT_IS_CADDYS:
     'TURN_DOMAIN 需要端口 {port}，而本机的 Caddy 正在使用；LiveKit 总是告知客户端 443。请把 LiveKit 放在单独的机器上（deploy-livekit-only），或将 TURN_DOMAIN 留空。',
@@ -237,6 +240,13 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DRILL_OF_CUT_PRIMARY: 'Redis 主节点（也是会议）所在的机器与其他所有机器断开 20 秒',
   DRILL_GAP: '声音中断最长',
   DRILL_ROOM: '到能建新房间',
+  TOKEN_MADE: 'token {id}（{scopes}）。只显示这一次，请像密码一样保管：',
+  TOKEN_REVOKED: 'token {id} 已吊销，不再有效。',
+  TOKENS_NONE: '除 .env 的 SERVICE_API_TOKEN 外没有 token。新建：./部署.sh tokens add',
+  TOKEN_LASTS: '吊销前有效',
+  TOKEN_EXPIRES: '有效至 {at}',
+  TOKEN_UNUSED: '从未使用',
+  TOKEN_USED: '最近使用 {at}',
   DRILL_RECONNECTIONS: '重连次数',
   DRILL_ANSWER: '到它重新应答',
   DRILL_SIGNALLING: '此后到信令恢复',

@@ -9,8 +9,8 @@ export async function asking<T>(call: () => Promise<T>): Promise<T> {
   } catch (error) {
     // LiveKit repeats a token that it refuses.
     const message = redact(error instanceof Error ? error.message : String(error));
-    if (error instanceof LivekitError && error.status === 400) throw new HttpProblem(400, 'LIVEKIT_REFUSED', message, { cause: error });
-    throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', `LiveKit did not do it: ${message}`, { cause: error });
+    if (error instanceof LivekitError && error.status === 400) throw new HttpProblem('LIVEKIT_REFUSED', { message }, { cause: error });
+    throw new HttpProblem('LIVEKIT_UNAVAILABLE', { message }, { cause: error });
   }
 }
 

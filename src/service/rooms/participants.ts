@@ -23,7 +23,7 @@ export function createParticipants({ livekit, find }: { livekit: LivekitRooms; f
       await call();
       return true;
     });
-    if (done === null) throw new HttpProblem(404, 'PARTICIPANT_NOT_FOUND', `${identity} is not in room ${room}, or has no such track`);
+    if (done === null) throw new HttpProblem('PARTICIPANT_NOT_FOUND', { identity, room });
   };
   return {
     async list(room) {

@@ -38,7 +38,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
 
   async function find(id: string): Promise<RoomRecord> {
     const room = await store.findRoom(id);
-    if (room === null) throw new HttpProblem(404, 'ROOM_NOT_FOUND', `There is no room ${id}`);
+    if (room === null) throw new HttpProblem('ROOM_NOT_FOUND', { id });
     return room;
   }
 
@@ -55,12 +55,12 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
 
   async function findOpen(id: string): Promise<RoomRecord> {
     const room = await find(id);
-    if (room.state === 'finished') throw new HttpProblem(409, 'ROOM_FINISHED', `Room ${id} has ended`);
+    if (room.state === 'finished') throw new HttpProblem('ROOM_FINISHED', { id });
     return room;
   }
 
   function checkKeys(): void {
-    if (secret === '') throw new HttpProblem(503, 'LIVEKIT_UNAVAILABLE', 'No media machine has joined yet: see ./部署.sh help join');
+    if (secret === '') throw new HttpProblem('NO_MEDIA_MACHINE');
   }
 
   /** Has LiveKit make the room; who comes meanwhile waits for the same. */
@@ -100,8 +100,8 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       const { name = id, type, maxParticipants = 0, emptyTimeout = null, metadata = '' } = wanted;
       const asked = { id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs: now() };
       const room = await (idempotencyKey === undefined ? store.addRoom(asked) : store.addRoomOnce(asked, { key: idempotencyKey, request: hashOf(wanted) }));
-      if (room === 'mismatch') throw new HttpProblem(422, 'IDEMPOTENCY_MISMATCH', `Idempotency-Key ${idempotencyKey} was used for another request`);
-      if (room === null) throw new HttpProblem(409, 'ROOM_EXISTS', `Room ${id} exists already`);
+      if (room === 'mismatch') throw new HttpProblem('IDEMPOTENCY_MISMATCH', { key: idempotencyKey ?? '' });
+      if (room === null) throw new HttpProblem('ROOM_EXISTS', { id });
       if (!wanted.start || room.livekitCreatedAtMs > 0) return viewOf(room);
       try {
         await start(room);
@@ -115,7 +115,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       const room = await findOpen(id);
       const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
       if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !(await store.isPresent(room.key, identity)))
-        throw new HttpProblem(409, 'ROOM_FULL', `Room ${id} has its ${room.maxParticipants} participants`);
+        throw new HttpProblem('ROOM_FULL', { id, max: room.maxParticipants });
       checkKeys();
       if (room.livekitCreatedAtMs === 0) await start(room);
       const signer = { apiKey: config.signingKey, secret, nowMs: now(), ttlSeconds: config.tokenTtlSeconds };

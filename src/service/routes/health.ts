@@ -3,27 +3,28 @@ import { sendRequest } from '../../clients/http-request.ts';
 import type { ServiceConfig } from '../config.ts';
 import type { Store } from '../store/store.ts';
 
-const WRITE_CHECK_PERIOD_MS = 1_000;
+const CHECK_PERIOD_MS = 1_000;
 /** Ample inside one machine. */
 const LIVEKIT_TIMEOUT_MS = 1_000;
 
 /** `healthz` (the process answers) and `readyz` (it can also do its work), open to all, beside the pages and beside the API. */
 export function addHealthRoutes(app: FastifyInstance, { config, store, now }: { config: ServiceConfig; store: Store; now: () => number }): void {
-  const checkDatabase = databaseCheck(store, now);
+  const checkDatabase = onceASecond(() => tryWriting(store), now);
+  const checkLivekit = onceASecond(() => tryLivekit(config), now);
   for (const prefix of ['', '/api']) {
     app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
     app.get(`${prefix}/readyz`, async (_request, reply) => {
-      const reasons = [...(await checkDatabase()), ...(await checkLivekit(config))];
+      const reasons = [...(await checkDatabase()), ...(await checkLivekit())];
       return reply.code(reasons.length === 0 ? 200 : 503).send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons });
     });
   }
 }
 
-/** Gives what keeps the database from being written. Anyone may ask: the disk is asked once a second, the answer before is given till then. */
-function databaseCheck(store: Store, now: () => number): () => Promise<readonly string[]> {
+/** Gives what stands in the way. Anyone may ask: it is looked for once a second, the answer before is given till then. */
+function onceASecond(check: () => Promise<readonly string[]>, now: () => number): () => Promise<readonly string[]> {
   let last: { atMs: number; reasons: Promise<readonly string[]> } | null = null;
   return () => {
-    if (last === null || Math.abs(now() - last.atMs) >= WRITE_CHECK_PERIOD_MS) last = { atMs: now(), reasons: tryWriting(store) };
+    if (last === null || Math.abs(now() - last.atMs) >= CHECK_PERIOD_MS) last = { atMs: now(), reasons: check() };
     return last.reasons;
   };
 }
@@ -37,7 +38,7 @@ async function tryWriting(store: Store): Promise<readonly string[]> {
   }
 }
 
-async function checkLivekit(config: ServiceConfig): Promise<string[]> {
+async function tryLivekit(config: ServiceConfig): Promise<string[]> {
   // LiveKit answers 401 to a validation without a token.
   const status = await sendRequest({ url: `${config.livekitApiUrl}/rtc/validate`, timeoutMs: LIVEKIT_TIMEOUT_MS }).then(
     (answer) => answer.status,

@@ -13,15 +13,19 @@ import {
   updateParticipantSchema,
   updateRoomSchema,
 } from '../../contract/rooms.ts';
+import { checkIsFor } from '../auth/principal.ts';
+import type { ServiceConfig } from '../config.ts';
+import { HttpProblem } from '../problem.ts';
 import type { Rooms } from '../rooms/rooms.ts';
 import type { Store } from '../store/store.ts';
+import { isBeside } from '../web.ts';
 
 const params = z.object({ id: roomIdSchema });
 const personParams = z.object({ id: roomIdSchema, identity: identitySchema });
 const idempotencyKey = z.object({ 'idempotency-key': z.string().min(1).max(255).optional() });
 
 /** `/rooms` and what is below, and `/history` (contract/api.ts); who asks was let in before. */
-export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: Rooms; store: Store }): void {
+export function addRoomRoutes(api: FastifyInstance, { rooms, store, config }: { rooms: Rooms; store: Store; config: ServiceConfig }): void {
   api.post('/rooms', async (request, reply) => {
     const { 'idempotency-key': key } = idempotencyKey.parse(request.headers);
     return reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}), key));
@@ -39,11 +43,17 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: R
   });
   api.post('/rooms/:id/join', async (request) => {
     // Caddy sets this header and drops what a client wrote into it.
-    const isPlain = request.headers['x-forwarded-proto'] === 'http';
-    return rooms.join(idOf(request), joinRoomSchema.parse(request.body), isPlain);
+    const isPlain = request.headers['x-forwarded-proto'] === 'http' && isBeside(request.socket.remoteAddress, config);
+    const wanted = joinRoomSchema.parse(request.body);
+    checkIsFor(request.principal, wanted.identity);
+    // Applications trust what it says.
+    if (request.principal.kind === 'user' && wanted.metadata !== undefined) throw new HttpProblem('NOT_YOURS', { identity: wanted.identity });
+    return rooms.join(idOf(request), wanted, isPlain);
   });
   api.post('/rooms/:id/leave', async (request, reply) => {
-    await rooms.leave(idOf(request), leaveRoomSchema.parse(request.body).identity);
+    const { identity } = leaveRoomSchema.parse(request.body);
+    checkIsFor(request.principal, identity);
+    await rooms.leave(idOf(request), identity);
     return reply.code(204).send();
   });
   api.get('/rooms/:id/events', async (request) => ({ events: await store.eventsOf(idOf(request)) }));
@@ -56,7 +66,13 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: R
 }
 
 function addParticipantRoutes(api: FastifyInstance, participants: Rooms['participants']): void {
-  api.get('/rooms/:id/participants', async (request) => ({ participants: await participants.list(idOf(request)) }));
+  api.get('/rooms/:id/participants', async (request) => {
+    const { principal } = request;
+    const found = await participants.list(idOf(request));
+    if (principal.kind === 'user' && !found.some(({ identity }) => identity === principal.identity))
+      throw new HttpProblem('NOT_YOURS', { identity: principal.identity });
+    return { participants: found };
+  });
   api.post('/rooms/:id/data', async (request, reply) => {
     await participants.send(idOf(request), sendDataSchema.parse(request.body));
     return reply.code(204).send();

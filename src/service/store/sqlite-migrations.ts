@@ -65,6 +65,9 @@ const MIGRATIONS = [
    CREATE TABLE dead_letters (seq INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, room TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL,
      queued_at INTEGER NOT NULL, died_at INTEGER NOT NULL, attempts INTEGER NOT NULL, error TEXT NOT NULL) STRICT;
    CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint, seq);`,
+  // Bearer tokens of applications, by their SHA-256; scopes with spaces between.
+  `CREATE TABLE tokens (id TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, created_at INTEGER NOT NULL,
+     expires_at INTEGER, last_used_at INTEGER) STRICT, WITHOUT ROWID;`,
 ];
 
 /**

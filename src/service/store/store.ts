@@ -6,6 +6,8 @@ import * as history from './history-rows.ts';
 import * as rooms from './room-rows.ts';
 import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
 import { openSqlite } from './sqlite.ts';
+import * as tokens from './token-rows.ts';
+import type { TokenRecord } from './token-rows.ts';
 import { change } from './work.ts';
 
 /** The service's durable state. A change is on the disk when its promise resolves, and nothing of it when that rejects. */
@@ -36,10 +38,21 @@ export interface Store {
   history(page: history.HistoryPage): Awaitable<ReturnTypeOf<typeof history.listHistory>>;
   /** Removes rooms that ended, and events that came, before `beforeMs`, some hundreds of each. Gives how much that was; 0: nothing is left. */
   forgetHistory(beforeMs: number, nowMs: number): Promise<number>;
+  /** Server tokens. */
+  readonly tokens: TokenStore;
   /** Commits a change to the disk, as an event would be; rejects where that fails (full, read-only, locked). */
   checkWritable(): Promise<void>;
   /** Commits what waits, and ends. */
   close(): Awaitable<void>;
+}
+
+export interface TokenStore {
+  add(token: TokenRecord): Promise<void>;
+  /** All, the oldest first; also those that have expired. */
+  list(): Awaitable<TokenRecord[]>;
+  /** False where there is none of this id. */
+  remove(id: string): Promise<boolean>;
+  noteUse(id: string, atMs: number): Promise<void>;
 }
 
 type ReturnTypeOf<F> = F extends (...args: never[]) => Generator<unknown, infer T, never> ? T : never;
@@ -83,6 +96,12 @@ export function createStore(database: Database): Store {
       commit(function* () {
         return (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
       }),
+    tokens: {
+      add: (token) => commit(() => tokens.addToken(token)),
+      list: () => read(tokens.listTokens),
+      remove: (id) => commit(() => tokens.removeToken(id)),
+      noteUse: (id, atMs) => commit(() => tokens.noteTokenUse(id, atMs)),
+    },
     async checkWritable() {
       await commit(() => change(WRITE_CHECK));
     },

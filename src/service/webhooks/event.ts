@@ -43,7 +43,7 @@ const SECRET_LEFT = /\\u|"turn_?[pP]assword"\s*:\s*(?!"")/;
 export function readEvent(rawBody: Buffer, hash: string, receivedAtMs: number): StoredEvent {
   if (!isHashOf(hash, rawBody)) throw notSigned();
   const parsed = parseWebhookEvent(rawBody);
-  if (parsed === null) throw new HttpProblem(400, 'WEBHOOK_BODY', 'The body is not a LiveKit webhook event');
+  if (parsed === null) throw new HttpProblem('WEBHOOK_BODY');
   const { id, event, room, participant: who, createdAt } = parsed;
   return {
     id,
@@ -86,5 +86,5 @@ function withoutSecrets(rawBody: Buffer): string {
 }
 
 function notSigned(): HttpProblem {
-  return new HttpProblem(401, 'WEBHOOK_SIGNATURE', 'Not signed by a key of this fleet, too old, or not for this body');
+  return new HttpProblem('WEBHOOK_SIGNATURE');
 }

@@ -1,0 +1,49 @@
+import type { FastifyInstance } from 'fastify';
+import type { ServiceConfig } from './config.ts';
+
+/** What a browser may do with an answer of an API: nothing but hand it to the page that asked. */
+const HEADERS: Readonly<Record<string, string>> = {
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+};
+/** How long browsers remember what another origin may ask; Chromium's own limit. */
+const PREFLIGHT_SECONDS = '7200';
+
+/** Headers for browsers on every answer; a route's own win. */
+export function addSecurityHeaders(app: FastifyInstance): void {
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.headers(HEADERS);
+    done();
+  });
+}
+
+/**
+ * Lets pages of these origins ask (https://fetch.spec.whatwg.org/#http-cors-protocol); `*`: of all. Without credentials: the API knows no cookies.
+ * Nothing is added where there are none.
+ */
+export function allowOrigins(app: FastifyInstance, origins: readonly string[]): void {
+  if (origins.length === 0) return;
+  const allowed = new Set(origins);
+  app.addHook('onRequest', (request, reply, done) => {
+    const { origin } = request.headers;
+    reply.header('vary', 'origin');
+    if (origin === undefined || !(allowed.has('*') || allowed.has(origin))) return done();
+    reply.headers({ 'access-control-allow-origin': origin, 'access-control-expose-headers': 'x-request-id, retry-after' });
+    if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) return done();
+    void reply
+      .code(204)
+      .headers({
+        'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE',
+        'access-control-allow-headers': 'authorization, content-type, accept-language, idempotency-key, x-request-id',
+        'access-control-max-age': PREFLIGHT_SECONDS,
+      })
+      .send();
+  });
+}
+
+/** True for a caller on this machine: Caddy, whose word on its own callers counts. */
+export function isBeside(address: string | undefined, { bind }: Pick<ServiceConfig, 'bind'>): boolean {
+  return address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1' || address === bind;
+}
