@@ -9,6 +9,8 @@ export interface Row {
   readonly floor: readonly number[];
   /** As a multiple of the floor, or in the row's unit. */
   readonly limit: { readonly times: number } | { readonly value: number } | { readonly atLeast: number };
+  /** True where no round may be beyond the limit; otherwise the median alone counts. */
+  readonly isWorstCounted?: true;
 }
 
 /** A row with its medians and whether it keeps its limit. */
@@ -17,6 +19,8 @@ export interface Judged extends Row {
   readonly floorMedian: number | null;
   readonly ratio: number | null;
   readonly isWithin: boolean;
+  /** True where the greatest value is within too. */
+  readonly isWorstWithin: boolean;
 }
 
 /** Works out medians, ratio and verdict. */
@@ -25,7 +29,8 @@ export function judge(row: Row): Judged {
   const floorMedian = row.floor.length === 0 ? null : medianOf(row.floor);
   // Pair by pair: a machine that is busy for a while is so for both sides of a round.
   const ratio = floorMedian === null ? null : medianOf(row.ours.map((value, round) => value / (row.floor[round] ?? Number.NaN)));
-  return { ...row, median, floorMedian, ratio, isWithin: isWithin(row.limit, median, ratio) };
+  const worst = isWithin(row.limit, Math.max(...row.ours), ratio);
+  return { ...row, median, floorMedian, ratio: Number.isFinite(ratio) ? ratio : null, isWithin: isWithin(row.limit, median, ratio), isWorstWithin: worst };
 }
 
 function isWithin(limit: Row['limit'], median: number, ratio: number | null): boolean {
@@ -41,7 +46,7 @@ export function formatTable(rows: readonly Judged[]): string {
     row.floorMedian === null ? '–' : figure(row.floorMedian, row.floor, row.unit),
     row.ratio === null ? '–' : `${row.ratio.toFixed(2)} ×`,
     limitOf(row),
-    row.isWithin ? '✓' : '✗',
+    verdictOf(row),
   ]);
   const all = [['', 'ours', 'floor or rival', 'ratio', 'limit', ''], ...lines];
   const widths = [0, 1, 2, 3, 4, 5].map((column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
@@ -53,6 +58,11 @@ export function formatTable(rows: readonly Judged[]): string {
         .trimEnd(),
     )
     .join('\n');
+}
+
+function verdictOf({ isWithin: isMedianWithin, isWorstWithin, isWorstCounted }: Judged): string {
+  if (!isMedianWithin) return '✗';
+  return isWorstCounted === true && !isWorstWithin ? '✗ the greatest' : '✓';
 }
 
 function limitOf({ limit, unit }: Row): string {
