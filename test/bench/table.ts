@@ -2,7 +2,7 @@
 export interface Row {
   readonly name: string;
   /** Empty for a number of things. */
-  readonly unit: 's' | 'ms' | '/s' | 'MB' | '%' | '';
+  readonly unit: 's' | 'ms' | '/s' | 'kB/s' | 'MB' | '%' | '';
   /** One value per round, as in `floor`. */
   readonly ours: readonly number[];
   /** Empty where the limit is a number of its own. */
@@ -71,7 +71,7 @@ function limitOf({ limit, unit }: Row): string {
 }
 
 function figure(median: number, values: readonly number[], unit: Row['unit']): string {
-  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : unit === 'ms' ? 1 : 0);
+  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : unit === 'ms' || unit === 'kB/s' ? 1 : 0);
   const range = values.length > 1 ? ` [${text(Math.min(...values))}–${text(Math.max(...values))}]` : '';
   return `${text(median)} ${unit}`.trimEnd() + range;
 }
