@@ -25,13 +25,14 @@ export interface PrimaryWatchOptions {
 
 /** What this machine's Sentinel says, and so its LiveKit believes. */
 export interface PrimaryWatch {
-  /** True where it names this primary. The Sentinel that leads a replacement is the last to, by a second. */
+  /** True where it names this primary. */
   names(primary: Endpoint | null): boolean;
   stop(): Promise<void>;
 }
 
 /**
- * Ends this machine's connections to a Redis primary as soon as Sentinel has replaced it. Where it lost its power, LiveKit would
+ * Ends this machine's connections to a Redis primary as soon as Sentinel has replaced it. The one that leads the replacement names the
+ * new one when it stands (+promoted-slave), and announces the end (+switch-master) a second later. Where it lost its power, LiveKit would
  * listen to it for minutes, and answer 406 all the while. Where it was this machine's own, which was cut off or is booting, it becomes
  * a replica at once: Sentinel itself (8, sentinelRefreshInstanceInfo) lets it take writes for eight seconds more.
  */
@@ -92,7 +93,7 @@ export function startPrimaryWatch(options: PrimaryWatchOptions): PrimaryWatch {
   // `tick` reports what is wrong.
   subscriber.on('error', () => undefined);
   subscriber.on('ready', () => {
-    subscriber.subscribe('+switch-master').then(
+    subscriber.subscribe('+switch-master', '+promoted-slave').then(
       () => ticker.poke(),
       (error: unknown) => log.debug({ err: error }, 'not subscribed; the period serves'),
     );

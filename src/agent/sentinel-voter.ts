@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { SentinelControl } from '../clients/sentinel-control.ts';
 import { NODES_KEY, hostOf, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
-import { WITNESS_KEY, voteOf } from '../contract/vote.ts';
+import { WITNESS_KEY, paceOf, voteOf } from '../contract/vote.ts';
 import { SETTLE_MS } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
 import { createSteady } from './steady.ts';
@@ -51,6 +51,8 @@ export function startSentinelVoter(options: SentinelVoterOptions): () => Promise
       await sentinel.setQuorum(quorum);
       log.info({ quorum, machines: hosts.length }, 'quorum set');
     }
+    // Each time: one that was started anew has its own again.
+    await sentinel.setPace(paceOf(hosts.length));
     if (!view.isCalm) return;
     const others = await sentinel.others();
     const voters = hasWitness && witness !== null ? [...hosts, hostOf(witness)] : hosts;

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { primaryOf } from '../clients/redis.ts';
 import type { SentinelControl } from '../clients/sentinel-control.ts';
 import { CHANGED_CHANNEL, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
-import { WITNESS_KEY, voteOf } from '../contract/vote.ts';
+import { WITNESS_KEY, paceOf, voteOf } from '../contract/vote.ts';
 import { SETTLE_MS } from './fleet-memory.ts';
 import { createSteady } from './steady.ts';
 import { startTicker } from './ticker.ts';
@@ -44,6 +44,7 @@ export function startWitness(options: WitnessOptions): () => Promise<void> {
       await sentinel.watch(primary, quorum);
       log.info({ machines, quorum }, 'witness votes');
     } else if (hasWitness && view?.quorum !== quorum) await sentinel.setQuorum(quorum);
+    if (hasWitness) await sentinel.setPace(paceOf(machines));
     await announce(hasWitness);
   };
   const announce = async (isVoting: boolean): Promise<void> => {

@@ -22,6 +22,8 @@ export interface Asker {
 export type ReadableFleet = FleetView & { readonly registry: NonNullable<FleetView['registry']> };
 
 const POLL_MS = 500;
+/** An agent looks for orders each second; a primary may be replaced first. */
+const FIRST_WORD_MS = 30_000;
 
 /**
  * A fleet in which each machine can take the others' participants, the machine with the primary last in its records.
@@ -68,7 +70,9 @@ export async function giveOrder(
   await tell(context, asker, ['HSET', ORDERS_KEY, machine, JSON.stringify(order)]);
   let report: OrderReport | null = null;
   try {
-    for (const deadline = context.now() + patienceMs; context.now() < deadline; await sleep(POLL_MS)) {
+    const beganMs = context.now();
+    for (const deadline = beganMs + patienceMs; context.now() < deadline; await sleep(POLL_MS)) {
+      if (report === null && context.now() - beganMs >= FIRST_WORD_MS) return null;
       context.signal.throwIfAborted();
       const found = await tell(context, asker, ['HGET', REPORTS_KEY, machine]).catch(ignoreOutage);
       const said = typeof found === 'string' ? parseReport(found) : null;

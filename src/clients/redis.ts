@@ -34,6 +34,8 @@ const COMMAND_TIMEOUT_MS = 1_000;
 /** Shorter: while a primary is being replaced the way leads to the lost one some times, and each time counts. */
 const CONNECT_TIMEOUT_MS = 500;
 const REVIVAL_MS = 50;
+/** A connection that is given up ends with a word to the other side; one that vanished never answers it. */
+const FAREWELL_MS = 50;
 /** Silence after which a connection with commands on it is taken for dead: a machine that lost its power sends no RST. */
 const SOCKET_TIMEOUT_MS = 3_000;
 
@@ -49,6 +51,7 @@ export function connectFleetRedis(config: FleetRedisConfig, options: FleetRedisO
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
+    disconnectTimeout: FAREWELL_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,

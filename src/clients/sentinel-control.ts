@@ -1,8 +1,10 @@
 import { Redis } from 'ioredis';
+import type { Pace } from '../contract/vote.ts';
 import type { Endpoint } from './redis.ts';
 
 /** What a Sentinel says of the primary that it watches. */
 export interface SentinelView {
+  /** To which it leads whoever asks. While it replaces one itself, the new one from the moment that it stands. */
   readonly primary: Endpoint;
   readonly quorum: number;
   /** True while it takes the primary for well and replaces nothing. */
@@ -22,6 +24,8 @@ export interface SentinelControl {
   view(): Promise<SentinelView | null>;
   others(): Promise<KnownSentinel[]>;
   setQuorum(quorum: number): Promise<void>;
+  /** How often it looks, until it ends; false where it is older than 7.0, and keeps its own times. */
+  setPace(pace: Pace): Promise<boolean>;
   /** Begins to watch, and to vote. */
   watch(primary: Endpoint, quorum: number): Promise<void>;
   /** Ends watching and voting; the others know it until they are reset. */
@@ -63,10 +67,11 @@ export function openSentinelControl(options: SentinelControlOptions): SentinelCo
   const set = (...words: (string | number)[]): Promise<unknown> => redis.call('SENTINEL', 'SET', masterName, ...words);
   return {
     async view() {
-      const found = entriesOf(await redis.call('SENTINEL', 'MASTERS')).find((entry) => entry.get('name') === masterName);
-      if (found === undefined) return null;
+      const [masters, led] = await Promise.all([redis.call('SENTINEL', 'MASTERS'), redis.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', masterName)]);
+      const found = entriesOf(masters).find((entry) => entry.get('name') === masterName);
+      if (found === undefined || !Array.isArray(led)) return null;
       return {
-        primary: endpointOf(found),
+        primary: { host: String(led[0]), port: Number(led[1]) },
         quorum: Number(found.get('quorum')),
         isCalm: found.get('flags') === 'master',
         replicas: Number(found.get('num-slaves')),
@@ -78,6 +83,15 @@ export function openSentinelControl(options: SentinelControlOptions): SentinelCo
     },
     async setQuorum(quorum) {
       await set('quorum', quorum);
+    },
+    async setPace({ pingMs, infoMs }) {
+      try {
+        await redis.call('SENTINEL', 'DEBUG', 'ping-period', pingMs, 'info-period', infoMs);
+        return true;
+      } catch (error) {
+        if (error instanceof Error && error.name === 'ReplyError') return false;
+        throw error;
+      }
     },
     async watch(primary, quorum) {
       await redis.call('SENTINEL', 'MONITOR', masterName, primary.host, primary.port, quorum);

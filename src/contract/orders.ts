@@ -59,8 +59,12 @@ const reportSchema = z.object({
   participants: z.number(),
   /** Until those who stayed are moved. */
   secondsLeft: z.number(),
-  /** What an upgrade has said last; at the end of a fetch a line of JSON. */
-  detail: z.string().max(4_000).default(''),
+  /** What an upgrade has said last; at the end of a fetch a line of JSON. Another machine's word, which a terminal may show as it stands. */
+  detail: z
+    .string()
+    .max(4_000)
+    .default('')
+    .transform((text) => text.replace(/\p{Cc}/gu, ' ')),
 });
 
 /** How far an order is. A fault is `done` shortly before it is held: its machine may not be able to say so after. */

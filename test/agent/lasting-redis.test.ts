@@ -65,3 +65,18 @@ test('a connection that is being made while a replacement is announced is made a
   await until(() => expect(states.length).toBeGreaterThan(1));
   expect(connection.status).toBe('end');
 });
+
+test('a primary that vanished is left as soon as its replacement is announced', async () => {
+  const vanished = await startRedis();
+  const { port = 0 } = vanished.connect().options;
+  const sentinel = await startSentinel(port);
+  const connection = connectFleetRedis({ sentinels: [{ host: '127.0.0.1', port: sentinel.port }], masterName: 'livekit', password: '', direct: null });
+  onTestFinished(() => connection.disconnect());
+  await until(() => expect(connection.status).toBe('ready'));
+  vanished.freeze();
+  const [asked, atMs] = [sentinel.asked(), performance.now()];
+  await until(() => expect(sentinel.announce()).toBe(true));
+  await until(() => expect(sentinel.asked()).toBeGreaterThan(asked));
+  // Else after two seconds, or three of silence.
+  expect(performance.now() - atMs).toBeLessThan(1_500);
+});

@@ -5,7 +5,7 @@ import { createSteady } from '../../src/agent/steady.ts';
 import { startWitness } from '../../src/agent/witness.ts';
 import { openSentinelControl } from '../../src/clients/sentinel-control.ts';
 import type { SentinelControl } from '../../src/clients/sentinel-control.ts';
-import { voteOf } from '../../src/contract/vote.ts';
+import { paceOf, voteOf } from '../../src/contract/vote.ts';
 import { nodeRecord, silentLog, until } from './fixtures.ts';
 import { createFleet, masterName, othersOf } from './sentinels.ts';
 import type { Fleet } from './sentinels.ts';
@@ -34,6 +34,32 @@ test('votes are odd in number, and a majority decides', () => {
     [5, 3],
   ]);
 });
+
+test('Sentinels of a small fleet look often, those of a large one as seldom as Sentinel itself does', () => {
+  expect([1, 3, 10, 50, 1_000].map((machines) => Object.values(paceOf(machines)))).toEqual([
+    [500, 600],
+    [500, 600],
+    [500, 2_000],
+    [1_000, 10_000],
+    [1_000, 10_000],
+  ]);
+});
+
+test('a replica that has just come may become the primary within seconds', async () => {
+  const fleet = await createFleet();
+  await fleet.startMachine(first, { primary: first, quorum: 1 });
+  const redis = fleet.connect(first, fleet.redisPort);
+  await register(redis, first);
+  onTestFinished(startSentinelVoter({ machine: machineOf(first), redis, sentinel: control(fleet, first), memory: null, log: silentLog, monotonicMs }));
+  const sentinel = fleet.connect(first, fleet.sentinelPort);
+  await until(async () => expect(await sentinel.call('SENTINEL', 'DEBUG')).toEqual(expect.arrayContaining(['600', '500'])), 20_000);
+  await fleet.startMachine(second, { primary: first, quorum: 1 });
+  await until(async () => expect(await redis.info('replication')).toContain('connected_slaves:1'), 20_000);
+  const [atMs, view] = [performance.now(), control(fleet, first)];
+  await until(async () => expect((await view.view())?.replicas).toBe(1), 20_000);
+  // Sentinel itself asks every ten seconds.
+  expect(performance.now() - atMs).toBeLessThan(3_000);
+}, 60_000);
 
 test('what passes is not steady', () => {
   let nowMs = 0;

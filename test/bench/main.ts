@@ -12,7 +12,7 @@ import type { Row } from './table.ts';
 
 const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
 npm run bench -- growth --store FOLDER [--rounds N] [--json]
-npm run bench -- failover --store FOLDER [--rounds N] [--only REGEXP] [--json]
+npm run bench -- failover --store FOLDER [--rounds N] [--only REGEXP] [--keep FILE] [--json]
 npm run bench -- scale --store FOLDER [--rounds N] [--json]
 npm run bench -- service [--rounds N] [--json]
 npm run bench -- soak [--minutes N] [--json]   (see docs/benchmarks.md)`;
@@ -25,6 +25,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '10' },
     store: { type: 'string' },
     only: { type: 'string' },
+    keep: { type: 'string' },
     first: { type: 'boolean' },
     json: { type: 'boolean' },
   },
@@ -59,7 +60,8 @@ try {
 async function measure(): Promise<Row[]> {
   const common = { signal: abort.signal, say };
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
-  if (subject === 'failover') return benchFailover({ ...common, rounds, only: values.only ?? '', store: resolve(values.store ?? '') });
+  if (subject === 'failover')
+    return benchFailover({ ...common, rounds, only: values.only ?? '', keep: values.keep ?? null, store: resolve(values.store ?? '') });
   if (subject === 'scale') return benchScale({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'soak') return benchSoak({ ...common, minutes });
   if (subject === 'service') return benchService({ ...common, rounds });

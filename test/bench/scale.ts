@@ -60,20 +60,20 @@ export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
         `${size} nodes: gateway ${(traffic.at(-1) ?? 0).toFixed(1)} kB/s, media machine ${(mediaTraffic.at(-1) ?? 0).toFixed(1)} kB/s, a change after ${changes.map((one) => one.toFixed(3)).join(', ')} s`,
       );
     }
-    const bytesPerNode = (kilobytes: readonly number[], index: number): number => ((kilobytes[index] ?? 0) * 1000) / (SIZES[index] ?? 1);
-    // Linear growth has the ratio 1.
-    const growth = (who: string, kilobytes: readonly number[]): Row => ({
-      name: `${who}'s traffic a node, ${MANY} nodes and 100 (B/s)`,
-      unit: '',
-      ours: [bytesPerNode(kilobytes, 2)],
-      floor: [bytesPerNode(kilobytes, 1)],
-      limit: { times: 1.1 },
-    });
+    // Beside what growth in proportion would make of the smaller fleet.
+    const growth = (who: string, kilobytes: readonly number[]): Row[] =>
+      SIZES.map((size, index) => {
+        const former = index === 0 ? null : ((kilobytes[index - 1] ?? 0) * size) / (SIZES[index - 1] ?? 1);
+        const [name, ours] = [`${who}'s traffic with Redis, ${size} nodes`, [kilobytes[index] ?? Number.NaN]];
+        return former === null
+          ? { name, unit: 'kB/s', ours, floor: [], limit: { value: 10 } }
+          : { name, unit: 'kB/s', ours, floor: [former], limit: { times: 1.1 } };
+      });
     return [
       { name: `plan and render, ${MANY} nodes`, unit: 's', ours: planned, floor: [], limit: { value: 1 } },
       { name: `gateway follows a change, ${MANY} nodes`, unit: 's', ours: changes, floor: [], limit: { value: 1 } },
-      growth('gateway', traffic),
-      growth('media machine', mediaTraffic),
+      ...growth('gateway', traffic),
+      ...growth('media machine', mediaTraffic),
     ];
   } finally {
     end.abort();

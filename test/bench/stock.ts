@@ -9,7 +9,7 @@ const anyNode = [
     match: [{ path: ['/n/*'] }],
     handle: [
       { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] },
-      { handler: 'reverse_proxy', upstreams, flush_interval: -1, stream_close_delay: '24h' },
+      { handler: 'reverse_proxy', upstreams, flush_interval: -1 },
     ],
     terminal: true,
   },
@@ -21,11 +21,19 @@ export async function makeStock({ lab }: FleetOfThree): Promise<void> {
   for (const number of [1, ...mediaMachines]) await lab.machine(number).exec(['systemctl', 'stop', ...units]);
   await replace(lab, 'media/upstreams', upstreams);
   await replace(lab, 'media-internal/upstreams', upstreams);
+  await replace(lab, 'media/stream_close_delay', 0);
   await replace(lab, 'node-paths/routes', anyNode);
+}
+
+/** A machine goes and comes in Caddy's list, as after an edited Caddyfile. */
+export async function changeUpstreams({ lab }: FleetOfThree): Promise<void> {
+  await replace(lab, 'media/upstreams', upstreams.slice(0, 2));
+  await replace(lab, 'media/upstreams', upstreams);
 }
 
 /** Gives it back; the gateway's agent sets Caddy right. */
 export async function makeOurs({ lab }: FleetOfThree): Promise<void> {
+  await replace(lab, 'media/stream_close_delay', '24h');
   for (const number of [...mediaMachines, 1]) await lab.machine(number).exec(['systemctl', 'start', ...units]);
 }
 

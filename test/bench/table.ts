@@ -2,13 +2,15 @@
 export interface Row {
   readonly name: string;
   /** Empty for a number of things. */
-  readonly unit: 's' | 'ms' | '/s' | 'MB' | '%' | '';
+  readonly unit: 's' | 'ms' | '/s' | 'kB/s' | 'MB' | '%' | '';
   /** One value per round, as in `floor`. */
   readonly ours: readonly number[];
   /** Empty where the limit is a number of its own. */
   readonly floor: readonly number[];
   /** As a multiple of the floor, or in the row's unit. */
   readonly limit: { readonly times: number } | { readonly value: number } | { readonly atLeast: number };
+  /** True where no round may be beyond the limit; otherwise the median alone counts. */
+  readonly isWorstCounted?: true;
 }
 
 /** A row with its medians and whether it keeps its limit. */
@@ -17,6 +19,8 @@ export interface Judged extends Row {
   readonly floorMedian: number | null;
   readonly ratio: number | null;
   readonly isWithin: boolean;
+  /** True where the greatest value is within too. */
+  readonly isWorstWithin: boolean;
 }
 
 /** Works out medians, ratio and verdict. */
@@ -25,7 +29,8 @@ export function judge(row: Row): Judged {
   const floorMedian = row.floor.length === 0 ? null : medianOf(row.floor);
   // Pair by pair: a machine that is busy for a while is so for both sides of a round.
   const ratio = floorMedian === null ? null : medianOf(row.ours.map((value, round) => value / (row.floor[round] ?? Number.NaN)));
-  return { ...row, median, floorMedian, ratio, isWithin: isWithin(row.limit, median, ratio) };
+  const worst = isWithin(row.limit, Math.max(...row.ours), ratio);
+  return { ...row, median, floorMedian, ratio: Number.isFinite(ratio) ? ratio : null, isWithin: isWithin(row.limit, median, ratio), isWorstWithin: worst };
 }
 
 function isWithin(limit: Row['limit'], median: number, ratio: number | null): boolean {
@@ -41,7 +46,7 @@ export function formatTable(rows: readonly Judged[]): string {
     row.floorMedian === null ? '–' : figure(row.floorMedian, row.floor, row.unit),
     row.ratio === null ? '–' : `${row.ratio.toFixed(2)} ×`,
     limitOf(row),
-    row.isWithin ? '✓' : '✗',
+    verdictOf(row),
   ]);
   const all = [['', 'ours', 'floor or rival', 'ratio', 'limit', ''], ...lines];
   const widths = [0, 1, 2, 3, 4, 5].map((column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
@@ -55,13 +60,18 @@ export function formatTable(rows: readonly Judged[]): string {
     .join('\n');
 }
 
+function verdictOf({ isWithin: isMedianWithin, isWorstWithin, isWorstCounted }: Judged): string {
+  if (!isMedianWithin) return '✗';
+  return isWorstCounted === true && !isWorstWithin ? '✗ the greatest' : '✓';
+}
+
 function limitOf({ limit, unit }: Row): string {
   if ('times' in limit) return `${limit.times} ×`;
   return `${'atLeast' in limit ? `≥ ${limit.atLeast}` : limit.value} ${unit}`.trimEnd();
 }
 
 function figure(median: number, values: readonly number[], unit: Row['unit']): string {
-  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : unit === 'ms' ? 1 : 0);
+  const text = (value: number): string => value.toFixed(unit === 's' || unit === '%' ? 2 : unit === 'ms' || unit === 'kB/s' ? 1 : 0);
   const range = values.length > 1 ? ` [${text(Math.min(...values))}–${text(Math.max(...values))}]` : '';
   return `${text(median)} ${unit}`.trimEnd() + range;
 }

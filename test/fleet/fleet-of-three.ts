@@ -10,6 +10,8 @@ export interface FleetOfThree {
   readonly user: User;
   /** Runs redis-cli on a machine; its output, whatever happens. */
   redis(number: number, words: readonly string[], port?: number): Promise<string>;
+  /** Runs a command of the product on a machine; what it says. Rejects with its errors where it fails. */
+  run(number: number, words: readonly string[]): Promise<string>;
   /** Signals the main process of a part. */
   signal(number: number, part: string, name: 'KILL' | 'STOP' | 'CONT'): Promise<void>;
   /** The machine that Sentinel names as the primary's. */
@@ -99,6 +101,7 @@ export async function deployFleetOfThree(componentStore: string): Promise<FleetO
     lab,
     user,
     redis,
+    run: fleet,
     async signal(number, part, name) {
       const { code, err } = await lab.machine(number).exec(['systemctl', 'kill', '--kill-whom=main', '-s', name, `livekit-fleet-${part}`]);
       if (code !== 0) throw new Error(`${nameOf(number)}: ${part} not signalled: ${err}`);

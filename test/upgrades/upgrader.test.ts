@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, chown, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runUpgrade } from '../../src/agent/upgrade-runner.ts';
 import type { UpgradeOrder } from '../../src/contract/orders.ts';
-import { parseOrder } from '../../src/contract/orders.ts';
+import { parseOrder, parseReport } from '../../src/contract/orders.ts';
 import { upgraderScript } from '../../src/render/upgrader.ts';
 import { until } from '../e2e/installation.ts';
 
@@ -15,24 +15,32 @@ const ID = '0b9c5b0e-6f2e-4a53-9d7f-0d3b7c7f5a11';
 describe.runIf(process.getuid?.() === 0)('the upgrades part', () => {
   let folder: string;
   let part: ReturnType<typeof spawn>;
-  const files = (): { pipe: string; result: string; log: string } => ({ pipe: `${folder}/run.pipe`, result: `${folder}/run.result`, log: `${folder}/run.log` });
+  const files = (): { pipe: string; result: string; log: string } => ({
+    pipe: `${folder}/data/run/upgrades.pipe`,
+    result: `${folder}/data/run/upgrades.result`,
+    log: `${folder}/data/run/upgrades.log`,
+  });
   const asked = (): Promise<string> => readFile(`${folder}/asked`, 'utf8').catch(() => '');
-  const tell = (line: string): Promise<void> => appendFile(`${folder}/run.pipe`, `${line}\n`);
+  const tell = (line: string): Promise<void> => appendFile(`${folder}/data/run/upgrades.pipe`, `${line}\n`);
+  const startPart = async (): Promise<void> => {
+    const words = [`${folder}/upgrades.sh`, `${folder}/data/run/upgrades`, `${folder}/project`, `${folder}/.env`, 'processes'];
+    part = spawn('/bin/sh', words, { stdio: 'ignore' });
+    await until(async () => (await readFile(`${folder}/data/run/upgrades.state`, 'utf8').catch(() => '')) === 'ready\n', 5_000);
+  };
   const run = (upgrade: UpgradeOrder['upgrade'], id = ID): ReturnType<typeof runUpgrade> =>
     runUpgrade(files(), { id, untilMs: 0, language: 'zh', upgrade }, { signal: new AbortController().signal, onProgress: async () => {} });
 
   beforeEach(async () => {
     folder = await mkdtemp(`${tmpdir()}/livekit-fleet-upgrades-`);
-    await mkdir(`${folder}/project/dist`, { recursive: true });
+    for (const name of ['data/run', 'project/dist', 'project/node_modules/node/bin']) await mkdir(`${folder}/${name}`, { recursive: true });
+    await writeFile(`${folder}/project/node_modules/node/bin/node`, '');
     await writeFile(`${folder}/.env`, 'SECRET=1\n', { mode: 0o600 });
     await writeFile(`${folder}/project/dist/cli.js`, '');
-    const command = `#!/bin/sh\necho "$*" >>${folder}/asked\necho '3 participant(s), 5 s'\ncase "$*" in *1.2.3*) echo '✗ it does not serve'; exit 1;; esac\necho '{"version":"1.2.4","current":"1.2.2"}'\n`;
+    const command = `#!/bin/sh\necho "$*" >>${folder}/asked\necho '3 participant(s), 5 s'\ncase "$*" in *1.2.6*) until [ -e ${folder}/go-on ]; do sleep 0.1; done;; *1.2.3*) echo '✗ it does not serve'; exit 1;; esac\necho '{"version":"1.2.4","current":"1.2.2"}'\n`;
     await writeFile(`${folder}/project/部署.sh`, command);
     await chmod(`${folder}/project/部署.sh`, 0o755);
     await writeFile(`${folder}/upgrades.sh`, upgraderScript);
-    const words = [`${folder}/upgrades.sh`, `${folder}/run`, `${folder}/project`, `${folder}/.env`, 'processes'];
-    part = spawn('/bin/sh', words, { stdio: 'ignore' });
-    await until(async () => (await readFile(`${folder}/run.state`, 'utf8').catch(() => '')) === 'ready\n', 5_000);
+    await startPart();
   });
 
   afterEach(async () => {
@@ -64,6 +72,9 @@ describe.runIf(process.getuid?.() === 0)('the upgrades part', () => {
     for (const line of [
       `${ID} zh upgrade 1.2.4; reboot`,
       `${ID} zh upgrade ../../1.2.4`,
+      // What some shells' echo makes two lines of, one of which is a version.
+      `${ID} zh upgrade 1.2.4\\n../../x`,
+      `${ID}\\nx zh upgrade 1.2.4`,
       `${ID} zh upgrade $(reboot)`,
       `${ID} zh upgrade 1.2.4 --now`,
       `${ID} zh upgrade newest`,
@@ -82,13 +93,50 @@ describe.runIf(process.getuid?.() === 0)('the upgrades part', () => {
     expect((await asked()).trim().split('\n')).toHaveLength(1);
   });
 
-  it('runs nothing that others than root could have changed', async () => {
-    await chmod(`${folder}/project/dist/cli.js`, 0o666);
+  it.each([
+    ['a file of what is run', 'project/dist/cli.js', 0o666, 'dist/cli.js'],
+    ['one further down', 'project/node_modules/node/bin/node', 0o777, 'bin/node'],
+    ['the settings', '.env', 0o602, '.env'],
+    ['a folder on the way', '.', 0o777, ''],
+  ])('runs nothing that others than root could have changed: %s', async (_what, path, mode, named) => {
+    await chmod(`${folder}/${path}`, mode);
     const { code, detail } = await run({ to: '1.2.4', isNow: false });
     expect(code).toBe(2);
-    expect(detail).toContain('dist/cli.js can be changed by others than root');
+    expect(detail).toContain(`${named} can be changed by others than root`.trim());
     expect(await asked()).toBe('');
   });
+
+  it('runs nothing that another user owns', async () => {
+    await chown(`${folder}/project/node_modules/node/bin/node`, 65_534, 65_534);
+    expect(await run({ to: '1.2.4', isNow: false })).toMatchObject({ code: 2 });
+    expect(await asked()).toBe('');
+  });
+
+  it('runs one command at a time', async () => {
+    const first = run({ to: '1.2.6', isNow: false });
+    await until(async () => (await asked()) !== '', 5_000);
+    await tell(`${ID.replace('0b', '1c')} zh upgrade 1.2.4`);
+    await until(async () => (await readFile(files().log, 'utf8')).includes('another one goes on'), 5_000);
+    expect((await asked()).trim().split('\n')).toHaveLength(1);
+    await writeFile(`${folder}/go-on`, '');
+    // Its number was another's meanwhile; how it ended stands there all the same.
+    expect(await first).toMatchObject({ code: 0 });
+  });
+
+  it('says of a command that was broken off that it was, to whoever asks again', async () => {
+    await writeFile(files().result, `${ID} -\n`);
+    expect(await run({ to: '1.2.4', isNow: false })).toEqual({ code: 2, detail: '✗ it was broken off' });
+    expect(await asked()).toBe('');
+  });
+
+  it('is told once more after it was away', async () => {
+    const gone = once(part, 'exit');
+    part.kill('SIGTERM');
+    await gone;
+    const running = run({ to: '1.2.4', isNow: false });
+    await startPart();
+    expect(await running).toMatchObject({ code: 0 });
+  }, 20_000);
 
   it('lets the group of the service write to its pipe, and nobody read it', async () => {
     const pipe = await stat(files().pipe);
@@ -99,6 +147,11 @@ describe.runIf(process.getuid?.() === 0)('the upgrades part', () => {
 function json(upgrade: unknown, id = ID): string {
   return JSON.stringify({ id, untilMs: 1, language: 'en', upgrade });
 }
+
+it('a report of another machine shows a terminal no commands', () => {
+  const report = { id: 'x', state: 'failed', participants: 0, secondsLeft: 0, detail: 'a\u001b[2Jb\nc' };
+  expect(parseReport(JSON.stringify(report))?.detail).toBe('a [2Jb c');
+});
 
 it('an order holds a version that is one, and nothing else', () => {
   expect(parseOrder(json({ to: '1.13.5', isNow: false }))).not.toBeNull();

@@ -17,7 +17,7 @@ say() {
 octet='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
 is_allowed() {
   case "$ports" in *" $2 "*) ;; *) return 1 ;; esac
-  [ -z "$3" ] && echo "$1" | grep -Exq "($octet\.){3}$octet" && ! echo "$1" | grep -Eq '^(0|127|22[4-9]|2[345][0-9])\.'
+  [ -z "$3" ] && printf '%s\n' "$1" | grep -Exq "($octet\.){3}$octet" && ! printf '%s\n' "$1" | grep -Eq '^(0|127|22[4-9]|2[345][0-9])\.'
 }
 
 end_all() {
@@ -32,7 +32,7 @@ end_all() {
 
 # Packets of the service user's programs, and those for their ports, but for this machine's own. The elements run out by themselves.
 cut() {
-  echo "$1" | grep -Exq '[1-9][0-9]?' && [ "$1" -le 60 ] && [ -z "$2" ] || { echo refused; return; }
+  printf '%s\n' "$1" | grep -Exq '[1-9][0-9]?' && [ "$1" -le 60 ] && [ -z "$2" ] || { echo refused; return; }
   nft -f - <<RULES 2>&1 || return
 table $table
 delete table $table

@@ -5,16 +5,25 @@ export LC_ALL=C
 set -f
 umask 027
 
+refuse() {
+  printf '%s\n' "✗ $2" >"$base.log"
+  echo "$1 2" >"$base.result"
+  echo "refused: $2"
+}
+
 # Both files are there, and of the group that the agent is of.
 if [ "$1" = run ]; then
   base=$2 id=$3 project=$4 env=$5
   shift 5
-  "$project/部署.sh" "$@" --env "$env" >"$base.log" 2>&1 </dev/null
+  # One at a time. Held as long as this runs, and by nothing that it starts.
+  exec 9>"$base.lock"
+  flock -w 2 9 || { refuse "$id" 'another one goes on'; exit 0; }
+  "$project/部署.sh" "$@" --env "$env" >"$base.log" 2>&1 </dev/null 9>&-
   echo "$id $?" >"$base.result"
   exit 0
 fi
 
-base=$1 project=$2 env=$3 supervisor=$4
+base=$1 project=$(readlink -f "$2") env=$(readlink -f "$3") supervisor=$4
 
 say() {
   echo "$1"
@@ -22,40 +31,42 @@ say() {
 }
 
 # What the service user writes is not trusted: an order's number, one of our words, a version.
-is_id() { echo "$1" | grep -Exq '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'; }
-is_version() { echo "$1" | grep -Exq '[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}(-[A-Za-z0-9_.]{1,40})?'; }
+is_id() { printf '%s\n' "$1" | grep -Exq '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'; }
+is_version() { printf '%s\n' "$1" | grep -Exq '[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}(-[A-Za-z0-9_.]{1,40})?'; }
 
-# Nobody but root may have a hand in what root runs here.
+# Nobody but root may have a hand in what root runs here, and reads: in no file of it, and in no folder on the way to it. DATA_DIR, which
+# may be below, is the product's own; nothing in .cache is run.
 is_roots() {
-  set +f
-  for file in "$project" "$project/部署.sh" "$project"/dist "$project"/dist/* "$env"; do
-    [ "$(stat -L -c %u "$file")" = 0 ] && [ -z "$(find -L "$file" -maxdepth 0 -perm /022)" ] || { echo "$file can be changed by others than root"; set -f; return 1; }
+  others='! -uid 0 -o -perm /002 -o -perm /020 ! -gid 0'
+  for place in "$project" "$env"; do
+    found=$(find -L "$place" \( -path "${base%/*/*}" -o -path "$place/.cache" \) -prune -o ! -type l \( $others \) -print -quit 2>&1)
+    while [ -z "$found" ] && [ -n "$place" ]; do
+      place=${place%/*}
+      found=$(find "$place/" -maxdepth 0 \( ! -uid 0 -o ! -perm -1000 \( $others \) \) 2>&1)
+    done
+    [ -z "$found" ] || { echo "$found can be changed by others than root"; return 1; }
   done
-  set -f
-}
-
-refuse() {
-  echo "$1 2" >"$base.result"
-  echo "✗ $2" >"$base.log"
-  echo "refused: $2"
 }
 
 carry_out() {
   id=$1
   shift
-  case "$(cat "$base.result" 2>/dev/null)" in "$id "*) return ;; esac
-  echo "$id -" >"$base.result"
-  : >"$base.log"
+  case "$(cat "$base.result" 2>/dev/null)" in
+    "$id -") flock -n "$base.lock" true && refuse "$id" 'it was broken off' && return ;;
+    "$id "*) return ;;
+    *) begin "$@" ;;
+  esac
+}
+
+begin() {
+  flock -n "$base.lock" true || { refuse "$id" 'another one goes on'; return; }
   problem=$(is_roots) || { refuse "$id" "$problem"; return; }
+  : >"$base.log"
+  echo "$id -" >"$base.result"
   echo "$id: $*"
   if [ "$supervisor" = systemd ]; then
-    # The one before has written how it ended a moment before its unit is gone.
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-      systemctl is-active --quiet livekit-fleet-upgrade || break
-      sleep 0.2
-    done
-    problem=$(systemd-run --quiet --collect --unit=livekit-fleet-upgrade --description='livekit-fleet upgrade on order' /bin/sh "$0" run "$base" "$id" "$project" "$env" "$@" 2>&1) ||
-      refuse "$id" "another one goes on"
+    problem=$(systemd-run --quiet --collect --unit="livekit-fleet-upgrade-$id" --description='livekit-fleet upgrade on order' /bin/sh "$0" run "$base" "$id" "$project" "$env" "$@" 2>&1) ||
+      refuse "$id" "$problem"
   else
     setsid /bin/sh "$0" run "$base" "$id" "$project" "$env" "$@" </dev/null >/dev/null 2>&1 &
   fi
