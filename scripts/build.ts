@@ -10,11 +10,13 @@ import type { Plugin } from 'esbuild';
  * Node's modules are loaded when something of them is first used: TLS and HTTP/2 take 20 ms, and much is imported for what hardly
  * ever happens. `import` would even read every export, and some load a lot more (of `node:http` all of undici: 50 ms, 5 MB).
  * What is a function, or the process, is itself; what packages require is so too but for the slow ones.
+ * pino only wants to know of workers that it runs in none, which holds for all of ours.
  */
 const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
-    const slow = new Set(['node:crypto', 'node:http2', 'node:https', 'node:tls']);
+    const slow = new Set(['node:assert', 'node:crypto', 'node:http2', 'node:https', 'node:tls', 'node:worker_threads']);
+    const known: Readonly<Record<string, string>> = { 'node:worker_threads': '{ isMainThread: { value: true } }' };
     // A script cannot import this one, which is not bundled, either.
     onResolve({ filter: /^@livekit\/rtc-node$/ }, ({ path, kind }) => (kind === 'import-statement' ? { path, namespace: 'lazy-builtins' } : null));
     onResolve({ filter: /./ }, ({ path, kind, namespace }) => {
@@ -24,11 +26,14 @@ const lazyBuiltins: Plugin = {
     });
     onLoad({ filter: /./, namespace: 'lazy-builtins' }, ({ path }) => {
       const load = `require(${JSON.stringify(path)})`;
+      // `assert` as packages use it: a function only where something has gone wrong.
+      if (path === 'node:assert')
+        return { contents: `module.exports = new Proxy(function () {}, { apply: (_, self, words) => ${load}(...words), get: (_, name) => ${load}[name] });` };
       const isWhole = path === 'node:process' || typeof process.getBuiltinModule(path) === 'function';
       // Bundled imports copy a module's own names, of which this has none, and look up the others in what it inherits from.
       // Kept once it is loaded: `require` takes longer than what is called.
       return {
-        contents: `let loaded;\nmodule.exports = ${isWhole ? load : `Object.create(new Proxy({}, { get: (_, name) => (loaded ??= ${load})[name] }))`};`,
+        contents: `let loaded;\nmodule.exports = ${isWhole ? load : `Object.create(new Proxy({}, { get: (_, name) => (loaded ??= ${load})[name] }), ${known[path] ?? '{}'})`};`,
       };
     });
   },
@@ -56,11 +61,11 @@ const stampPath = `${root}/dist/stamp`;
 // A little back, since file systems date by a clock of some milliseconds: a source changed from now on is newer than the stamp.
 const started = Date.now() / 1000 - 0.02;
 const hash = createHash('sha256');
-for (const file of [...globSync('src/**/*.{ts,mjs}', { cwd: root }).toSorted(), 'scripts/build.ts', 'package-lock.json']) {
+for (const file of [...globSync('src/**/*.{ts,cjs}', { cwd: root }).toSorted(), 'scripts/build.ts', 'package-lock.json']) {
   hash.update(file).update(readFileSync(`${root}/${file}`));
 }
 const stamp = hash.digest('hex');
-const isBuilt = existsSync(stampPath) && readFileSync(stampPath, 'utf8') === stamp && entries.every((name) => existsSync(`${root}/dist/${name}.mjs`));
+const isBuilt = existsSync(stampPath) && readFileSync(stampPath, 'utf8') === stamp && entries.every((name) => existsSync(`${root}/dist/${name}.cjs`));
 
 if (process.argv.includes('--check')) {
   process.exitCode = isBuilt ? 0 : 1;
@@ -90,7 +95,7 @@ async function bundle(): Promise<void> {
     // After the first two, what Fastify requires for JSON schemas and for requests without a network: the service has neither.
     external: ['@livekit/rtc-node', 'esbuild', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler', 'light-my-request'],
     plugins: [lazyBuiltins, quickIoredis],
-    // No module, but a script for starter.mjs, which names the sources in its first line. What an import would be is required.
+    // No module, but a script for starter.cjs, which names the sources in its first line. What an import would be is required.
     define: { 'import.meta.url': '__url', 'import.meta.dirname': '__dirname' },
     banner: { js: `// ${stamp}\n(async (require, __url, __filename, __dirname) => {` },
     footer: { js: '})' },
@@ -102,10 +107,10 @@ async function bundle(): Promise<void> {
     writeFileSync(`${path}.${process.pid}`, contents);
     renameSync(`${path}.${process.pid}`, path);
   }
-  for (const name of entries) copyFileSync(`${root}/src/starter.mjs`, `${root}/dist/${name}.mjs`);
+  for (const name of entries) copyFileSync(`${root}/src/starter.cjs`, `${root}/dist/${name}.cjs`);
   // These are compiled as they run, as far as they come without a configuration; the CLI keeps what each command compiled.
   for (const name of ['agent', 'service']) {
-    spawnSync(process.execPath, [`${root}/dist/${name}.mjs`], { env: { FLEET_COMPILED: `${root}/dist/compiled` }, stdio: 'ignore' });
+    spawnSync(process.execPath, [`${root}/dist/${name}.cjs`], { env: { FLEET_COMPILED: `${root}/dist/compiled` }, stdio: 'ignore' });
     renameSync(`${root}/dist/compiled.${name}`, `${root}/dist/${name}.compiled`);
   }
 }

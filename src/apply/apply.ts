@@ -28,8 +28,8 @@ type FileChange = Extract<Change, { kind: 'create' | 'update' }>;
 type PartChange = Exclude<Change, FileChange>;
 
 /**
- * Writes the plan's files, starts and restarts its parts, and waits for health. All files are on the disk before the first
- * one is seen. When a part cannot be started or health is not reached, the former files are put back, parts that ran run
+ * Writes the plan's files, starts and restarts its parts, and waits for health. All files are written before the first one is
+ * seen, and those that replace others are on the disk itself; for the new ones that is awaited with health. When a part cannot be started or health is not reached, the former files are put back, parts that ran run
  * with them again, and parts that did not run are stopped: so new firewall rules that cut another machine off are gone again.
  * @throws FleetError NOT_HEALTHY, FIREWALL_CUTS_OFF, DISK_FULL, PART_NOT_CONTROLLED
  */
@@ -55,6 +55,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
     emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
     const waited = now();
     await awaitHealth(context);
+    for (const file of files) await file.settled();
     if (isFirewallNew) await confirmFirewall(context, whoReached);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
   } catch (error) {

@@ -41,7 +41,7 @@ const packageSchema = z.object({
 export function listProject(root: string): Item[] {
   const own = ownFiles.filter((path) => existsSync(join(root, path)));
   const built = readdirSync(join(root, 'dist'))
-    .filter((name) => name === 'stamp' || /\.(mjs|js|compiled|LEGAL\.txt)$/.test(name))
+    .filter((name) => name === 'stamp' || /\.(cjs|js|compiled|LEGAL\.txt)$/.test(name))
     .map((name) => `dist/${name}`);
   const packages = findPackages(root, runtimePackages).flatMap((folder) =>
     readdirSync(join(root, folder)).flatMap((name) => (name === 'node_modules' ? [] : [`${folder}/${name}`])),

@@ -33,7 +33,7 @@ export interface RunningClients {
 export async function startClients(context: CliContext, topology: Topology, config: DrillClients): Promise<RunningClients> {
   const ca = internalCaFile(topology);
   const trust = topology.tls.kind === 'internal' && existsSync(ca) ? { SSL_CERT_FILE: ca, NODE_EXTRA_CA_CERTS: ca } : {};
-  const child = spawn(process.execPath, [`${context.projectRoot}/dist/drill.mjs`], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...trust } });
+  const child = spawn(process.execPath, [`${context.projectRoot}/dist/drill.cjs`], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...trust } });
   const rooms: RoomAttempt[] = [];
   let [soundAtMs, errors] = [0, ''];
   const [started, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<DrillCounts>()];

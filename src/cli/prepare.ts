@@ -45,7 +45,7 @@ export async function prepare(
   const brought = await bring(context, settings, { topology, names, isDryRun, ...(chosen === null ? {} : { livekit: chosen.version }) });
   const path = (component: ComponentName, name: string): string => (names.includes(component) ? binary(brought, component, name) : '');
   const tools = topology.supervisor === 'processes' ? dirname(path('runit', 'runsvdir')) : null;
-  const appFiles = ['agent', 'service'].flatMap((name) => [`${name}.mjs`, `${name}.js`, `${name}.compiled`]);
+  const appFiles = ['agent', 'service'].flatMap((name) => [`${name}.cjs`, `${name}.js`, `${name}.compiled`]);
   const apps = Object.fromEntries(appFiles.map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
   const programs = {
     node,

@@ -90,7 +90,7 @@ async function runMeeting(
   options: { trust: string | null; onStep: (line: StepLine) => void },
 ): Promise<{ code: number | null; errors: string }> {
   const trust = options.trust === null ? {} : { SSL_CERT_FILE: options.trust, NODE_EXTRA_CA_CERTS: options.trust };
-  const child = spawn(process.execPath, [`${context.projectRoot}/dist/meeting.mjs`], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...trust } });
+  const child = spawn(process.execPath, [`${context.projectRoot}/dist/meeting.cjs`], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...trust } });
   const exited = once(child, 'exit') as Promise<[number | null]>;
   const interrupt = (): void => endSoon(child);
   context.signal.addEventListener('abort', interrupt);

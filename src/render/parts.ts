@@ -33,7 +33,7 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
     // few milliseconds is taken for old: under load the service then needs a quarter more of time, and more memory.
     `--max-semi-space-size=${youngMb}`,
     '--v8-pool-size=1',
-    `${layout.app}/${program}.mjs`,
+    `${layout.app}/${program}.cjs`,
     '--config',
     `${layout.config}/${program}.json`,
   ];
@@ -51,11 +51,11 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
         stopSeconds: settings.DRAIN_TIMEOUT + 30,
       },
     ),
-    service: spec('service', node('service', 4), [`${layout.config}/service.json`, `${layout.app}/service.mjs`, `${layout.app}/service.js`], {
+    service: spec('service', node('service', 4), [`${layout.config}/service.json`, `${layout.app}/service.cjs`, `${layout.app}/service.js`], {
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
     }),
-    agent: spec('agent', node('agent', 1), [`${layout.config}/agent.json`, `${layout.app}/agent.mjs`, `${layout.app}/agent.js`], {
+    agent: spec('agent', node('agent', 1), [`${layout.config}/agent.json`, `${layout.app}/agent.cjs`, `${layout.app}/agent.js`], {
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
     }),

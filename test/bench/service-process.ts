@@ -72,7 +72,7 @@ export async function startBenchService(stored: number): Promise<BenchService> {
   const config = { ...(JSON.parse(rendered.content) as object), port, database, livekitApiUrl: others.url, nodeLookupUrl: others.url };
   await writeFile(join(folder, 'service.json'), JSON.stringify(config));
   const flags = spec.argv.slice(1).filter((word) => word.startsWith('--') && word !== '--config');
-  const words = [...flags, `${root}/dist/service.mjs`, '--config', join(folder, 'service.json')];
+  const words = [...flags, `${root}/dist/service.cjs`, '--config', join(folder, 'service.json')];
   const child = spawn(process.execPath, words, { env: { ...process.env, ...spec.env }, stdio: ['ignore', 'ignore', 'inherit'] });
   const base = `http://127.0.0.1:${port}`;
   await until(async () => (await fetch(`${base}/healthz`).catch(() => null))?.ok === true, 20_000);

@@ -34,7 +34,7 @@ beforeEach(async () => {
     'scripts/build.ts': '',
     'src/cli/main.ts': '',
     [longName]: 'long\n',
-    'dist/cli.mjs': 'cli\n',
+    'dist/cli.cjs': 'cli\n',
     'dist/stamp': 'stamp',
     'dist/compile-cache/x': '',
     'node/bin/node': '#!/bin/sh\n',
@@ -114,7 +114,7 @@ describe('a bundle', () => {
         'SHA256SUMS',
         'bundle/components/node/LICENSE',
         'bundle/components/node/bin/node',
-        'dist/cli.mjs',
+        'dist/cli.cjs',
         'dist/stamp',
         longName,
         'licenses/sonic-boom/licence.md',
@@ -147,7 +147,7 @@ describe('a bundle', () => {
     const place = await unpack(path);
     const { stdout } = await execa('sha256sum', ['-c', 'SHA256SUMS'], { cwd: place });
     expect(stdout.split('\n')).toHaveLength(19);
-    await writeFile(join(place, 'dist/cli.mjs'), 'CLI\n');
+    await writeFile(join(place, 'dist/cli.cjs'), 'CLI\n');
     expect((await execa('sha256sum', ['-c', '--quiet', 'SHA256SUMS'], { cwd: place, reject: false })).exitCode).toBe(1);
     expect((await execa('sha256sum', [path])).stdout).toBe(`${sha256}  ${path}`);
     expect((await readFile(path)).length).toBe(size);
@@ -159,18 +159,18 @@ describe('a bundle', () => {
     const rows = stdout.split('\n').map((line) => line.split(/\s+/));
     expect(new Set(rows.map((row) => [row[1], row[3], row[4]].join(' ')))).toEqual(new Set(['0/0 2020-01-01 00:00:00']));
     const modeOf = (end: string): string | undefined => rows.find((row) => row[5]?.endsWith(end))?.[0];
-    expect([modeOf('/node/bin/node'), modeOf('/cli.mjs'), modeOf('/dist/')]).toEqual(['-rwxr-xr-x', '-rw-r--r--', 'drwxr-xr-x']);
+    expect([modeOf('/node/bin/node'), modeOf('/cli.cjs'), modeOf('/dist/')]).toEqual(['-rwxr-xr-x', '-rw-r--r--', 'drwxr-xr-x']);
   });
 
   it('is the same, byte for byte, from another copy of the project at another time', async () => {
     const first = await make();
     const copy = join(folder, 'copy');
     await cp(project, copy, { recursive: true, verbatimSymlinks: true });
-    await utimes(join(copy, 'dist/cli.mjs'), 1, 1);
-    await chmod(join(copy, 'dist/cli.mjs'), 0o600);
+    await utimes(join(copy, 'dist/cli.cjs'), 1, 1);
+    await chmod(join(copy, 'dist/cli.cjs'), 0o600);
     const second = await make({ projectRoot: copy, target: join(folder, 'second.tar.gz') });
     expect(second.sha256).toBe(first.sha256);
-    await writeFile(join(copy, 'dist/cli.mjs'), 'new\n');
+    await writeFile(join(copy, 'dist/cli.cjs'), 'new\n');
     expect((await make({ projectRoot: copy, target: join(folder, 'third.tar.gz') })).sha256).not.toBe(first.sha256);
   });
 
@@ -218,7 +218,7 @@ describe('a bundle that cannot be made', () => {
   });
 
   it('because the disk is full leaves nothing behind', async () => {
-    await execa('dd', ['if=/dev/urandom', `of=${project}/dist/large.mjs`, 'bs=1M', 'count=1']);
+    await execa('dd', ['if=/dev/urandom', `of=${project}/dist/large.cjs`, 'bs=1M', 'count=1']);
     await onDisk('size=64k', async (small) => {
       expect(await failure(make({ target: join(small, 'out.tar.gz') }))).toMatchObject({ code: 'DISK_FULL', params: { path: small } });
       expect(await readdir(small)).toEqual([]);
@@ -226,7 +226,7 @@ describe('a bundle that cannot be made', () => {
   });
 
   it('because it was interrupted leaves the former file and nothing else', async () => {
-    await execa('truncate', ['-s', '80M', `${project}/dist/large.mjs`]);
+    await execa('truncate', ['-s', '80M', `${project}/dist/large.cjs`]);
     const out = join(folder, 'out');
     await mkdir(out);
     await writeFile(join(out, 'a.tar.gz'), 'former');
@@ -240,7 +240,7 @@ describe('a bundle that cannot be made', () => {
   });
 
   it('because a file went away is not blamed on the archive', async () => {
-    const lost = join(project, 'dist/cli.mjs');
+    const lost = join(project, 'dist/cli.cjs');
     const emit = (event: FleetEvent): void => {
       if (event.kind === 'step-started' && event.id === 'archive') rmSync(lost);
     };

@@ -64,7 +64,7 @@ describe('the command line', () => {
   let node: string;
 
   async function run(words: string, options: { env?: Record<string, string>; isRoot?: boolean; input?: string } = {}): Promise<Ran> {
-    const argv = [node, `${place}/dist/cli.mjs`, ...words.split(' ').filter((word) => word !== '')];
+    const argv = [node, `${place}/dist/cli.cjs`, ...words.split(' ').filter((word) => word !== '')];
     const [program = '', ...rest] = options.isRoot === false ? ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', ...argv] : argv;
     const result = await execa(program, rest, {
       env: { PATH: process.env['PATH'] ?? '', LANG: 'C', ...options.env },
@@ -88,7 +88,7 @@ describe('the command line', () => {
     place = await mkdtemp(`${tmpdir()}/livekit-fleet-cli-`);
     await chmod(place, 0o755);
     await mkdir(`${place}/dist`);
-    for (const file of ['dist/cli.mjs', 'dist/cli.js', 'package.json', '.env.example']) await copyFile(`${root}/${file}`, `${place}/${file}`);
+    for (const file of ['dist/cli.cjs', 'dist/cli.js', 'package.json', '.env.example']) await copyFile(`${root}/${file}`, `${place}/${file}`);
     node = `${place}/node`;
     await copyFile(process.execPath, node);
     await chmod(node, 0o755);
@@ -217,7 +217,7 @@ describe('the command line', () => {
       ['goes on when Enter is pressed', () => `${word}\n`, { code: 2, text: 'WEBHOOK_API_KEY in .env' }],
       ['ends with Ctrl-C', () => '\u0003', { code: 130, text: '✗ Interrupted' }],
     ])('asks for the word in a terminal, and %s', async (_, typed, expected) => {
-      const child = spawn('script', ['-qec', `${node} ${place}/dist/cli.mjs join - --env ${file} --lang en`, '/dev/null']);
+      const child = spawn('script', ['-qec', `${node} ${place}/dist/cli.cjs join - --env ${file} --lang en`, '/dev/null']);
       try {
         let said = '';
         child.stdout.on('data', (text) => (said += String(text)));

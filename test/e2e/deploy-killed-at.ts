@@ -34,7 +34,7 @@ const mortal: Host = {
   remove: act('remove', host.remove),
   async stage(path, content, options): Promise<StagedFile> {
     const staged = await act('stage', host.stage)(path, content, options);
-    return { commit: act('commit', staged.commit), revert: act('revert', staged.revert) };
+    return { settled: staged.settled, commit: act('commit', staged.commit), revert: act('revert', staged.revert) };
   },
 };
 await deploy(

@@ -15,7 +15,7 @@ describe('build', () => {
     folder = await mkdtemp(`${tmpdir()}/fleet-build-`);
     await mkdir(`${folder}/scripts`);
     await cp(`${root}/scripts/build.ts`, `${folder}/scripts/build.ts`);
-    await cp(`${root}/src/starter.mjs`, `${folder}/src/starter.mjs`);
+    await cp(`${root}/src/starter.cjs`, `${folder}/src/starter.cjs`);
     await symlink(`${root}/node_modules`, `${folder}/node_modules`);
     await writeFile(`${folder}/package-lock.json`, '{}');
     await writeFile(`${folder}/package.json`, '{"type":"module"}');
@@ -30,7 +30,7 @@ describe('build', () => {
     }
   }
   const build = (...words: string[]) => execa(process.execPath, [`${folder}/scripts/build.ts`, ...words], { reject: false });
-  const outputs = (): Promise<string[]> => Promise.all(entries.map(async (name) => (await execa(process.execPath, [`${folder}/dist/${name}.mjs`])).stdout));
+  const outputs = (): Promise<string[]> => Promise.all(entries.map(async (name) => (await execa(process.execPath, [`${folder}/dist/${name}.cjs`])).stdout));
   const isCurrent = async (): Promise<boolean> => (await build('--check')).exitCode === 0;
 
   it('builds once, and tells whether it has to, without writing', async () => {
@@ -39,9 +39,9 @@ describe('build', () => {
     await build();
     expect(await isCurrent()).toBe(true);
     expect(await outputs()).toEqual(entries.map((name) => `${name} one`));
-    const before = (await stat(`${folder}/dist/cli.mjs`)).mtimeMs;
+    const before = (await stat(`${folder}/dist/cli.cjs`)).mtimeMs;
     await build();
-    expect((await stat(`${folder}/dist/cli.mjs`)).mtimeMs).toBe(before);
+    expect((await stat(`${folder}/dist/cli.cjs`)).mtimeMs).toBe(before);
     await setText('two');
     expect(await isCurrent()).toBe(false);
   });
@@ -51,7 +51,7 @@ describe('build', () => {
     /** Told where to write, a program writes what it compiled only where it had to. */
     const hasCompiled = async (): Promise<boolean> => {
       const before = await stat(path).catch(() => null);
-      const { stdout } = await execa(process.execPath, [`${folder}/dist/agent.mjs`], { env: { FLEET_COMPILED: `${folder}/dist/own` } });
+      const { stdout } = await execa(process.execPath, [`${folder}/dist/agent.cjs`], { env: { FLEET_COMPILED: `${folder}/dist/own` } });
       expect(`${await readFile(`${folder}/src/agent/main.ts`, 'utf8')}`).toContain(stdout);
       return (await stat(path)).ino !== before?.ino;
     };

@@ -62,7 +62,7 @@ export async function createEntryProject(): Promise<EntryProject> {
     "const dist = new URL('../dist/', import.meta.url);",
     "if (process.argv.includes('--check')) process.exit(existsSync(new URL('stamp', dist)) ? 0 : 1);",
     'mkdirSync(dist, { recursive: true });',
-    "writeFileSync(new URL('cli.mjs', dist), 'console.log(JSON.stringify(process.argv.slice(2))); process.exitCode = 7;');",
+    "writeFileSync(new URL('cli.cjs', dist), 'console.log(JSON.stringify(process.argv.slice(2))); process.exitCode = 7;');",
     "writeFileSync(new URL('stamp', dist), '');",
   ];
   await writeFile(`${path}/scripts/build.ts`, build.join('\n'));

@@ -213,7 +213,7 @@ describe('entry scripts', () => {
     beforeEach(async () => {
       for (const path of ['src', 'package-lock.json', 'scripts/build.ts']) await rm(`${project.path}/${path}`, { recursive: true });
       for (const path of ['dist', 'bundle/components/node/bin']) await mkdir(`${project.path}/${path}`, { recursive: true });
-      await writeFile(`${project.path}/dist/cli.mjs`, cli);
+      await writeFile(`${project.path}/dist/cli.cjs`, cli);
       await writeFile(`${project.path}/dist/stamp`, '');
     });
 
