@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
 import { constants, createZstdCompress } from 'node:zlib';
+import type { ZstdCompress } from 'node:zlib';
 import { writeTar } from '../bundle/tar.ts';
 import type { TarEntry } from '../bundle/tar.ts';
 import { HEAD, MANIFEST, SEAL } from './format.ts';
@@ -38,9 +38,24 @@ export function writeArchive(options: {
     chunkSize: CHUNK_BYTES,
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 1 },
   });
-  const tar = Readable.from(writeTar(entries(options), seconds), { objectMode: false, highWaterMark: 2 * CHUNK_BYTES });
-  tar.on('error', (error) => compress.destroy(error));
-  return tar.pipe(compress);
+  feed(compress, writeTar(entries(options), seconds)).catch((error: unknown) => compress.destroy(error instanceof Error ? error : new Error(String(error))));
+  return compress;
+}
+
+/**
+ * One piece is compressed while the next one is made. The end comes apart from the last piece: Node would write an empty zstd frame
+ * behind the real one otherwise, and nobody would notice that it is cut off.
+ */
+async function feed(compress: ZstdCompress, chunks: AsyncIterable<Buffer>): Promise<void> {
+  let written = Promise.resolve();
+  for await (const chunk of chunks) {
+    await written;
+    written = new Promise((resolve, reject) => compress.write(chunk, (error) => (error ? reject(error) : resolve())));
+    // Heard at the next turn.
+    written.catch(() => undefined);
+  }
+  await written;
+  compress.end();
 }
 
 async function* entries({ head, members, counts, onBytes }: Parameters<typeof writeArchive>[0]): AsyncGenerator<TarEntry> {
