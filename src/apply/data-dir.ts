@@ -3,6 +3,9 @@ import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
 
+/** Backups go here unless BACKUP_DIR says otherwise. */
+export const BACKUPS = 'backups';
+
 /**
  * Refuses a DATA_DIR in which others have something: its owner and rights become ours.
  * @throws FleetError DATA_DIR_FOREIGN
@@ -13,13 +16,13 @@ export async function checkDataDir(host: Host, { layout }: Topology): Promise<vo
 }
 
 /**
- * Removes DATA_DIR with all that is ours in it. What others have there stays, and so does the folder then.
+ * Removes DATA_DIR with all that is ours in it. What others have there stays, as do backups, and so does the folder then.
  * Gives the names of what stays.
  */
 export async function purgeDataDir(host: Host, layout: Layout): Promise<string[]> {
-  for (const name of await host.list(layout.root)) if (isOurs(layout, name)) await host.remove(`${layout.root}/${name}`);
+  for (const name of await host.list(layout.root)) if (isOurs(layout, name) && name !== BACKUPS) await host.remove(`${layout.root}/${name}`);
   if ((await host.list(layout.root)).length === 0) await host.remove(layout.root);
-  return listOthers(host, layout);
+  return [...(await listOthers(host, layout)), ...(await host.list(layout.root)).filter((name) => name === BACKUPS)];
 }
 
 /** Names in DATA_DIR that are not ours; a file system's own folder is nobody's. */
@@ -28,6 +31,6 @@ async function listOthers(host: Host, layout: Layout): Promise<string[]> {
 }
 
 function isOurs({ config, state, logs, run, app, lock }: Layout, name: string): boolean {
-  const ours = [...[config, state, logs, run, app, lock].map((path) => basename(path)), 'components'];
+  const ours = [...[config, state, logs, run, app, lock].map((path) => basename(path)), 'components', BACKUPS];
   return ours.includes(name.replace(/^lock\.\d+$/, 'lock'));
 }

@@ -127,7 +127,7 @@ async function expand(items: readonly Item[], signal: AbortSignal): Promise<Map<
     } else if (info.isSymbolicLink()) {
       entries.set(path, { kind: 'link', path, target: await readlink(from) });
     } else if (info.isFile()) {
-      entries.set(path, { kind: 'file', path, isRunnable: (info.mode & 0o111) !== 0, size: info.size, from });
+      entries.set(path, { kind: 'file', path, mode: (info.mode & 0o111) !== 0 ? 0o755 : 0o644, size: info.size, from });
     }
   };
   for (const item of items) await add(item);
@@ -136,7 +136,7 @@ async function expand(items: readonly Item[], signal: AbortSignal): Promise<Map<
 
 function replace(entries: Map<string, TarEntry>, path: string, text: string): void {
   const from = Buffer.from(text);
-  entries.set(path, { kind: 'file', path, isRunnable: false, size: from.length, from });
+  entries.set(path, { kind: 'file', path, mode: 0o644, size: from.length, from });
 }
 
 /** When files were brought differs between machines; unpacked, they have the archive's time. */
@@ -151,7 +151,7 @@ async function checksums(entries: ReadonlyMap<string, TarEntry>, signal: AbortSi
   for (const entry of sorted(entries)) {
     signal.throwIfAborted();
     if (entry.kind !== 'file') continue;
-    lines.push(`${typeof entry.from === 'string' ? await hashFile(entry.from, 'sha256') : hash('sha256', entry.from)}  ${entry.path}\n`);
+    lines.push(`${Buffer.isBuffer(entry.from) ? hash('sha256', entry.from) : await hashFile(String(entry.from), 'sha256')}  ${entry.path}\n`);
   }
   return lines.join('');
 }

@@ -1,20 +1,25 @@
 import { createReadStream } from 'node:fs';
 
-/** What goes into an archive; `path` is the name inside, with `/`. A file's bytes come from a file of `size` bytes, or are given. */
+/**
+ * What goes into an archive; `path` is the name inside, with `/`. A file's bytes, `size` of them, come from a file, or are given, all
+ * at once or one after the other.
+ */
 export type TarEntry =
   | { readonly kind: 'folder'; readonly path: string }
   | { readonly kind: 'link'; readonly path: string; readonly target: string }
-  | { readonly kind: 'file'; readonly path: string; readonly isRunnable: boolean; readonly size: number; readonly from: string | Buffer };
+  | { readonly kind: 'file'; readonly path: string; readonly mode: number; readonly size: number; readonly from: string | Buffer | AsyncIterable<Buffer> };
 
 const block = 512;
+/** 11 octal digits. */
+const LARGEST_OCTAL = 0o77777777777;
 
 /**
- * The bytes of a tar archive with these entries in this order. Owner 0, `mtime` (seconds) for all, rights 755 or 644: the same
+ * The bytes of a tar archive with these entries in this order. Owner 0, `mtime` (seconds) for all: the same
  * entries give the same bytes, whoever packs them. GNU tar's format, which every tar reads (`info tar`, "Basic Tar Format").
- * @throws Error where a file no longer has its size
+ * @throws Error where a file has not its size
  */
-export async function* writeTar(entries: Iterable<TarEntry>, mtime: number): AsyncGenerator<Buffer> {
-  for (const entry of entries) {
+export async function* writeTar(entries: Iterable<TarEntry> | AsyncIterable<TarEntry>, mtime: number): AsyncGenerator<Buffer> {
+  for await (const entry of entries) {
     const name = entry.kind === 'folder' ? `${entry.path}/` : entry.path;
     const target = entry.kind === 'link' ? entry.target : '';
     for (const [type, text] of [
@@ -34,8 +39,8 @@ export async function* writeTar(entries: Iterable<TarEntry>, mtime: number): Asy
         yield header({ name, type: '2', mode: 0o777, size: 0, mtime, target });
         break;
       case 'file':
-        yield header({ name, type: '0', mode: entry.isRunnable ? 0o755 : 0o644, size: entry.size, mtime, target });
-        yield* typeof entry.from === 'string' ? readPadded(entry.from, entry.size) : padded(entry.from);
+        yield header({ name, type: '0', mode: entry.mode, size: entry.size, mtime, target });
+        yield* Buffer.isBuffer(entry.from) ? padded(entry.from) : sized(bytesOf(entry.from), entry);
         break;
     }
   }
@@ -49,7 +54,12 @@ function header(of: { name: string; type: string; mode: number; size: number; mt
   octal(of.mode, 100, 8);
   octal(0, 108, 8);
   octal(0, 116, 8);
-  octal(of.size, 124, 12);
+  if (of.size <= LARGEST_OCTAL) octal(of.size, 124, 12);
+  else {
+    // GNU's way for more than 8 GiB: the first bit says that the field is a binary number.
+    bytes.writeUInt8(0x80, 124);
+    bytes.writeBigUInt64BE(BigInt(of.size), 128);
+  }
   octal(of.mtime, 136, 12);
   bytes.write(' '.repeat(8), 148, 'latin1');
   bytes.write(of.type, 156, 'latin1');
@@ -66,9 +76,13 @@ function* padded(content: Buffer): Generator<Buffer> {
   yield padding(content.length);
 }
 
-async function* readPadded(path: string, size: number): AsyncGenerator<Buffer> {
+function bytesOf(from: string | AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  return typeof from === 'string' ? (createReadStream(from, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) : from;
+}
+
+async function* sized(chunks: AsyncIterable<Buffer>, { path, size }: { path: string; size: number }): AsyncGenerator<Buffer> {
   let done = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+  for await (const chunk of chunks) {
     done += chunk.length;
     if (done > size) break;
     yield chunk;

@@ -77,10 +77,15 @@ export function createContext(options: GlobalOptions): CliContext {
  */
 export function loadSettings(context: CliContext, role?: Role): { settings: Settings; topology: Topology; envText: string } {
   const envText = readEnvFile(context);
+  return { envText, ...settingsOf(envText, role) };
+}
+
+/** What a settings file with this text, and the environment, say. @throws SettingsProblems */
+export function settingsOf(envText: string, role?: Role): { settings: Settings; topology: Topology } {
   const { settings, problems } = parseSettings(envText, process.env);
   if (settings === null) throw new SettingsProblems(problems);
   const machine = { addresses: ownAddresses(), hasSystemd: existsSync('/run/systemd/system'), hasNft: NFT.some((path) => existsSync(path)) };
-  return { settings, envText, topology: planTopology(settings, role ?? readRole(settings), machine) };
+  return { settings, topology: planTopology(settings, role ?? readRole(settings), machine) };
 }
 
 function realPath(path: string): string {

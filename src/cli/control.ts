@@ -27,6 +27,7 @@ import { followAsJson } from './follow.ts';
 import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
+import { settleRestore } from './settle-restore.ts';
 
 /** Settings and topology of a machine that is deployed, or with `isRemnantEnough` was. @throws FleetError NOT_DEPLOYED */
 export function deployed(context: CliContext, { isRemnantEnough = false } = {}): { settings: Settings; topology: Topology } {
@@ -134,8 +135,10 @@ export async function change(
   { isRemnantEnough = false } = {},
 ): Promise<void> {
   requireRoot(command);
-  const { settings, topology } = deployed(context, { isRemnantEnough });
-  await withLock(topology.layout.lock, command, async () => {
+  const before = deployed(context, { isRemnantEnough });
+  await withLock(before.topology.layout.lock, command, async () => {
+    const hasSettled = (await settleRestore(context, before.settings, before.topology)) !== null;
+    const { settings, topology } = hasSettled ? deployed(context, { isRemnantEnough }) : before;
     await recorded(context, { settings, topology }, async () => work(await healthContext(context, settings, topology)));
   });
 }

@@ -29,9 +29,11 @@ import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
 import { converge } from './converge.ts';
+import type { Converged } from './converge.ts';
 import { recorded } from './journal.ts';
 import type { WayOptions } from './make-way.ts';
 import { prepare } from './prepare.ts';
+import { settleRestore } from './settle-restore.ts';
 import type { Prepared } from './prepare.ts';
 
 /** A public authority needs 2 to 10 s. After a failure, which ends the waiting, Caddy tries again a minute later at the earliest. */
@@ -58,17 +60,9 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   await checkOperatingSystem(host);
   await checkDataDir(host, first.topology);
   const run = async (): Promise<void> => {
+    await settleRestore(context, first.settings, first.topology);
     await createEnv(context);
-    const { settings: given, topology: planned, envText } = loadSettings(context, role);
-    const asked = planned.asksPublicAddress ? findPublicAddress(given) : Promise.resolve(null);
-    const made = missingSecrets(given, secretsWanted(given, planned));
-    const settings = { ...given, ...made };
-    const seed = await seedOf(context, settings, { topology: planned, isNewFleet });
-    const topology = await withPublicAddress(context, planned, asked);
-    await writeSecrets(context, envText, made);
-    const prepared = await prepare(context, settings, { topology, seed, isDryRun: false });
-    const { changes, began } = await converge(context, settings, { topology, prepared, sure });
-    await writeLeft(host, settings, { layout: topology.layout, hosts: [] });
+    const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
@@ -83,6 +77,28 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     reporter.result({ ...result, url: topology.publicUrl, certificate: served });
   };
   await withLock(first.topology.layout.lock, COMMANDS[role], () => recorded(context, first, run));
+}
+
+/** What a machine was brought up as. */
+export interface BroughtUp extends Converged {
+  readonly settings: Settings;
+  readonly topology: Topology;
+  readonly prepared: Prepared;
+}
+
+/** Makes of this machine what the settings ask for in its role, secrets that are missing included; the heart of `deploy`. */
+export async function bringUp(context: CliContext, { role, isNewFleet, ...sure }: Omit<DeployOptions, 'isDryRun'>): Promise<BroughtUp> {
+  const { settings: given, topology: planned, envText } = loadSettings(context, role);
+  const asked = planned.asksPublicAddress ? findPublicAddress(given) : Promise.resolve(null);
+  const made = missingSecrets(given, secretsWanted(given, planned));
+  const settings = { ...given, ...made };
+  const seed = await seedOf(context, settings, { topology: planned, isNewFleet });
+  const topology = await withPublicAddress(context, planned, asked);
+  await writeSecrets(context, envText, made);
+  const prepared = await prepare(context, settings, { topology, seed, isDryRun: false });
+  const converged = await converge(context, settings, { topology, prepared, sure });
+  await writeLeft(context.host, settings, { layout: topology.layout, hosts: [] });
+  return { settings, topology, prepared, ...converged };
 }
 
 /** Announces the public address where one was found, now or by the last deploy, and says which. */

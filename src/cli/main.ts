@@ -1,6 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { FleetError } from '../kernel/errors.ts';
+import { backup, listBackups, pruneBackups } from './backup.ts';
 import { bundle } from './bundle.ts';
 import { adoptEnvironment, requireRoot } from './become-root.ts';
 import { SettingsProblems, createContext, loadSettings } from './context.ts';
@@ -13,6 +14,7 @@ import { forget } from './forget.ts';
 import { join } from './join.ts';
 import { journal } from './journal.ts';
 import { leave } from './leave.ts';
+import { restore } from './restore.ts';
 import { restartFleet } from './restart-fleet.ts';
 import { addServiceCommands } from './service-commands.ts';
 import type { WayOptions } from './make-way.ts';
@@ -206,6 +208,52 @@ const drillCommand: Command = program
       return drill(context, fault, { machine: given.machine, isSure: given.yes === true, isDryRun: given.dryRun === true });
     }),
   );
+const backupCommand: Command = program
+  .command('backup [action]')
+  .description(
+    say(
+      '备份本机：Redis、数据库、设置与密钥；list 列出，prune 删除旧备份',
+      'back this machine up: Redis, database, settings and keys; list shows, prune removes',
+    ),
+  )
+  .addHelpText(
+    'after',
+    examples('./部署.sh backup', './部署.sh backup --verify', './部署.sh backup --to /mnt/backups', './部署.sh backup list', './部署.sh backup prune --keep 3'),
+  )
+  .option('--to <place>', say('目录，或 s3://桶/前缀（默认为 BACKUP_DIR）', 'a folder, or s3://bucket/prefix (default: BACKUP_DIR)'))
+  .option('--verify', say('写完后解包、载入并清点', 'unpack, load and count it when it is written'))
+  .option('--prune', say('成功后删除超出 BACKUP_KEEP 的旧备份', 'remove what is beyond BACKUP_KEEP after it succeeded'))
+  .option('--keep <n>', say('prune：每台机器保留的个数（默认为 BACKUP_KEEP）', 'prune: how many of each machine stay (default: BACKUP_KEEP)'), parseCount)
+  .option('--dry-run', say('只显示会做什么', 'only show what would be done'))
+  .action(
+    action((context, what) => {
+      const {
+        to,
+        verify: isProved,
+        prune,
+        keep,
+        dryRun,
+      } = options<{ to?: string; verify?: boolean; prune?: boolean; keep?: number; dryRun?: boolean }>(backupCommand);
+      const isDryRun = dryRun === true;
+      if (what === undefined) return backup(context, { to, isProved: isProved === true, isPruned: prune === true, isDryRun });
+      if (what === 'list') return listBackups(context, to);
+      if (what === 'prune') return pruneBackups(context, { to, keep, isDryRun });
+      throw new FleetError('UNKNOWN_COMMAND', { given: `backup ${what}`, suggestion: 'backup list, backup prune' }, { exitCode: 2 });
+    }),
+  );
+const restoreCommand: Command = program
+  .command('restore <archive>')
+  .description(
+    say('恢复备份；先检查一切，未能健康则回到之前的状态', 'restore a backup: all of it is checked first, and unless all is well what stood before is back'),
+  )
+  .option('--dry-run', say('只检查备份并显示会做什么', 'only check the archive, and show what would be done'))
+  .addHelpText('after', examples('./部署.sh restore /mnt/backups/livekit-fleet-….tar.zst', './部署.sh restore backup.tar.zst --dry-run'))
+  .action(
+    action((context, archive = '') =>
+      restore(context, archive, { ...wayOptions(restoreCommand), isDryRun: options<{ dryRun?: boolean }>(restoreCommand).dryRun === true }),
+    ),
+  );
+withWay(restoreCommand);
 const bundleCommand: Command = program
   .command('bundle [out]')
   .description(say('制作离线包：一个文件，在没有网络的机器上部署', 'make one archive that deploys on machines without network'))

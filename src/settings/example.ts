@@ -8,6 +8,7 @@ export const groupTitles = {
   paths: '目录与自备组件 / Folders and your own components',
   mirrors: '镜像（中国大陆常用）/ Mirrors',
   service: '业务服务 / Business service',
+  backup: '备份 / Backup',
   operation: '运行 / Operation',
 } as const;
 

@@ -7,7 +7,7 @@ export interface Variable<T> {
   readonly type: z.ZodType<T, string>;
   /** Text used when the variable is missing or empty. */
   readonly fallback: string;
-  readonly group: 'guide' | 'tls' | 'ports' | 'paths' | 'mirrors' | 'service' | 'operation';
+  readonly group: 'guide' | 'tls' | 'ports' | 'paths' | 'mirrors' | 'service' | 'backup' | 'operation';
   readonly zh: string;
   readonly en: string;
   readonly isSecret?: boolean;
@@ -83,6 +83,14 @@ export const count = z
   .refine((value) => /^[1-9]\d{0,8}$/.test(value), says('NOT_A_COUNT'))
   .transform(Number);
 
+const UNITS: Readonly<Record<string, number>> = { m: 60, h: 3_600, d: 86_400 };
+
+/** `off`, or a whole number of minutes, hours or days such as `12h`; gives seconds, 0 for `off`. */
+export const interval = z
+  .string()
+  .refine((value) => value === 'off' || /^[1-9]\d{0,3}[mhd]$/.test(value), says('NOT_AN_INTERVAL'))
+  .transform((value) => (value === 'off' ? 0 : Number(value.slice(0, -1)) * (UNITS[value.slice(-1)] ?? 0)));
+
 /** `true|false`, also `yes|no|1|0|on|off`. */
 export const flag = z
   .string()
@@ -117,6 +125,14 @@ export const rootPath = z
 
 /** An http(s) URL or the empty text. */
 export const optionalUrl = z.string().refine((value) => value === '' || isHttpUrl(value), says('NOT_A_URL'));
+
+/** An absolute path, `s3://bucket/prefix` or the empty text. */
+export const backupPlace = z.string().refine((value) => value === '' || ABSOLUTE.test(value) || isS3(value), says('NOT_A_BACKUP_PLACE'));
+
+/** Whether a text names a bucket, and perhaps a prefix in it (naming rules of S3). */
+export function isS3(value: string): boolean {
+  return /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[A-Za-z0-9._=@+-]+)*\/?$/.test(value);
+}
 
 /** Comma-separated http(s) URLs. */
 export const urls = z

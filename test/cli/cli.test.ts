@@ -26,6 +26,8 @@ const COMMANDS = [
   'uninstall',
   'verify',
   'drill',
+  'backup',
+  'restore',
   'bundle',
   'status',
   'logs',
@@ -49,6 +51,9 @@ const NEEDS_ROOT = [
   'logs',
   'drill --dry-run',
   'tokens list',
+  'backup',
+  'backup list',
+  'restore x',
 ];
 const SECRET = 'hunter2hunter2hunter2hunter2hunter2';
 

@@ -124,6 +124,27 @@ export const errors = {
   DRILL_FAILED:
     'The fleet did not keep within the limits: {faults}. Above, what happened to the two clients; logs: ./部署.sh logs agent, on the machine of the fault too.',
   DRILL_NOT_MENDED: 'The fleet was not well again {seconds} s after {fault}: {detail}',
+  BACKUP_DAMAGED: '{path} is damaged: {reason}. Nothing was changed. Take another archive: ./部署.sh backup list',
+  BACKUP_FOREIGN_FILE: '{path} is no archive of livekit-fleet. Nothing was changed. Archives are called livekit-fleet-…tar.zst: ./部署.sh backup list',
+  BACKUP_NEWER:
+    '{path} has format {format}, this version reads up to {known}. Nothing was changed. Use the version of livekit-fleet that made it, or a newer one.',
+  BACKUP_OLDER:
+    '{path} has format {format}, this version reads {oldest} and up. Nothing was changed. Restore it with an older version of livekit-fleet, and update then.',
+  BACKUP_PASSPHRASE_WRONG:
+    'The passphrase does not open {path}. Nothing was changed. It is taken from BACKUP_PASSPHRASE_FILE or BACKUP_PASSPHRASE, also on the command line.',
+  BACKUP_PASSPHRASE_MISSING:
+    '{path} is encrypted, and no passphrase was given. Nothing was changed. Name a file that holds it: BACKUP_PASSPHRASE_FILE=/path ./部署.sh restore …',
+  BACKUP_PASSPHRASE_UNREADABLE: 'BACKUP_PASSPHRASE_FILE={path} cannot be used: {reason}. Name a file of root’s with the passphrase in its first line.',
+  BACKUP_NOT_FOUND: 'There is no archive {path} ({reason}). Nothing was changed. Those that are there: ./部署.sh backup list',
+  BACKUP_OTHER_FLEET:
+    '{path} is of another fleet: machine {machine}, API key and secret are not those of this machine. Nothing was changed. It can be restored on a machine where nothing is deployed.',
+  BACKUP_OTHER_ROLE:
+    '{path} is of a machine that was deployed with {was}; this one was with {wanted}. Nothing was changed. Restore it on such a machine, or on one where nothing is deployed.',
+  BACKUP_NO_SPACE: '{path} has {free} MB of free space, and {needed} MB are needed. Nothing was changed. Free some space and run the same command again.',
+  BACKUP_REDIS_UNSAVED: 'Redis could not write a snapshot into {path}. Is there space? See: ./部署.sh logs redis',
+  BACKUP_PART_SICK: '{part} does not answer as it should ({detail}), so that its data cannot be taken. See: ./部署.sh status, ./部署.sh logs {part}',
+  BACKUP_PLACE_UNUSABLE: 'Backups cannot be kept in {place}: {reason}. Name another folder or bucket: BACKUP_DIR in .env, or --to.',
+  NOT_SURE_RESTORE: 'There is no terminal to ask whether {path} is really to be restored. Run the command again with --yes.',
   DECLINED: 'Nothing was changed.',
   INTERRUPTED: 'Interrupted. Run the same command again: it goes on from what stands.',
 } as const;
@@ -157,6 +178,8 @@ export const problems = {
   TURN_FILES_MISSING: 'needs TURN_CERT_FILE and TURN_KEY_FILE',
   BAD_CHARACTERS: 'has spaces, quotes, backslashes, colons, # or characters beyond ASCII. Use letters, digits, - and _',
   PASSWORD_TOO_LONG: 'longer than {hint} characters, which not every Redis takes. Use a shorter one, or leave it empty to have one derived',
+  NOT_AN_INTERVAL: 'use off, or a number of minutes, hours or days. Example: 12h',
+  NOT_A_BACKUP_PLACE: 'not an absolute path and not s3://bucket/prefix. Example: /mnt/backups',
   PORT_CLASH: 'the same port as {hint}. Choose another',
 } as const;
 
@@ -282,6 +305,23 @@ export const texts = {
   DRILL_HELD: 'held on {machine}; watching',
   REALLY_DRILL: '{count} people are in rooms of the fleet. These faults happen for real, and some of them will notice. Go on? [y/N] ',
   DRILL_PASSED: 'The fleet survived: {count} fault(s), all within the limits.',
+  STEP_BACKUP: 'Backup of {machine} into {place}',
+  STEP_BACKUP_PROOF: 'Proof: unpack, load and count {path}',
+  BACKED_UP: '{path}\n{size} MB, {data} MB of data, in {seconds} s: {counts}',
+  BACKUP_PROVED: 'Proved: {counts}',
+  BACKUP_PLANNED: 'Would write {path}: about {data} MB of data ({members})',
+  BACKUP_LIST_EMPTY: 'No backups in {place}.',
+  BACKUP_PRUNED: 'Removed: {names}',
+  BACKUP_NOTHING_TO_PRUNE: 'Nothing to remove: no machine has more than {keep} backups in {place}.',
+  STEP_RESTORE_CHECK: 'Check: unpack, load and count {path}',
+  STEP_RESTORE: 'Restore of {machine} as of {madeAt}',
+  RESTORE_PLANNED: '{path} is whole: {counts}. It would be restored on this machine as {command}; nothing was changed.',
+  RESTORED: 'Restored as of {madeAt}, in {seconds} s ({size} MB of data): {counts}',
+  RESTORE_SETTINGS: 'Settings that are again those of the backup: {names}',
+  RESTORE_KEPT: 'What stood before is in {path}',
+  RESTORE_UNDONE: 'What stood before the restore is back.',
+  RESTORE_FINISHED: 'A restore had been interrupted at its very end; it is complete.',
+  REALLY_RESTORE: 'Replace the data of this machine by those of {madeAt} ({path})? [y/N] ',
   VERIFIED: 'The meeting worked from end to end.',
 } as const;
 

@@ -1,0 +1,34 @@
+import type { Redis } from 'ioredis';
+import { JOURNAL_KEY } from '../contract/journal.ts';
+
+/**
+ * What tells of the moment, and must not come back from the dead: which LiveKit nodes and rooms there are, who is in them, who holds a
+ * lock (redisstore.go and redisrouter.go of livekit-server), and the fleet's own heart-beats, orders, votes and fences.
+ */
+const NAMES = ['nodes', 'room_node_map', 'rooms', 'room_internal'];
+const PATTERNS = ['room_participants:*', 'room_lock:*', 'agent_dispatch:*', 'agent_job:*', '{ingress}_state:*', 'fleet:*'];
+/** Of the fleet's, the one that is a record of the past. */
+const HISTORY = JOURNAL_KEY;
+
+/** Keys of this Redis that are of the moment. */
+export async function momentKeys(redis: Redis): Promise<string[]> {
+  const found = await Promise.all(PATTERNS.map((pattern) => redis.keys(pattern)));
+  return [...NAMES, ...found.flat()].filter((key) => key !== HISTORY);
+}
+
+/** Removes what was of the moment when the data were taken. */
+export async function dropMoment(redis: Redis): Promise<void> {
+  const keys = await momentKeys(redis);
+  for (let at = 0; at < keys.length; at += BATCH) await redis.del(...keys.slice(at, at + BATCH));
+}
+
+const BATCH = 1_000;
+
+/** Copies what is of the moment now, and the journal, from a Redis that runs: so rooms that go on, go on. */
+export async function carryMoment(from: Redis, to: Redis): Promise<void> {
+  for (const key of [...(await momentKeys(from)), HISTORY]) {
+    const [value, ttlMs] = await Promise.all([from.dumpBuffer(key), from.pttl(key)]);
+    // -1: it does not expire.
+    if (value !== null) await to.restore(key, Math.max(0, ttlMs), value, 'REPLACE');
+  }
+}

@@ -1,0 +1,105 @@
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { FleetError } from '../kernel/errors.ts';
+import { parseArchiveName } from './format.ts';
+
+/** An archive that is kept somewhere. */
+export interface Kept {
+  readonly name: string;
+  readonly machine: string;
+  readonly madeAt: string;
+  readonly isEncrypted: boolean;
+  readonly bytes: number;
+}
+
+/** Where archives are kept. */
+export interface Place {
+  /** As a person writes it: a path, or `s3://…`. */
+  readonly name: string;
+  /** The archives, the newest first. Other files are not seen. */
+  list(): Promise<Kept[]>;
+  /** How a person names an archive that is kept here. */
+  addressOf(name: string): string;
+  read(name: string): AsyncIterable<Buffer>;
+  /** All of it, or nothing is there; gives its size. @throws FleetError DISK_FULL, BACKUP_PLACE_UNUSABLE; the signal's reason */
+  write(name: string, chunks: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number>;
+  remove(name: string): Promise<void>;
+}
+
+const CHUNK_BYTES = 1 << 20;
+
+/** A folder that only root reads; made where it is missing. */
+export function folderPlace(folder: string): Place {
+  const addressOf = (name: string): string => `${folder}/${name}`;
+  return {
+    name: folder,
+    addressOf,
+    async list() {
+      const names = await readdir(folder).catch((error: unknown) => (isMissing(error) ? [] : Promise.reject(unusable(folder, error))));
+      const kept = await Promise.all(
+        names.map(async (name) => {
+          const said = parseArchiveName(name);
+          const info = said === null ? null : await stat(addressOf(name)).catch(() => null);
+          return said === null || info?.isFile() !== true ? [] : [{ name, ...said, bytes: info.size }];
+        }),
+      );
+      return kept.flat().toSorted(newestFirst);
+    },
+    read: (name) => readFileChunks(addressOf(name)),
+    async write(name, chunks, signal) {
+      const beside = addressOf(`.${name}.part-${process.pid}`);
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        await removeLeftovers(folder);
+        await pipeline(chunks, createWriteStream(beside, { flags: 'wx', mode: 0o600, flush: true, highWaterMark: CHUNK_BYTES }), { signal });
+        const { size } = await stat(beside);
+        await rename(beside, addressOf(name));
+        return size;
+      } catch (error) {
+        await rm(beside, { force: true }).catch(() => undefined);
+        signal.throwIfAborted();
+        throw explain(error, folder);
+      }
+    },
+    remove: (name) => rm(addressOf(name), { force: true }),
+  };
+}
+
+/** A file's bytes, a piece at a time. */
+export function readFileChunks(path: string): AsyncIterable<Buffer> {
+  return createReadStream(path, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>;
+}
+
+/** For sorting. */
+export function newestFirst(a: Kept, b: Kept): number {
+  return a.madeAt === b.madeAt ? (a.name < b.name ? -1 : 1) : a.madeAt < b.madeAt ? 1 : -1;
+}
+
+/** What killed runs have left. */
+async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const pid = /^\.livekit-fleet-.*\.part-(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(`${folder}/${name}`, { force: true });
+  }
+}
+
+/** What a person can do about a failed write; anything else stays as it is. */
+function explain(error: unknown, folder: string): unknown {
+  if (!(error instanceof Error && 'code' in error && 'path' in error && String(error.path).startsWith(folder)) && !hasCode(error, 'ENOSPC', 'EDQUOT', 'EFBIG'))
+    return error;
+  return hasCode(error, 'ENOSPC', 'EDQUOT') ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : unusable(folder, error);
+}
+
+function unusable(folder: string, error: unknown): FleetError {
+  const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  return new FleetError('BACKUP_PLACE_UNUSABLE', { place: folder, reason }, { cause: error });
+}
+
+function isMissing(error: unknown): boolean {
+  return hasCode(error, 'ENOENT');
+}
+
+function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+}

@@ -1,0 +1,105 @@
+import { chown } from 'node:fs/promises';
+import { REDIS } from './format.ts';
+import type { DatabaseCounts, Head, Manifest } from './format.ts';
+import { explainDamage, openArchive } from './open-archive.ts';
+import { NotLoaded, startScratchRedis } from './scratch-redis.ts';
+import type { ScratchRedis } from './scratch-redis.ts';
+import { checkDatabase } from './sqlite-copy.ts';
+import { damaged, unpack } from './unpack.ts';
+import type { ArchiveContents } from './unpack.ts';
+
+/** An archive that is unpacked, whole, and that Redis and SQLite have loaded and counted. Its Redis still runs. */
+export interface Proved extends ArchiveContents {
+  readonly folder: string;
+  /** Null where the archive has no Redis. */
+  readonly redis: ScratchRedis | null;
+}
+
+export interface ProveOptions {
+  /** Where the archive came from, for what is said about it. */
+  readonly source: string;
+  readonly bytes: AsyncIterable<Buffer>;
+  readonly askPassphrase: () => Promise<string>;
+  /** An empty folder with space for what is inside. */
+  readonly folder: string;
+  /** The program that loads Redis's data, asked for where the archive has them. */
+  readonly redisServer: () => Promise<string>;
+  /** Who loads them. */
+  readonly user: { uid: number; gid: number };
+  readonly onHead: (head: Head) => void | Promise<void>;
+  readonly onProgress: (detail: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Where Redis looks for what it is to load. */
+export function redisPlace(folder: string): string {
+  return `${folder}/redis`;
+}
+
+/** Where a member stands in the folder of an archive that was proved. */
+export function placeIn(folder: string, name: string): string {
+  return name === REDIS ? `${redisPlace(folder)}/appendonly.aof` : `${folder}/${name}`;
+}
+
+/**
+ * Unpacks an archive into a scratch folder, holds every member against its checksum, loads Redis's data into a Redis of its own and the
+ * databases into SQLite, and counts. Redis begins to load while the rest is still being unpacked.
+ * @throws FleetError BACKUP_DAMAGED with the reason; those of openArchive and unpack
+ */
+export async function prove(options: ProveOptions): Promise<Proved> {
+  const { source, folder, onProgress, signal } = options;
+  let scratch: Promise<ScratchRedis> | null = null;
+  let done = 0;
+  let total = 0;
+  const tar = openArchive(source, options.bytes, options.askPassphrase);
+  try {
+    const contents = await explainDamage(source, () =>
+      unpack(tar, {
+        source,
+        placeOf: (name) => placeIn(folder, name),
+        onHead: async (head) => {
+          total = head.bytes;
+          await options.onHead(head);
+        },
+        onMember: (name) => {
+          if (name === REDIS) scratch = load(options);
+          // Looked at below; until then a failure is nobody's.
+          scratch?.catch(() => undefined);
+        },
+        onBytes: (bytes) => {
+          signal.throwIfAborted();
+          done += bytes;
+          if (total > 0) onProgress(`${Math.min(100, Math.floor((done / total) * 100))} %`);
+        },
+      }),
+    );
+    for (const [name, wanted] of Object.entries(contents.manifest.counts.databases)) checkCounts(source, name, { folder, wanted });
+    const redis = scratch === null ? null : await (scratch as Promise<ScratchRedis>);
+    if (redis !== null) checkKeys(source, redis, contents.manifest);
+    return { ...contents, folder, redis };
+  } catch (error) {
+    await (scratch as Promise<ScratchRedis> | null)?.then((one) => one[Symbol.asyncDispose]()).catch(() => undefined);
+    throw error instanceof NotLoaded ? damaged(source, `${REDIS}: ${error.message}`, error) : error;
+  }
+}
+
+async function load({ folder, redisServer, user, signal, onProgress }: ProveOptions): Promise<ScratchRedis> {
+  const place = redisPlace(folder);
+  for (const path of [place, placeIn(folder, REDIS)]) await chown(path, user.uid, user.gid);
+  return startScratchRedis({ program: await redisServer(), folder: place, user, signal, onProgress: (percent) => onProgress(`Redis ${percent} %`) });
+}
+
+function checkCounts(source: string, name: string, { folder, wanted }: { folder: string; wanted: DatabaseCounts }): void {
+  const { problem, counts } = checkDatabase(placeIn(folder, name));
+  if (problem !== null || counts === null) throw damaged(source, `${name}: ${problem ?? ''}`);
+  for (const [table, rows] of Object.entries(wanted.rows))
+    if (counts.rows[table] !== rows) throw damaged(source, `${name}: ${table} has ${counts.rows[table] ?? 'no'} rows instead of ${rows}`);
+}
+
+/** Those that have expired since are gone from the first database, or not yet. */
+function checkKeys(source: string, { loaded }: ScratchRedis, { counts: { redis } }: Manifest): void {
+  if (redis === null) return;
+  const { keys, expires } = redis;
+  const isShort = loaded.all === null ? loaded.first < keys - expires : loaded.all < keys;
+  if (isShort || loaded.first > keys) throw damaged(source, `${REDIS}: ${loaded.first} keys instead of ${keys}`);
+}

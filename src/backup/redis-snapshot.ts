@@ -1,0 +1,89 @@
+import { constants } from 'node:fs';
+import { lstat, open, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import type { Redis } from 'ioredis';
+import type { Endpoint } from '../clients/redis.ts';
+import { FleetError } from '../kernel/errors.ts';
+
+/** A snapshot of Redis that no folder names any more: it is gone when it is closed, or this process ends. */
+export interface Snapshot {
+  readonly file: FileHandle;
+  readonly bytes: number;
+}
+
+/** Redis forks and writes; its own counters are looked at this often. */
+const POLL_MS = 50;
+
+/**
+ * Lets a Redis of this machine write its data as of one moment (BGSAVE) into its own folder, which has to have the space, and takes
+ * the file. Whoever reads and writes there meanwhile is not held up.
+ * @param options.folder Redis's `dir`
+ * @param options.onProgress is told the percentage of the keys that are written
+ * @throws FleetError BACKUP_REDIS_UNSAVED; the signal's reason
+ */
+export async function takeSnapshot(options: {
+  at: Endpoint & { password: string };
+  folder: string;
+  signal: AbortSignal;
+  onProgress: (percent: number) => void;
+}): Promise<Snapshot> {
+  const { at, folder, signal, onProgress } = options;
+  const redis = await connect(at);
+  try {
+    const info = async (): Promise<ReadonlyMap<string, string>> => parseInfo(await redis.info('persistence'));
+    // One that somebody else has begun holds what was there before.
+    while ((await info()).get('rdb_bgsave_in_progress') === '1') await pause(signal);
+    const [, name = 'dump.rdb'] = (await redis.config('GET', 'dbfilename')) as string[];
+    const path = `${folder}/${name}`;
+    await rm(path, { force: true });
+    // Redis may be writing its append-only file anew: then it saves after that.
+    await redis.bgsave('SCHEDULE');
+    for (;;) {
+      const state = await info();
+      const isOver = state.get('rdb_bgsave_in_progress') === '0';
+      if (isOver && (await isThere(path))) break;
+      if (isOver && state.get('rdb_last_bgsave_status') === 'err') throw new FleetError('BACKUP_REDIS_UNSAVED', { path: folder });
+      onProgress(percentOf(state));
+      await pause(signal);
+    }
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    await rm(path);
+    return { file, bytes: (await file.stat()).size };
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** Of `INFO`: fields by name. */
+export function parseInfo(text: string): ReadonlyMap<string, string> {
+  return new Map(text.split('\r\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)] as const));
+}
+
+function percentOf(state: ReadonlyMap<string, string>): number {
+  const total = Number(state.get('current_save_keys_total') ?? 0);
+  return total === 0 ? 0 : Math.floor((Number(state.get('current_save_keys_processed') ?? 0) / total) * 100);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => null);
+  return found?.isFile() === true;
+}
+
+async function connect(at: Endpoint & { password: string }): Promise<Redis> {
+  const { Redis: Client } = await import('ioredis');
+  const redis = new Client({ ...at, lazyConnect: true, connectTimeout: 5_000, maxRetriesPerRequest: 0, retryStrategy: () => null });
+  let problem: Error | null = null;
+  redis.on('error', (error: Error) => {
+    problem = error;
+  });
+  await redis.connect().catch((error: unknown) => {
+    const reason = problem ?? error;
+    throw new FleetError('REDIS_REFUSED', { address: `${at.host}:${at.port}`, reason: reason instanceof Error ? reason.message : String(reason) });
+  });
+  return redis;
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+}

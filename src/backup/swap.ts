@@ -1,0 +1,130 @@
+import * as z from 'zod';
+import type { Host } from '../host/host.ts';
+import { parseJson } from '../kernel/parse-json.ts';
+import type { Layout, Part } from '../topology/topology.ts';
+
+/** Something on this machine, and what is to take its place. */
+const itemSchema = z.object({
+  /** A file or folder; what takes its place is on the same disk. */
+  live: z.string(),
+  staged: z.string(),
+  /** Where what stood there goes. */
+  former: z.string(),
+  hadLive: z.boolean(),
+  /** True for a file on another disk, perhaps: its text is copied. */
+  isText: z.boolean(),
+});
+
+const planSchema = z.object({
+  phase: z.enum(['swapping', 'done']),
+  /** Parts that use what is swapped, in start order. */
+  parts: z.array(z.string()),
+  items: z.array(itemSchema),
+});
+
+export type SwapItem = z.infer<typeof itemSchema>;
+type SwapPlan = z.infer<typeof planSchema>;
+
+const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
+
+/** Where a restore puts things together. */
+export function stagingFolder({ state }: Layout): string {
+  return `${state}/restore`;
+}
+
+/** What stood before the last restore. */
+export function formerFolder({ state }: Layout): string {
+  return `${state}/before-restore`;
+}
+
+/** Where the former of what is swapped goes, until the restore is complete. */
+export function asideFolder(layout: Layout): string {
+  return `${stagingFolder(layout)}/former`;
+}
+
+function planFile(layout: Layout): string {
+  return `${stagingFolder(layout)}/plan.json`;
+}
+
+/**
+ * Puts everything in its place, by renames. Before the first one it is written down what will be done: whenever this ends, the next
+ * command puts back what stood before (settleSwap).
+ */
+export async function swap(host: Host, layout: Layout, { items, parts }: { items: readonly SwapItem[]; parts: readonly Part[] }): Promise<void> {
+  await host.makeFolder(asideFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
+  for (const item of items) {
+    const text = item.isText && item.hadLive ? await host.read(item.live) : null;
+    if (text !== null) await host.write(item.former, text.content, PRIVATE);
+  }
+  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items] });
+  for (const item of items) {
+    if (item.isText) await host.write(item.live, (await host.read(item.staged))?.content ?? '', PRIVATE);
+    else {
+      if (item.hadLive) await host.move(item.live, item.former);
+      await host.move(item.staged, item.live);
+    }
+  }
+}
+
+/** Keeps what is there now, and sets the former aside for a person. */
+export async function completeSwap(host: Host, layout: Layout): Promise<void> {
+  const plan = await readPlan(host, layout);
+  if (plan !== null && plan.phase !== 'done') await writePlan(host, layout, { ...plan, phase: 'done' });
+  if (await exists(host, stagingFolder(layout), 'former')) {
+    await host.remove(formerFolder(layout));
+    await host.move(asideFolder(layout), formerFolder(layout));
+  }
+  await host.remove(stagingFolder(layout));
+}
+
+/** Parts that use what an unfinished restore has swapped; null where there is none that has to be undone. */
+export async function partsToUndo(host: Host, layout: Layout): Promise<readonly Part[] | null> {
+  const plan = await readPlan(host, layout);
+  return plan?.phase === 'swapping' ? (plan.parts as Part[]) : null;
+}
+
+/**
+ * Puts back what stood before, as far as it had been replaced; the parts that use it do not run meanwhile. May be repeated after
+ * it was killed.
+ */
+export async function undoSwap(host: Host, layout: Layout): Promise<void> {
+  const plan = await readPlan(host, layout);
+  for (const { live, staged, former, hadLive, isText } of (plan?.phase === 'swapping' ? plan.items : []).toReversed()) {
+    if (isText) {
+      const text = await host.read(former);
+      if (text !== null) await host.write(live, text.content, PRIVATE);
+      else if (!hadLive) await host.remove(live);
+    } else if (await isThere(host, former)) {
+      if (await isThere(host, live)) await host.move(live, `${former}.undone`);
+      await host.move(former, live);
+    } else if (!hadLive && !(await isThere(host, staged)) && (await isThere(host, live))) await host.move(live, staged);
+  }
+  await host.remove(planFile(layout));
+  await host.remove(stagingFolder(layout));
+}
+
+/** How the last restore ended that this machine knows of: `swapping` is undone, `done` completed; null: nothing to do. */
+export async function unfinishedSwap(host: Host, layout: Layout): Promise<SwapPlan['phase'] | null> {
+  const plan = await readPlan(host, layout);
+  // What was being put together when it ended, nothing of which was in use.
+  if (plan === null) await host.remove(stagingFolder(layout));
+  return plan?.phase ?? null;
+}
+
+async function readPlan(host: Host, layout: Layout): Promise<SwapPlan | null> {
+  const found = await host.read(planFile(layout));
+  return found === null ? null : parseJson(planSchema, found.content);
+}
+
+function writePlan(host: Host, layout: Layout, plan: SwapPlan): Promise<void> {
+  return host.write(planFile(layout), `${JSON.stringify(plan)}\n`, PRIVATE);
+}
+
+async function isThere(host: Host, path: string): Promise<boolean> {
+  const at = path.lastIndexOf('/');
+  return exists(host, path.slice(0, at), path.slice(at + 1));
+}
+
+async function exists(host: Host, folder: string, name: string): Promise<boolean> {
+  return (await host.list(folder)).includes(name);
+}

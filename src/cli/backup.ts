@@ -1,0 +1,286 @@
+import { randomUUID } from 'node:crypto';
+import { globSync, readFileSync } from 'node:fs';
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { BACKUPS } from '../apply/data-dir.ts';
+import { readDeployed } from '../apply/chosen-version.ts';
+import { collect, databasesOf, workFolder } from '../backup/collect.ts';
+import { encrypt } from '../backup/encryption.ts';
+import { FORMAT, archiveName } from '../backup/format.ts';
+import type { Head, Manifest } from '../backup/format.ts';
+import { folderPlace } from '../backup/place.ts';
+import type { Kept, Place } from '../backup/place.ts';
+import { prove } from '../backup/prove.ts';
+import { writeArchive } from '../backup/write-archive.ts';
+import { probeAll } from '../health/probe.ts';
+import { withLock } from '../host/lock.ts';
+import { findUser } from '../host/service-user.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { keyFingerprint } from '../render/app.ts';
+import { editEnv } from '../settings/env-file.ts';
+import { variableNames } from '../settings/schema.ts';
+import type { Settings } from '../settings/schema.ts';
+import type { Layout, Topology } from '../topology/topology.ts';
+import { requireRoot } from './become-root.ts';
+import type { CliContext } from './context.ts';
+import { loadSettings } from './context.ts';
+import { deployed } from './control.ts';
+import { recorded } from './journal.ts';
+import { bring } from './prepare.ts';
+
+/** What `backup` was told. */
+export interface BackupOptions {
+  /** Folder or `s3://bucket/prefix` in the place of BACKUP_DIR. */
+  readonly to: string | undefined;
+  /** Prove the archive when it is written. */
+  readonly isProved: boolean;
+  /** Remove what is beyond BACKUP_KEEP after. */
+  readonly isPruned: boolean;
+  readonly isDryRun: boolean;
+}
+
+/** Says a step's progress once a second at most. */
+export function progressOf({ reporter, now }: CliContext, id: string): (detail: string) => void {
+  let last = 0;
+  return (detail) => {
+    if (now() - last < 1_000) return;
+    last = now();
+    reporter.emit({ kind: 'step-progress', id, detail });
+  };
+}
+
+/** Writes an archive of this machine as of now. @throws FleetError BACKUP_PART_SICK, BACKUP_REDIS_UNSAVED, DISK_FULL, BACKUP_PLACE_UNUSABLE */
+export async function backup(context: CliContext, options: BackupOptions): Promise<void> {
+  requireRoot('backup');
+  const { settings, topology } = deployed(context);
+  const place = placeOf(settings, topology.layout, options.to);
+  if (options.isDryRun) return planBackup(context, { settings, topology, place });
+  await withLock(topology.layout.lock, 'backup', () =>
+    recorded(context, { settings, topology }, async () => {
+      const began = context.now();
+      const made = await makeArchive(context, { settings, topology, place });
+      if (options.isProved) await proveArchive(context, { settings, topology, place, name: made.name });
+      const removed = options.isPruned ? await removeBeyond(place, settings.BACKUP_KEEP, topology.machine) : [];
+      const seconds = Number(((context.now() - began) / 1000).toFixed(1));
+      const path = place.addressOf(made.name);
+      context.reporter.say('BACKED_UP', { path, size: megabytes(made.bytes), data: megabytes(made.dataBytes), seconds, counts: describeCounts(made.counts) });
+      if (options.isProved) context.reporter.say('BACKUP_PROVED', { counts: describeCounts(made.counts) });
+      if (removed.length > 0) context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
+      context.reporter.result({ path, bytes: made.bytes, dataBytes: made.dataBytes, seconds, counts: made.counts, isProved: options.isProved, removed });
+    }),
+  );
+}
+
+/** The archives that are kept, the newest first. */
+export async function listBackups(context: CliContext, to: string | undefined): Promise<void> {
+  requireRoot('backup');
+  const { settings, topology } = loadSettings(context);
+  const place = placeOf(settings, topology.layout, to);
+  const kept = await place.list();
+  if (kept.length === 0) context.reporter.say('BACKUP_LIST_EMPTY', { place: place.name });
+  for (const one of kept)
+    context.reporter.line(`${one.madeAt}  ${one.machine.padEnd(18)} ${megabytes(one.bytes).padStart(9)} MB  ${place.addressOf(one.name)}`);
+  context.reporter.result({ place: place.name, backups: kept.map((one) => ({ ...one, path: place.addressOf(one.name) })) });
+}
+
+/** Removes what is beyond the number that is kept of each machine. */
+export async function pruneBackups(
+  context: CliContext,
+  { to, keep, isDryRun }: { to: string | undefined; keep: number | undefined; isDryRun: boolean },
+): Promise<void> {
+  requireRoot('backup');
+  const { settings, topology } = loadSettings(context);
+  const place = placeOf(settings, topology.layout, to);
+  const count = keep ?? settings.BACKUP_KEEP;
+  const removed = isDryRun ? (await beyond(place, count)).map((one) => one.name) : await removeBeyond(place, count);
+  if (removed.length === 0) context.reporter.say('BACKUP_NOTHING_TO_PRUNE', { keep: count, place: place.name });
+  else if (isDryRun) for (const name of removed) context.reporter.line(`  - ${place.addressOf(name)}`);
+  else context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
+  context.reporter.result({ place: place.name, removed, isDryRun });
+}
+
+/** Where backups are kept. */
+export function placeOf(settings: Settings, layout: Layout, to: string | undefined): Place {
+  const given = to ?? settings.BACKUP_DIR;
+  return folderPlace(given === '' ? `${layout.root}/${BACKUPS}` : resolve(given));
+}
+
+/** The passphrase that the settings name; null where there is none. @throws FleetError BACKUP_PASSPHRASE_UNREADABLE */
+export function passphraseOf(settings: Settings): string | null {
+  const { BACKUP_PASSPHRASE: text, BACKUP_PASSPHRASE_FILE: path } = settings;
+  if (text !== '') return text;
+  if (path === '') return null;
+  try {
+    const [line = ''] = readFileSync(path, 'utf8').split(/\r?\n/);
+    if (line === '') throw new FleetError('BACKUP_PASSPHRASE_UNREADABLE', { path, reason: 'its first line is empty' }, { exitCode: 2 });
+    return line;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error instanceof FleetError === false)) throw error;
+    throw new FleetError('BACKUP_PASSPHRASE_UNREADABLE', { path, reason: String(error.code) }, { exitCode: 2, cause: error });
+  }
+}
+
+/** What an archive holds, for people. */
+export function describeCounts({ redis, databases }: Manifest['counts']): string {
+  const tables = Object.entries(databases).flatMap(([name, { rows }]) =>
+    Object.entries(rows)
+      .filter(([table]) => ['rooms', 'events', 'deliveries'].includes(table))
+      .map(([table, count]) => `${name} ${table} ${count}`),
+  );
+  return [...(redis === null ? [] : [`Redis keys ${redis.keys}`]), ...tables].join(', ') || '-';
+}
+
+export function megabytes(bytes: number): string {
+  return (bytes / 1_000_000).toFixed(1);
+}
+
+interface Machine {
+  readonly settings: Settings;
+  readonly topology: Topology;
+  readonly place: Place;
+}
+
+interface Made {
+  readonly name: string;
+  readonly bytes: number;
+  readonly dataBytes: number;
+  readonly counts: Manifest['counts'];
+}
+
+/** Writes an archive of this machine into a place. */
+export async function makeArchive(context: CliContext, { settings, topology, place }: Machine): Promise<Made> {
+  const { reporter, signal } = context;
+  await checkRedis(settings, topology, await findUser(context.host, settings.SERVICE_USER));
+  const passphrase = passphraseOf(settings);
+  const head = await headOf(context, settings, topology);
+  const name = archiveName(head, passphrase !== null);
+  reporter.emit({ kind: 'step-started', id: 'backup', code: 'STEP_BACKUP', params: { machine: head.machine, place: place.name } });
+  const onProgress = progressOf(context, 'backup');
+  const collected = await collect({ settings, topology, env: settingsInForce(context), signal, onProgress });
+  try {
+    let dataBytes = 0;
+    const archive = writeArchive({
+      head,
+      members: collected.members,
+      counts: collected.counts,
+      onBytes: (bytes) => {
+        dataBytes += bytes;
+        onProgress(`${megabytes(dataBytes)} MB`);
+      },
+    });
+    const bytes = await place.write(name, passphrase === null ? archive : encrypt(archive, passphrase), signal);
+    return { name, bytes, dataBytes, counts: collected.counts() };
+  } finally {
+    await collected.close();
+  }
+}
+
+/** Reads an archive back, and unpacks, loads and counts it. @throws FleetError BACKUP_DAMAGED */
+export async function proveArchive(context: CliContext, { settings, topology, place, name }: Machine & { name: string }): Promise<void> {
+  const source = place.addressOf(name);
+  context.reporter.emit({ kind: 'step-started', id: 'proof', code: 'STEP_BACKUP_PROOF', params: { path: source } });
+  const folder = workFolder(topology.layout);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true, mode: 0o711 });
+  try {
+    const proved = await prove({
+      source,
+      bytes: place.read(name),
+      askPassphrase: async () => passphraseOf(settings) ?? '',
+      folder,
+      redisServer: () => redisServer(context, settings, topology),
+      user: await scratchUser(context, settings),
+      onHead: () => undefined,
+      onProgress: progressOf(context, 'proof'),
+      signal: context.signal,
+    });
+    await proved.redis?.[Symbol.asyncDispose]();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The program that loads an archive's Redis. */
+export async function redisServer(context: CliContext, settings: Settings, topology: Topology): Promise<string> {
+  const brought = await bring(context, settings, { topology, names: ['redis'] });
+  const path = brought.redis?.binaries['redis-server'];
+  if (path === undefined) throw new FleetError('COMPONENT_UNAVAILABLE', { component: 'redis', tried: 'redis-server' });
+  return path;
+}
+
+/** Whom scratch processes run as: the service user, or where nothing was deployed yet the system's nobody. */
+export async function scratchUser({ host }: CliContext, settings: Settings): Promise<{ uid: number; gid: number }> {
+  return (await findUser(host, settings.SERVICE_USER)) ?? { uid: 65_534, gid: 65_534 };
+}
+
+/** A Redis that is loading, or whose port another user holds, is not asked for its data. */
+async function checkRedis(settings: Settings, topology: Topology, user: { uid: number } | null): Promise<void> {
+  if (!topology.hasMedia) return;
+  const [health] = await probeAll({ settings, topology, user }, ['redis']);
+  if (health?.ok !== true) throw new FleetError('BACKUP_PART_SICK', { part: 'redis', detail: health?.detail ?? '' });
+}
+
+async function headOf({ projectRoot, host }: CliContext, settings: Settings, topology: Topology): Promise<Head> {
+  const { version } = JSON.parse(readFileSync(`${projectRoot}/package.json`, 'utf8')) as { version: string };
+  const databases = [...(await databasesOf(topology)).values()].reduce((sum, one) => sum + one.bytes, 0);
+  return {
+    product: 'livekit-fleet',
+    format: FORMAT,
+    id: randomUUID(),
+    madeAt: new Date().toISOString(),
+    machine: topology.machine,
+    address: topology.address,
+    role: topology.role,
+    dataDir: topology.layout.root,
+    fingerprint: keyFingerprint(settings),
+    versions: { fleet: version, node: process.versions.node, livekit: await readDeployed(host, topology.layout) },
+    bytes: databases + (topology.hasMedia ? await appendOnlyBytes(topology.layout) : 0),
+  };
+}
+
+/** What Redis's data take about: its append-only files on the disk. */
+async function appendOnlyBytes({ state }: Layout): Promise<number> {
+  const files = globSync([`${state}/redis/appendonlydir/*`, `${state}/redis/appendonly.aof`]);
+  const sizes = await Promise.all(
+    files.map((path) =>
+      stat(path).then(
+        (info) => info.size,
+        () => 0,
+      ),
+    ),
+  );
+  return sizes.reduce((sum, one) => sum + one, 0);
+}
+
+/** The text of `.env` with what the command line or the environment says instead, but for what concerns backups. */
+function settingsInForce(context: CliContext): string {
+  const { envText } = loadSettings(context);
+  const given = variableNames.filter((name) => !name.startsWith('BACKUP_') && (process.env[name] ?? '').trim() !== '');
+  return editEnv(envText, Object.fromEntries(given.map((name) => [name, (process.env[name] ?? '').trim()])));
+}
+
+async function planBackup({ reporter }: CliContext, { settings, topology, place }: Machine): Promise<void> {
+  const databases = await databasesOf(topology);
+  const redis = topology.hasMedia ? await appendOnlyBytes(topology.layout) : 0;
+  const members = [...(topology.hasMedia ? ['redis.rdb'] : []), ...databases.keys(), 'env', 'config', ...(topology.parts.includes('caddy') ? ['caddy'] : [])];
+  const bytes = [...databases.values()].reduce((sum, one) => sum + one.bytes, redis);
+  const path = place.addressOf(archiveName({ machine: topology.machine, madeAt: new Date().toISOString() }, passphraseOf(settings) !== null));
+  reporter.say('BACKUP_PLANNED', { path, data: megabytes(bytes), members: members.join(', ') });
+  reporter.result({ path, dataBytes: bytes, members });
+}
+
+/** Archives beyond the number that is kept of each machine, or of this one. */
+async function beyond(place: Place, keep: number, machine?: string): Promise<Kept[]> {
+  const seen = new Map<string, number>();
+  return (await place.list()).filter((one) => {
+    const count = (seen.get(one.machine) ?? 0) + 1;
+    seen.set(one.machine, count);
+    return count > keep && (machine === undefined || one.machine === machine);
+  });
+}
+
+async function removeBeyond(place: Place, keep: number, machine?: string): Promise<string[]> {
+  const old = await beyond(place, keep, machine);
+  for (const one of old) await place.remove(one.name);
+  return old.map((one) => one.name);
+}

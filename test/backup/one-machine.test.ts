@@ -1,0 +1,93 @@
+import { Redis } from 'ioredis';
+import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createInstallation } from '../e2e/installation.ts';
+import type { Installation } from '../e2e/installation.ts';
+
+/** Backup and restore on one machine, through the commands. One story; the order matters. */
+describe('backup and restore', () => {
+  let place: Installation;
+  let archive = '';
+  const data = (): string => `${place.folder}/data`;
+  const password = async (): Promise<string> => /^REDIS_PASSWORD=(.*)$/m.exec(await readFile(place.envFile, 'utf8'))?.[1] ?? '';
+  async function withRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    const redis = new Redis({ host: '127.0.0.1', port: place.ports['REDIS_PORT'] ?? 0, password: await password() });
+    try {
+      return await work(redis);
+    } finally {
+      redis.disconnect();
+    }
+  }
+  const events = (): number => {
+    using db = new DatabaseSync(`${data()}/state/service/service.db`, { readOnly: true });
+    return Number(db.prepare('SELECT count(*) AS n FROM events').get()?.['n']);
+  };
+  const addEvents = (count: number): void => {
+    using db = new DatabaseSync(`${data()}/state/service/service.db`);
+    const add = db.prepare("INSERT INTO events (at, id, room, room_key, event, received_at, body) VALUES (?, ?, 'r', 0, 'room_started', 1, '{}')");
+    for (let number = 0; number < count; number++) add.run(Date.now(), `EV_${Math.random()}`);
+  };
+
+  beforeAll(async () => {
+    place = await createInstallation({ COMPONENT_DIR: inject('componentStore') });
+    expect(await place.run(['deploy'])).toMatchObject({ code: 0 });
+    await withRedis(async (redis) => {
+      await redis.hset('sip_trunk', 'ST_1', 'trunk');
+      await redis.set('of-yesterday', 'x', 'EX', 100_000);
+      await redis.hset('rooms', 'ghost', 'of then');
+    });
+    addEvents(100);
+  });
+
+  afterAll(async () => {
+    await place.run(['stop']);
+    await place.remove();
+  });
+
+  it('writes an archive that only root reads, and proves it', async () => {
+    const done = await place.run(['backup', '--verify', '--json']);
+    expect(done).toMatchObject({ code: 0, err: '' });
+    const said = JSON.parse(done.out) as { path: string; bytes: number; isProved: boolean; counts: unknown };
+    archive = said.path;
+    expect(said.isProved).toBe(true);
+    const info = await stat(archive);
+    expect(info.mode & 0o777).toBe(0o600);
+    expect(info.size).toBe(said.bytes);
+    expect(said.counts).toMatchObject({ databases: { 'service.db': { rows: { events: 100 } } } });
+    expect(await readdir(`${data()}/backups`)).toEqual([archive.split('/').at(-1)]);
+    expect(await readdir(`${data()}/state`)).not.toContain('backup');
+  });
+
+  it('brings back what was lost since, and keeps what is of the moment', async () => {
+    await withRedis(async (redis) => {
+      await redis.del('sip_trunk');
+      await redis.set('of-today', '1');
+      await redis.hdel('rooms', 'ghost');
+      await redis.hset('rooms', 'alive', 'now');
+    });
+    addEvents(7);
+    await rm(`${data()}/state/caddy/pki`, { recursive: true });
+    await writeFile(place.envFile, (await readFile(place.envFile, 'utf8')).replace(/^HEALTH_TIMEOUT=.*$/m, 'HEALTH_TIMEOUT=31'));
+    const livekit = async (): Promise<unknown> =>
+      (JSON.parse((await place.run(['status', '--json'])).out) as { parts: Array<{ part: string; pid: number }> }).parts.find((one) => one.part === 'livekit')
+        ?.pid;
+    const before = await livekit();
+    const done = await place.run(['restore', archive, '--yes']);
+    expect(done).toMatchObject({ code: 0, err: '' });
+    expect(events()).toBe(100);
+    await withRedis(async (redis) => {
+      expect(await redis.hget('sip_trunk', 'ST_1')).toBe('trunk');
+      expect(await redis.get('of-yesterday')).toBe('x');
+      expect(await redis.ttl('of-yesterday')).toBeGreaterThan(90_000);
+      expect(await redis.get('of-today')).toBeNull();
+      expect(await redis.hgetall('rooms')).toMatchObject({ alive: 'now' });
+      expect(await redis.hexists('rooms', 'ghost')).toBe(0);
+      expect(await redis.hlen('nodes')).toBe(1);
+    });
+    expect(await livekit()).toBe(before);
+    expect(await readFile(place.envFile, 'utf8')).toContain('HEALTH_TIMEOUT=30');
+    expect((await place.run(['status'])).code).toBe(0);
+    expect((await place.run(['verify'])).code).toBe(0);
+  });
+});
