@@ -79,11 +79,10 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
     // After a time without Caddy it may be another configuration.
-    const problem = await applyRoutes(options, { ...seen, isKept: isCaddyReady });
+    const problem = await applyRoutes(options, { ...seen, isKept: isCaddyReady, onLed: () => endVanished(seen.fleet) });
     isCaddyReady = problem === null;
     if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
     caddyProblem = problem;
-    if (problem === null) await endVanished(seen.fleet);
     await memory.save(seen.fleet);
     options.onFleet?.(seen.fleet);
   };
@@ -106,10 +105,13 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   return { isCaddyReady: () => isCaddyReady, poke: () => ticker.poke(), stop: () => ticker.stop() };
 }
 
-/** Brings Caddy in step; gives what is wrong, or null. An id that is missing does not keep the others from being written. */
+/**
+ * Brings Caddy in step; gives what is wrong, or null. An id that is missing does not keep the others from being written.
+ * @param seen.onLed is called as soon as clients are led right, also where they were before
+ */
 async function applyRoutes(
   options: GatewaySyncOptions,
-  { fleet, nowMs, isKept }: { fleet: readonly NodeRecord[]; nowMs: number; isKept: boolean },
+  { fleet, nowMs, isKept, onLed }: { fleet: readonly NodeRecord[]; nowMs: number; isKept: boolean; onLed: () => Promise<void> },
 ): Promise<string | null> {
   const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, options.seen);
   const wanted = [
@@ -123,9 +125,12 @@ async function applyRoutes(
     for (const { target, value } of wanted) {
       const done = await ensureCaddyValue(options.caddy, target, value);
       if (done === 'missing') missing.push(target.id);
-      if (done !== 'written') continue;
-      isNew = true;
-      options.log.info({ id: target.id, serving: upstreams.length, machines: fleet.length }, 'Caddy changed');
+      if (done === 'written') {
+        isNew = true;
+        options.log.info({ id: target.id, serving: upstreams.length, machines: fleet.length }, 'Caddy changed');
+      }
+      // Only this machine's programs come by the last one.
+      if (target.id === 'media' && missing.length === 0) await onLed();
     }
     if (isNew && missing.length === 0) await options.keepCaddy?.(await options.caddy.readAll());
   } catch (error) {

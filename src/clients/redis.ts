@@ -1,5 +1,5 @@
-import { Redis, SentinelConnector } from 'ioredis';
-import type { RedisOptions, SentinelConnectionOptions } from 'ioredis';
+import { Redis, SentinelConnector, SentinelIterator } from 'ioredis';
+import type { RedisOptions, SentinelAddress, SentinelConnectionOptions } from 'ioredis';
 
 /** Where a program listens. */
 export interface Endpoint {
@@ -120,18 +120,34 @@ function addressOf(config: FleetRedisConfig, moreSentinels: () => readonly Endpo
   };
 }
 
-/** ioredis's own, which learns of other Sentinels only from one that answers: those that are named here may be asked as well. */
+/**
+ * ioredis's own, which learns of other Sentinels only from one that answers: those that are named here may be asked as well. The one on
+ * the machine that was lost is asked last: while nobody answers there, each attempt takes its time.
+ */
 function connectorWith(moreSentinels: () => readonly Endpoint[]): NonNullable<RedisOptions['Connector']> {
   return class extends SentinelConnector {
     constructor(options: unknown) {
       // ioredis hands its own options over, and declares them as unknown.
       super(options as SentinelConnectionOptions);
     }
-    override connect(...words: Parameters<SentinelConnector['connect']>): ReturnType<SentinelConnector['connect']> {
+    #lost: string | undefined;
+    override async connect(...words: Parameters<SentinelConnector['connect']>): ReturnType<SentinelConnector['connect']> {
       for (const { host, port } of moreSentinels()) this.sentinelIterator.add({ host, port });
-      return super.connect(...words);
+      const known = [...endpointsOf(this.sentinelIterator)];
+      this.sentinelIterator = new SentinelIterator(known.toSorted((a, b) => Number(a.host === this.#lost) - Number(b.host === this.#lost)));
+      const stream = await super.connect(...words);
+      stream.once('connect', () => {
+        this.#lost = 'remoteAddress' in stream ? stream.remoteAddress : undefined;
+      });
+      return stream;
     }
   };
+}
+
+/** From the first on, which are all. */
+function* endpointsOf(iterator: SentinelIterator): Generator<Partial<SentinelAddress>> {
+  iterator.reset(false);
+  for (let next = iterator.next(); next.done !== true; next = iterator.next()) yield next.value;
 }
 
 function reportChanges(redis: Redis, onChange: (isReady: boolean, reason: string) => void): void {

@@ -127,3 +127,28 @@ test('an unknown id is missing, and a refusal carries the reason', async () => {
     params: { status: 400, reason: '{"error":"bad dial"}' },
   });
 });
+
+test('connections to a machine that vanished end once, as soon as its clients are led elsewhere', async () => {
+  const path = join(await temporaryDirectory(), 'fleet.json');
+  await openFleetMemory(path).save([nodeRecord({ machine: 'm2', signalling: '10.0.0.2:7880', nodeId: null, state: 'down' }), nodeRecord({ machine: 'm3' })]);
+  const caddy = fakeCaddy();
+  const redis = new Redis({ lazyConnect: true });
+  const ended: { address: string; writes: readonly string[] }[] = [];
+  const sync = startGatewaySync({
+    redis,
+    subscriber: redis,
+    caddy: caddy.admin,
+    memory: openFleetMemory(path),
+    seen: { isOutOfReach: (machine) => machine === 'm2', isCutOff: () => false, isQuiet: () => false },
+    endConnections: async (host, port) => void ended.push({ address: `${host}:${port}`, writes: [...caddy.writes] }),
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+  });
+  onTestFinished(() => sync.stop());
+  await until(() => expect(sync.isCaddyReady()).toBe(true));
+  expect(ended).toEqual([{ address: '10.0.0.2:7880', writes: ['node-paths', 'media'] }]);
+  const reads = caddy.reads();
+  sync.poke();
+  await until(() => expect(caddy.reads()).toBeGreaterThan(reads + 2));
+  expect(ended).toHaveLength(1);
+});

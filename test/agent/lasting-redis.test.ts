@@ -6,7 +6,10 @@ import { until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
 
 /** Says where the primary is as soon as it may (RESP3); whoever listens can be told of a replacement. */
-async function startSentinel(primary: number): Promise<{ port: number; hold: () => () => void; asked: () => number; announce: () => boolean }> {
+async function startSentinel(
+  primary: number,
+  host = '127.0.0.1',
+): Promise<{ port: number; hold: () => () => void; asked: () => number; announce: () => boolean }> {
   const listeners = new Set<Socket>();
   let [asked, open] = [0, Promise.resolve()];
   const server = createServer((socket) => {
@@ -26,7 +29,7 @@ async function startSentinel(primary: number): Promise<{ port: number; hold: () 
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   onTestFinished(() => void server.close());
   return {
     port: (server.address() as AddressInfo).port,
@@ -79,4 +82,23 @@ test('a primary that vanished is left as soon as its replacement is announced', 
   await until(() => expect(sentinel.asked()).toBeGreaterThan(asked));
   // Else after two seconds, or three of silence.
   expect(performance.now() - atMs).toBeLessThan(1_500);
+});
+
+test('of the Sentinels the one on the machine that was lost is asked last', async () => {
+  const redis = (await startRedis()).connect();
+  const { port = 0 } = redis.options;
+  const [lost, other] = [await startSentinel(port), await startSentinel(port, '127.0.0.2')];
+  const sentinels = [
+    { host: '127.0.0.1', port: lost.port },
+    { host: '127.0.0.2', port: other.port },
+  ];
+  const connection = connectFleetRedis({ sentinels, masterName: 'livekit', password: '', direct: null });
+  onTestFinished(() => connection.disconnect());
+  await until(() => expect(connection.status).toBe('ready'));
+  const before = lost.asked();
+  expect(other.asked()).toBe(0);
+  await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await until(() => expect(other.asked()).toBeGreaterThan(0));
+  await until(() => expect(connection.status).toBe('ready'));
+  expect(lost.asked()).toBe(before);
 });
