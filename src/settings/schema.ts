@@ -205,6 +205,13 @@ export const schema = {
     zh: '已结束的房间与收到的 Webhook 保留天数',
     en: 'Days for which rooms that ended and webhooks that came are kept',
   }),
+  WEBHOOK_HTTP: variable({
+    type: z.enum(['private', 'any']),
+    fallback: 'private',
+    group: 'service',
+    zh: '经 API 登记的接收地址可用 http 的范围：private 仅本机与内网；any 也包括公网（不加密）',
+    en: 'Where endpoints added by the API may use http: private: this machine and private networks; any: public addresses too (not encrypted)',
+  }),
   SERVICE_USER: variable({
     type: is.user,
     fallback: 'livekit-fleet',
