@@ -3,8 +3,9 @@ import type { ApiProblemCode } from './problems.ts';
 import * as rooms from './rooms.ts';
 import type { Scope } from './scopes.ts';
 import * as tokens from './tokens.ts';
+import { webhookOperations } from './webhooks-api.ts';
 
-/** An operation of the HTTP API below /api/v1. Its path's `:id` is a room's, `:identity` a participant's. */
+/** An operation of the HTTP API below /api/v1. Its path's `:id` is a room's or an endpoint's, `:identity` a participant's. */
 export interface Operation {
   /** As clients call it (OpenAPI's operationId). */
   readonly name: string;
@@ -31,6 +32,7 @@ const { roomView } = rooms;
 
 /** Every operation; a test compares them with the routes that the service has. */
 export const operations: readonly Operation[] = [
+  ...webhookOperations,
   {
     name: 'createRoom',
     method: 'POST',

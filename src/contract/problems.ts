@@ -101,6 +101,18 @@ export const apiProblems = {
     zh: '还没有媒体机加入；见 ./部署.sh help join',
     en: 'no media machine has joined yet; see ./部署.sh help join',
   },
+  WEBHOOK_NOT_FOUND: {
+    status: 404,
+    zh: '没有这个 Webhook 接收地址',
+    en: 'there is no such webhook endpoint',
+    detail: { zh: '没有 Webhook 接收地址 {id}', en: 'There is no webhook endpoint {id}' },
+  },
+  WEBHOOK_ADDRESS: {
+    status: 400,
+    zh: '不能向此地址发送：公网地址须用 https（或 WEBHOOK_HTTP=any），链路本地地址一律不可',
+    en: 'nothing is sent to this address: public ones need https (or WEBHOOK_HTTP=any), link-local ones never',
+    detail: { zh: '不能向 {url} 发送（{reason}）', en: 'Nothing is sent to {url} ({reason})' },
+  },
   WEBHOOK_BODY: { status: 400, zh: 'Webhook 内容不是 LiveKit 事件', en: 'the webhook is not a LiveKit event' },
   WEBHOOK_SIGNATURE: { status: 401, zh: 'Webhook 的签名不是本系统的 key 所签，或已过期', en: 'the webhook is signed by no key of this fleet, or too old' },
   INTERNAL: { status: 500, zh: '内部错误；看 ./部署.sh logs service', en: 'internal error; see ./部署.sh logs service' },

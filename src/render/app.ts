@@ -29,6 +29,7 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
       tokenSha256: [sha256(settings.SERVICE_API_TOKEN)],
       tokenTtlSeconds: settings.TOKEN_TTL,
       historyDays: settings.HISTORY_DAYS,
+      webhookHttp: settings.WEBHOOK_HTTP,
       logLevel: settings.LOG_LEVEL,
     }),
   );

@@ -13,7 +13,11 @@ import { addRoomRoutes } from './routes/rooms.ts';
 import { addTokenRoutes } from './routes/tokens.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
 import { addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
+import { addWebhookRoutes } from './routes/webhooks.ts';
 import type { Store } from './store/store.ts';
+import { createIncomingCounters } from './webhooks/incoming-counters.ts';
+import type { IncomingCounters } from './webhooks/incoming-counters.ts';
+import { createWebhooks } from './webhooks/webhooks.ts';
 
 /** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -30,6 +34,8 @@ export interface AppDeps {
   readonly store: Store;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Counts LiveKit's webhooks. */
+  readonly incoming?: IncomingCounters;
   /** Takes the JSON log lines; the standard output where absent. */
   readonly logTo?: { write(line: string): void };
 }
@@ -88,6 +94,10 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   allowOrigins(app, config.corsOrigins);
   const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
   const identification = createIdentification({ config, tokens, now: deps.now });
+  const incoming = deps.incoming ?? createIncomingCounters();
+  const webhooks = createWebhooks({ ...deps, log: app.log });
+  app.addHook('onReady', () => webhooks.start());
+  app.addHook('onClose', () => webhooks.stop());
   addHealthRoutes(app, deps);
   void app.register(async (open) => {
     open.addHook('onRequest', (request, _reply, done) => {
@@ -103,9 +113,10 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       api.setNotFoundHandler(refuseUnknown);
       addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store, config });
       addTokenRoutes(api, tokens);
+      addWebhookRoutes(api, webhooks);
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => addWebhookRoute(hook, deps));
+  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, counters: incoming }));
   return app;
 }

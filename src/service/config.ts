@@ -40,6 +40,8 @@ export const serviceConfigSchema = z
     limits: z.strictObject({ tokenPerSecond: z.number().min(0), userPerSecond: z.number().min(0), addressPerSecond: z.number().min(0) }),
     /** Origins whose pages may ask; `*`: all. */
     corsOrigins: z.array(z.string().min(1)),
+    /** Whether outgoing webhooks may go over plain http to public addresses too. */
+    webhookHttp: z.enum(['private', 'any']).default('private'),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']),
   })
   .refine((config) => Object.keys(config.livekitKeys).length === 0 || Object.hasOwn(config.livekitKeys, config.signingKey), {

@@ -258,6 +258,13 @@ export const schema = {
     en: 'Secret key of S3',
     isSecret: true,
   }),
+  WEBHOOK_HTTP: variable({
+    type: z.enum(['private', 'any']),
+    fallback: 'private',
+    group: 'service',
+    zh: '经 API 登记的接收地址可用 http 的范围：private 仅本机与内网；any 也包括公网（不加密）',
+    en: 'Where endpoints added by the API may use http: private: this machine and private networks; any: public addresses too (not encrypted)',
+  }),
   SERVICE_USER: variable({
     type: is.user,
     fallback: 'livekit-fleet',

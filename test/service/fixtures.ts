@@ -11,6 +11,8 @@ import { buildApp } from '../../src/service/app.ts';
 import type { ServiceConfig } from '../../src/service/config.ts';
 import { openStore } from '../../src/service/store/store.ts';
 import type { Store } from '../../src/service/store/store.ts';
+import { createIncomingCounters } from '../../src/service/webhooks/incoming-counters.ts';
+import type { IncomingCounters } from '../../src/service/webhooks/incoming-counters.ts';
 
 export const apiToken = 'the-api-token';
 export const keys = { key1: 'secret-of-key-one-that-is-long-enough', key2: 'secret-of-key-two-that-is-long-enough' };
@@ -93,6 +95,7 @@ export function serviceConfig(directory: string, livekitApiUrl: string): Service
     endUsers: null,
     limits: { tokenPerSecond: 0, userPerSecond: 0, addressPerSecond: 0 },
     corsOrigins: [],
+    webhookHttp: 'private',
     logLevel: 'debug',
   };
 }
@@ -108,6 +111,7 @@ export interface TestService {
   readonly directory: string;
   readonly store: Store;
   readonly logs: string[];
+  readonly incoming: IncomingCounters;
   /** A call with the API token. */
   call(method: Method, url: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   /** Posts `text` as a webhook with this Authorization. */
@@ -123,13 +127,15 @@ export async function startService(
   livekitApiUrl: string,
   change: Partial<ServiceConfig> = {},
   prepare: (directory: string) => void = () => undefined,
+  now: () => number = Date.now,
 ): Promise<TestService> {
   const directory = await temporaryDirectory();
   prepare(directory);
   const config = { ...serviceConfig(directory, livekitApiUrl), ...change };
   const store = openStore(config.database);
   const logs: string[] = [];
-  const app = buildApp({ config, store, now: Date.now, logTo: { write: (line) => void logs.push(line) } });
+  const incoming = createIncomingCounters();
+  const app = buildApp({ config, store, now, incoming, logTo: { write: (line) => void logs.push(line) } });
   onTestFinished(async () => {
     await app.close();
     store.close();
@@ -145,6 +151,7 @@ export async function startService(
     directory,
     store,
     logs,
+    incoming,
     call: (method, url, body, headers) =>
       send(method, url, body === undefined ? undefined : JSON.stringify(body), {
         authorization: `Bearer ${apiToken}`,

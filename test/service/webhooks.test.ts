@@ -157,4 +157,20 @@ describe('a webhook', () => {
     const service = await serviceWithRoom();
     expect(await service.webhook({ event: 'room_started' })).toMatchObject({ status: 400, body: { code: 'WEBHOOK_BODY' } });
   });
+
+  it('is counted: taken, late, unknown, duplicate, refused', async () => {
+    const service = await serviceWithRoom();
+    const joined = roomEvent('EV_1', 'participant_joined', { participant: 'ann' });
+    await service.webhook(joined);
+    await service.webhook(joined);
+    await service.webhook(roomEvent('EV_2', 'something_new'));
+    await service.webhook(roomEvent('EV_3', 'participant_left', { participant: 'ann', createdAtMs: livekitStartMs - 3_600_000 }));
+    await service.webhook(roomEvent('EV_4', 'room_started', { room: 'unheard-of' }));
+    await service.post('{}', await sign('{}'));
+    await service.post('{}', await sign('{"other":1}'));
+    await service.post('{}', await sign('{}', undefined, -60));
+    await service.post('{}', 'nothing');
+    expect(service.incoming.snapshot()).toEqual({ taken: 4, late: 2, unknown: 1, duplicate: 1, badSignature: 3, badBody: 1 });
+    expect((await service.store.eventsOf('r1')).map(({ id }) => id)).toContain('EV_2');
+  });
 });

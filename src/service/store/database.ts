@@ -5,6 +5,8 @@ export type Awaitable<T> = T | Promise<T>;
 
 /** One of the two databases: `sqlite.ts`, or PostgreSQL. */
 export interface Database {
+  /** True where other processes may use it at the same time. */
+  readonly isShared?: boolean;
   /** Runs what changes nothing. */
   read<T>(work: () => Work<T>): Awaitable<T>;
   /** Resolves with what `work` gave once that is on the disk; rejects, with nothing changed, where it threw or the database did. */

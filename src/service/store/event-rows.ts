@@ -18,20 +18,23 @@ interface Life {
 const LEEWAY_MS = 60_000;
 const NO_LIFE: Life = { key: 0, isPresent: false, state: 'finished', finishedAtMs: null };
 
-/** Keeps the event and what it says about its room; null when its id was known already (nothing changes), else its number. */
-export function* addEvent(event: StoredEvent): Work<number | null> {
+/** What an event was: `duplicate` where its id was known already (nothing changes), `late` for a former life of its room, or none that is known. */
+export type EventFate = 'taken' | 'late' | 'duplicate';
+
+/** Keeps the event and what it says about its room. */
+export function* addEvent(event: StoredEvent): Work<EventFate> {
   const life = yield* lifeOf(event);
   const { id, room, participant, receivedAtMs, isMadeUp, body, atMs } = event;
   const at = Math.floor(atMs / 1000);
-  const row = yield* first(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
-  if (row === undefined) return null;
+  const added = yield* change(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
+  if (added === 0) return 'duplicate';
   const told = life.isPresent ? yield* apply(event, life) : [];
   yield* announceAll([...told, { type: `livekit.${event.event}`, room, atMs, data: () => ({ event: JSON.parse(body) as unknown }) }]);
-  return Number(row['seq']);
+  return life.isPresent || room === '' ? 'taken' : 'late';
 }
 
 const INSERT = `INSERT INTO events (at, id, room, room_key, event, identity, received_at, is_made_up, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-  ON CONFLICT (at, id) DO NOTHING RETURNING seq`;
+  ON CONFLICT (at, id) DO NOTHING`;
 
 function* lifeOf({ room, roomCreatedAtMs }: StoredEvent): Work<Life> {
   const row = room === '' ? undefined : yield* first(LIFE, room);

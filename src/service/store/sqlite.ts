@@ -1,3 +1,4 @@
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
 import type { Database } from './database.ts';
@@ -17,6 +18,9 @@ interface Prepared {
 
 /** Opens (and migrates) the database file; what is committed is in its log (WAL), and on the disk, so that it survives a power cut. */
 export function openSqlite(path: string): Database {
+  // It holds secrets; what SQLite makes beside it gets the same mode.
+  closeSync(openSync(path, 'a', 0o600));
+  chmodSync(path, 0o600);
   const db = new DatabaseSync(path);
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;');
   // What is written often is copied from the log into the file less often.

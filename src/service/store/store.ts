@@ -8,7 +8,11 @@ import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
 import { openSqlite } from './sqlite.ts';
 import * as tokens from './token-rows.ts';
 import type { TokenRecord } from './token-rows.ts';
+import { tidyOutbox } from './queue-rows.ts';
+import { createWebhookStore } from './webhook-store.ts';
+import type { WebhookStore } from './webhook-store.ts';
 import { change } from './work.ts';
+import type { Work } from './work.ts';
 
 /** The service's durable state. A change is on the disk when its promise resolves, and nothing of it when that rejects. */
 export interface Store {
@@ -33,6 +37,8 @@ export interface Store {
   isPresent(roomKey: number, identity: string): Awaitable<boolean>;
   /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
   addEvent(event: StoredEvent): Promise<boolean>;
+  /** As addEvent; says what it was. */
+  receive(event: StoredEvent): Promise<events.EventFate>;
   eventsOf(room: string): Awaitable<EventView[]>;
   /** Rooms that have ended, the latest first. */
   history(page: history.HistoryPage): Awaitable<ReturnTypeOf<typeof history.listHistory>>;
@@ -40,6 +46,12 @@ export interface Store {
   forgetHistory(beforeMs: number, nowMs: number): Promise<number>;
   /** Server tokens. */
   readonly tokens: TokenStore;
+  /** Endpoints of the operator, and what waits for them. */
+  readonly webhooks: WebhookStore;
+  /** True where other services may use the same database. */
+  readonly isShared: boolean;
+  /** Calls `listener` after each change of what is not the queue's own; null: nobody has to know. */
+  watch(listener: (() => void) | null): void;
   /** Commits a change to the disk, as an event would be; rejects where that fails (full, read-only, locked). */
   checkWritable(): Promise<void>;
   /** Commits what waits, and ends. */
@@ -70,8 +82,20 @@ export function openStore(path: string): Store {
 
 /** The store over a database, which it closes at its end. */
 export function createStore(database: Database): Store {
-  const { read, commit } = database;
+  const { read } = database;
   let added = 0;
+  let watcher: (() => void) | null = null;
+  const commit = <T>(work: () => Work<T>): Promise<T> => {
+    const done = database.commit(work);
+    if (watcher !== null) void done.then(watcher, () => undefined);
+    return done;
+  };
+  const receive = async (event: StoredEvent): Promise<events.EventFate> => {
+    const fate = await commit(() => events.addEvent(event));
+    // An index that is late is looked past.
+    if (added++ % INDEX_EVERY === 0) void commit(events.indexEvents).catch(() => undefined);
+    return fate;
+  };
   return {
     addRoom: (room) => commit(() => rooms.addRoom(room)),
     addRoomOnce: (room, once) => commit(() => rooms.addRoomOnce(room, once)),
@@ -84,17 +108,14 @@ export function createStore(database: Database): Store {
     openRooms: () => read(rooms.openRooms),
     present: (key) => read(() => events.present(key)),
     isPresent: (key, identity) => read(() => events.isPresent(key, identity)),
-    async addEvent(event) {
-      const seq = await commit(() => events.addEvent(event));
-      // An index that is late is looked past.
-      if (added++ % INDEX_EVERY === 0) void commit(events.indexEvents).catch(() => undefined);
-      return seq !== null;
-    },
+    receive,
+    addEvent: async (event) => (await receive(event)) !== 'duplicate',
     eventsOf: (room) => read(() => events.eventsOf(room)),
     history: (page) => read(() => history.listHistory(page)),
     forgetHistory: (beforeMs, nowMs) =>
       commit(function* () {
-        return (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
+        const count = (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
+        return count + (yield* tidyOutbox({ beforeMs, nowMs, limit: FORGET_AT_A_TIME }));
       }),
     tokens: {
       add: (token) => commit(() => tokens.addToken(token)),
@@ -102,6 +123,9 @@ export function createStore(database: Database): Store {
       remove: (id) => commit(() => tokens.removeToken(id)),
       noteUse: (id, atMs) => commit(() => tokens.noteTokenUse(id, atMs)),
     },
+    webhooks: createWebhookStore(database),
+    isShared: database.isShared === true,
+    watch: (listener) => (watcher = listener),
     async checkWritable() {
       await commit(() => change(WRITE_CHECK));
     },
