@@ -12,7 +12,7 @@ import { addHealthRoutes } from './routes/health.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
 import { addTokenRoutes } from './routes/tokens.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
-import { addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
+import { SECURITY_HEADERS, addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
 import type { Store } from './store/store.ts';
 
 /** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
@@ -60,8 +60,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     genReqId: () => randomUUID(),
     // Errors before routing, such as a malformed URL, do not come to the error handler.
     // Caddy is on this machine, and says for whom it asks.
-    trustProxy: (address) => isBeside(address, config),
-    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    trustProxy: isBeside,
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply.headers(SECURITY_HEADERS)),
     forceCloseConnections: 'idle',
     // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.
     schemaController: { compilersFactory: { buildValidator: () => refuseSchema, buildSerializer: () => refuseSchema } },
@@ -101,7 +101,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       guard(api, (request) => identification.identify(request));
       // Its own handler, so that unknown addresses are guarded too.
       api.setNotFoundHandler(refuseUnknown);
-      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store, config });
+      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store });
       addTokenRoutes(api, tokens);
     },
     { prefix: '/api/v1' },

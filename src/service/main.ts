@@ -5,6 +5,7 @@ import { openLivekitRooms } from '../clients/livekit-rooms.ts';
 import { buildApp } from './app.ts';
 import { serviceConfigSchema } from './config.ts';
 import type { ServiceConfig } from './config.ts';
+import { listenOn } from './listen.ts';
 import { createReconciler } from './rooms/reconcile.ts';
 import { openStore } from './store/store.ts';
 
@@ -23,7 +24,7 @@ const app = buildApp({ config, store, now: Date.now });
 let isStopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop());
 const stopping = new AbortController();
-await app.listen({ host: config.bind, port: config.port });
+await listenOn(app, config);
 if (Object.hasOwn(config.livekitKeys, config.signingKey)) void keepReconciling(stopping.signal);
 void keepForgetting(stopping.signal);
 
