@@ -87,6 +87,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   addSecurityHeaders(app);
   allowOrigins(app, config.corsOrigins);
   const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
+  const rooms = createRooms(deps);
   const identification = createIdentification({ config, tokens, now: deps.now });
   addHealthRoutes(app, deps);
   void app.register(async (open) => {
@@ -101,11 +102,11 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       guard(api, (request) => identification.identify(request));
       // Its own handler, so that unknown addresses are guarded too.
       api.setNotFoundHandler(refuseUnknown);
-      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store });
+      addRoomRoutes(api, { rooms, store: deps.store });
       addTokenRoutes(api, tokens);
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => addWebhookRoute(hook, deps));
+  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms }));
   return app;
 }

@@ -6,6 +6,7 @@ import { buildApp } from './app.ts';
 import { serviceConfigSchema } from './config.ts';
 import type { ServiceConfig } from './config.ts';
 import { listenOn } from './listen.ts';
+import { createExpiry } from './rooms/expire.ts';
 import { createReconciler } from './rooms/reconcile.ts';
 import { openStore } from './store/store.ts';
 
@@ -45,13 +46,16 @@ async function keepReconciling(signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Removes what is older than `historyDays`. */
+/** Removes what is older than `historyDays`, and ends rooms that nobody joined. */
 async function keepForgetting(signal: AbortSignal): Promise<void> {
+  const expiry = createExpiry({ store, now: Date.now });
   for (;;) {
-    const count = await store.forgetHistory(Date.now() - config.historyDays * DAY_MS, Date.now()).catch((error: unknown) => {
+    const counts = [store.forgetHistory(Date.now() - config.historyDays * DAY_MS, Date.now()), expiry.look()];
+    const [forgotten = 0, expired = 0] = await Promise.all(counts).catch((error: unknown) => {
       app.log.error({ err: error }, 'history not shortened');
-      return 0;
+      return [];
     });
+    const count = forgotten + expired;
     await delay(count > 0 ? FORGET_PAUSE_MS : FORGET_PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
   }

@@ -100,7 +100,7 @@ describe('a bad .env', () => {
     ['RATE_LIMIT_USER=-1', ['NOT_A_RATE RATE_LIMIT_USER 1']],
     ['CORS_ORIGINS=https://app.example.com,https://b.example.com/', ['NOT_AN_ORIGIN CORS_ORIGINS 1']],
     ['CORS_ORIGINS=*\nAUTH_JWKS_URL=http://id.example.com/jwks\nAUTH_ISSUER=i\nAUTH_AUDIENCE=a', ['NOT_A_SECURE_URL AUTH_JWKS_URL 2']],
-    ['AUTH_JWKS_URL=http://10.0.0.5/jwks\nAUTH_ISSUER=i', ['AUTH_INCOMPLETE AUTH_AUDIENCE null']],
+    ['AUTH_JWKS_URL=http://10.0.0.5/jwks\nAUTH_ISSUER=i', ['AUTH_INCOMPLETE AUTH_JWKS_URL 1 AUTH_AUDIENCE']],
     ['AUTH_JWKS_URL=https://id.example.com/jwks\nAUTH_JWKS_FILE=/etc/jwks.json\nAUTH_ISSUER=i\nAUTH_AUDIENCE=a', ['AUTH_KEYS_TWICE AUTH_JWKS_FILE 2']],
     ['HTTP_PORT=8080', ['PORT_CLASH HTTP_PORT 1 SERVICE_PORT']],
     ['AGENT_PORT=7000\nMETRICS_PORT=7000', ['PORT_CLASH AGENT_PORT 1 METRICS_PORT']],

@@ -152,7 +152,7 @@ export const problems = {
   NOT_A_RATE: 'is not a whole number; 0 is no limit',
   NOT_AN_ORIGIN: 'is no list of origins such as https://app.example.com (no path, no slash at the end), or *',
   AUTH_KEYS_TWICE: 'Give AUTH_JWKS_URL or AUTH_JWKS_FILE, not both',
-  AUTH_INCOMPLETE: 'is missing: without it tokens made for other services would be taken',
+  AUTH_INCOMPLETE: 'needs {hint} too: without it tokens made for other services would be taken',
   NOT_AN_UPSTREAM: 'not host:port. Example: 127.0.0.1:9000',
   NOT_A_USER: 'not a user name. Example: livekit-fleet',
   NOT_ONE_OF: 'use one of: {hint}',

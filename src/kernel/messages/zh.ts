@@ -133,7 +133,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NOT_A_RATE: '不是整数；0 为不限',
   NOT_AN_ORIGIN: '不是来源列表，如 https://app.example.com（无路径、末尾无斜线），也不是 *',
   AUTH_KEYS_TWICE: 'AUTH_JWKS_URL 与 AUTH_JWKS_FILE 只能设置一个',
-  AUTH_INCOMPLETE: '缺少：没有它，发给其他服务的 token 也会被接受',
+  AUTH_INCOMPLETE: '还需要 {hint}：没有它，发给其他服务的 token 也会被接受',
   NOT_AN_UPSTREAM: '不是 主机:端口。例如：127.0.0.1:9000',
   NOT_A_USER: '不是用户名。例如：livekit-fleet',
   NOT_ONE_OF: '请用其中之一：{hint}',

@@ -1,14 +1,24 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
 import { MAX_WEBHOOK_BYTES } from '../../contract/webhook-event.ts';
 import type { ServiceConfig } from '../config.ts';
+import type { Rooms } from '../rooms/rooms.ts';
 import type { Store } from '../store/store.ts';
 import { checkSigner, readEvent } from '../webhooks/event.ts';
+import type { StoredEvent } from '../webhooks/event.ts';
 
 /** `/api/webhook`, where LiveKit's webhooks come. */
 export async function addWebhookRoute(
   hook: FastifyInstance,
-  { config, store, now }: { config: ServiceConfig; store: Store; now: () => number },
+  { config, store, now, rooms }: { config: ServiceConfig; store: Store; now: () => number; rooms: Pick<Rooms, 'closeReopened'> },
 ): Promise<void> {
+  /** LiveKit does not wait for it: the event is kept. */
+  const closeReopened = async ({ room, roomCreatedAtMs }: StoredEvent, log: FastifyBaseLogger): Promise<void> => {
+    try {
+      if (await rooms.closeReopened(room, roomCreatedAtMs)) log.info({ room }, 'opened anew with a former token; ended again');
+    } catch (error) {
+      log.warn({ err: error, room }, 'opened anew with a former token, and not ended');
+    }
+  };
   /** What the header of a request vouches for. */
   const hashes = new WeakMap<FastifyRequest, string>();
   // The signature covers the raw bytes: nothing may parse them first.
@@ -19,6 +29,9 @@ export async function addWebhookRoute(
   });
   hook.post('/api/webhook', async (request) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    return { accepted: await store.addEvent(readEvent(body, hashes.get(request) ?? '', now())) };
+    const event = readEvent(body, hashes.get(request) ?? '', now());
+    const accepted = await store.addEvent(event);
+    if (event.event === 'room_started') void closeReopened(event, request.log);
+    return { accepted };
   });
 }

@@ -18,6 +18,8 @@ export interface Store {
   addRoomOnce(room: NewRoom, once: Once): Promise<RoomRecord | 'mismatch' | null>;
   changeRoom(key: number, wanted: { name: string; metadata: string }): Promise<void>;
   finishRoom(key: number, atMs: number, reason: string): Promise<boolean>;
+  /** Ends rooms that LiveKit was never asked for, of some hundred that are old enough; gives how many those are, and the key of the last. */
+  expireRooms(look: events.ExpiryLook): Promise<{ lastKey: number; count: number }>;
   /** Takes back a life that LiveKit did not make. */
   takeBack(room: RoomRecord): Promise<void>;
   /** Keeps when LiveKit made the room; events of an older room of this name do not count for this one. */
@@ -77,6 +79,7 @@ export function createStore(database: Database): Store {
     addRoomOnce: (room, once) => commit(() => rooms.addRoomOnce(room, once)),
     changeRoom: (key, wanted) => commit(() => rooms.changeRoom(key, wanted)),
     finishRoom: (key, atMs, reason) => commit(() => events.finishRoom(key, atMs, reason)),
+    expireRooms: (look) => commit(() => events.expireRooms(look, FORGET_AT_A_TIME)),
     takeBack: (room) => commit(() => rooms.takeRoomBack(room)),
     noteMade: (key, atMs) => commit(() => rooms.noteMade(key, atMs)),
     findRoom: (id) => read(() => rooms.findRoom(id)),
