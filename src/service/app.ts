@@ -5,10 +5,12 @@ import { guard } from './auth/guard.ts';
 import { createIdentification } from './auth/identify.ts';
 import { createServerTokens } from './auth/server-tokens.ts';
 import type { ServiceConfig } from './config.ts';
+import { addRoute, countAnswer, createCounts } from './metrics/request-times.ts';
 import { refuseUnknown, sendProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
+import { addMetricsRoute } from './routes/metrics.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
 import { addTokenRoutes } from './routes/tokens.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
@@ -38,6 +40,11 @@ function refuseSchema(): never {
   throw new Error('routes have zod schemas, not JSON schemas');
 }
 
+/** What may stand in a log line and a header as it is. */
+function wellFormedId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\w.:-]{8,128}$/.test(header) ? header : undefined;
+}
+
 /** The HTTP application; to listen and to close the store are the caller's. */
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { config } = deps;
@@ -56,8 +63,8 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     },
     // One line for each that is refused, below; for all others with level debug.
     logController: new LogController({ disableRequestLogging: true }),
-    // A request id that no restart repeats.
-    genReqId: () => randomUUID(),
+    // The caller's own, so that it can be found in both logs; else one that no restart repeats.
+    genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
     // Errors before routing, such as a malformed URL, do not come to the error handler.
     // Caddy is on this machine, and says for whom it asks.
     trustProxy: isBeside,
@@ -89,7 +96,16 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
   const rooms = createRooms(deps);
   const identification = createIdentification({ config, tokens, now: deps.now });
+  const counts = createCounts();
+  app.addHook('onRoute', (route) => {
+    const times = addRoute(counts, String(route.method), route.url);
+    route.onResponse = (_request, reply, done) => {
+      countAnswer(times, reply.statusCode, reply.elapsedTime);
+      done();
+    };
+  });
   addHealthRoutes(app, deps);
+  addMetricsRoute(app, { counts, store: deps.store, database: config.database, now: deps.now, identify: (request) => identification.identify(request) });
   void app.register(async (open) => {
     open.addHook('onRequest', (request, _reply, done) => {
       identification.countStranger(request);
@@ -107,6 +123,6 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms }));
+  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms, lag: counts.webhookLag }));
   return app;
 }

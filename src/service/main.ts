@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openLivekitRooms } from '../clients/livekit-rooms.ts';
@@ -84,8 +84,20 @@ function readConfig(): ServiceConfig {
     refuse(`${path}: ${error instanceof SyntaxError ? 'not valid JSON' : error instanceof Error ? error.message : String(error)}`);
   }
   const parsed = serviceConfigSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    checkReadable(parsed.data.endUsers?.jwks);
+    return parsed.data;
+  }
   return refuse(`${path}: ${parsed.error.issues.map((issue) => `${issue.path.join('.') || '(all)'}: ${issue.message}`).join('; ')}`);
+}
+
+function checkReadable(path: string | undefined): void {
+  if (path?.startsWith('/') !== true) return;
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    refuse(`endUsers.jwks: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function configPath(): string {

@@ -10,10 +10,10 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 /** How long browsers remember what another origin may ask; Chromium's own limit. */
 const PREFLIGHT_SECONDS = '7200';
 
-/** Headers for browsers on every answer; a route's own win. */
+/** Headers for browsers, and the request's id, on every answer; a route's own win. */
 export function addSecurityHeaders(app: FastifyInstance): void {
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.headers(SECURITY_HEADERS);
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
     done();
   });
 }

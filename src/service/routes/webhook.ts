@@ -1,6 +1,8 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
 import { MAX_WEBHOOK_BYTES } from '../../contract/webhook-event.ts';
 import type { ServiceConfig } from '../config.ts';
+import { observe } from '../metrics/request-times.ts';
+import type { Histogram } from '../metrics/request-times.ts';
 import type { Rooms } from '../rooms/rooms.ts';
 import type { Store } from '../store/store.ts';
 import { checkSigner, readEvent } from '../webhooks/event.ts';
@@ -9,7 +11,7 @@ import type { StoredEvent } from '../webhooks/event.ts';
 /** `/api/webhook`, where LiveKit's webhooks come. */
 export async function addWebhookRoute(
   hook: FastifyInstance,
-  { config, store, now, rooms }: { config: ServiceConfig; store: Store; now: () => number; rooms: Pick<Rooms, 'closeReopened'> },
+  { config, store, now, rooms, lag }: { config: ServiceConfig; store: Store; now: () => number; rooms: Pick<Rooms, 'closeReopened'>; lag: Histogram },
 ): Promise<void> {
   /** LiveKit does not wait for it: the event is kept. */
   const closeReopened = async ({ room, roomCreatedAtMs }: StoredEvent, log: FastifyBaseLogger): Promise<void> => {
@@ -31,6 +33,7 @@ export async function addWebhookRoute(
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const event = readEvent(body, hashes.get(request) ?? '', now());
     const accepted = await store.addEvent(event);
+    if (event.atMs > 0) observe(lag, Math.max(0, event.receivedAtMs - event.atMs) / 1000);
     if (event.event === 'room_started') void closeReopened(event, request.log);
     return { accepted };
   });

@@ -3,6 +3,8 @@ import type { StoredEvent } from '../webhooks/event.ts';
 import type { Awaitable, Database } from './database.ts';
 import * as events from './event-rows.ts';
 import * as history from './history-rows.ts';
+import { measure } from './measure-rows.ts';
+import type { Measures } from './measure-rows.ts';
 import * as rooms from './room-rows.ts';
 import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
 import { openSqlite } from './sqlite.ts';
@@ -40,6 +42,8 @@ export interface Store {
   history(page: history.HistoryPage): Awaitable<ReturnTypeOf<typeof history.listHistory>>;
   /** Removes rooms that ended, and events that came, before `beforeMs`, some hundreds of each. Gives how much that was; 0: nothing is left. */
   forgetHistory(beforeMs: number, nowMs: number): Promise<number>;
+  /** How much there is at this moment. */
+  measure(): Awaitable<Measures>;
   /** Server tokens. */
   readonly tokens: TokenStore;
   /** Commits a change to the disk, as an event would be; rejects where that fails (full, read-only, locked). */
@@ -99,6 +103,7 @@ export function createStore(database: Database): Store {
       commit(function* () {
         return (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
       }),
+    measure: () => read(measure),
     tokens: {
       add: (token) => commit(() => tokens.addToken(token)),
       list: () => read(tokens.listTokens),
