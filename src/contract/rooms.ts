@@ -102,7 +102,7 @@ export const historySchema = z.strictObject({
   room: roomIdSchema.optional(),
 });
 
-/** A room that has ended. `reason`: `ended` by the API, or `empty`; a participant's is LiveKit's DisconnectReason. Null where it is not known. */
+/** A room that has ended. `reason`: `ended` by the API, `empty`, or `unused`: nobody joined within a day; a participant's is LiveKit's DisconnectReason. Null where it is not known. */
 export const pastRoomView = z.object({
   id: z.string(),
   name: z.string(),

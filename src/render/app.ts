@@ -17,7 +17,7 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
   return ourFile(
     `${topology.layout.config}/service.json`,
     json({
-      bind: '127.0.0.1',
+      bind: topology.serviceBind,
       port: settings.SERVICE_PORT,
       database: `${topology.layout.state}/service/service.db`,
       livekitApiUrl: `http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`,
@@ -30,9 +30,16 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
       tokenTtlSeconds: settings.TOKEN_TTL,
       historyDays: settings.HISTORY_DAYS,
       webhookHttp: settings.WEBHOOK_HTTP,
+      endUsers: endUsers(settings),
+      limits: { tokenPerSecond: settings.RATE_LIMIT_TOKEN, userPerSecond: settings.RATE_LIMIT_USER, addressPerSecond: settings.RATE_LIMIT_ADDRESS },
+      corsOrigins: settings.CORS_ORIGINS,
       logLevel: settings.LOG_LEVEL,
     }),
   );
+}
+
+function endUsers({ AUTH_JWKS_URL: url, AUTH_JWKS_FILE: file, AUTH_ISSUER: issuer, AUTH_AUDIENCE: audience, AUTH_IDENTITY_CLAIM: claim }: Settings): unknown {
+  return url === '' && file === '' ? null : { jwks: url || file, issuer, audience, claim };
 }
 
 /** agent.json, the agent's configuration. @param livekitVersion of this machine's LiveKit */

@@ -69,11 +69,12 @@ function gatewayRefusals({ HTTPS_PORT }: Settings): string {
 }
 
 /** Ports that strangers must reach, as the network's own firewall wants them: `7881/tcp`. */
-export function openPorts(settings: Settings, { hasMedia, parts, turn }: Topology): string[] {
+export function openPorts(settings: Settings, { hasMedia, parts, turn, serviceBind }: Topology): string[] {
   const { first, last } = settings.LIVEKIT_UDP_PORTS;
   const media = [`${settings.LIVEKIT_TCP_PORT}/tcp`, `${settings.TURN_UDP_PORT}/udp`, `${first}-${last}/udp`, ...(turn === null ? [] : [`${turn.port}/tcp`])];
   const gateway = [`${settings.HTTP_PORT}/tcp`, `${settings.HTTPS_PORT}/tcp`, `${settings.HTTPS_PORT}/udp`];
-  return [...(parts.includes('caddy') ? gateway : []), ...(hasMedia ? media : [])];
+  const service = parts.includes('service') && !serviceBind.startsWith('127.') ? [`${settings.SERVICE_PORT}/tcp`] : [];
+  return [...(parts.includes('caddy') ? gateway : []), ...service, ...(hasMedia ? media : [])];
 }
 
 /** Ports for machines of the fleet alone, of the parts that this machine has. */

@@ -35,7 +35,7 @@ export function renderLivekit(settings: Settings, topology: Topology): RenderedF
     },
     turn: { enabled: true, udp_port: settings.TURN_UDP_PORT, ...overTls(topology), ...relayPeers(topology) },
     keys: { [settings.LIVEKIT_API_KEY]: settings.LIVEKIT_API_SECRET },
-    room: { auto_create: true, empty_timeout: 300 },
+    room: { auto_create: settings.ROOM_AUTO_CREATE, empty_timeout: 300 },
     ...(settings.WEBHOOK_ENABLED ? { webhook: { api_key: settings.LIVEKIT_API_KEY, urls: [`http://127.0.0.1:${settings.AGENT_PORT}/webhook`] } } : {}),
   };
   return ourFile(`${topology.layout.config}/livekit.yaml`, stringify(config));

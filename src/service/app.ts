@@ -5,14 +5,16 @@ import { guard } from './auth/guard.ts';
 import { createIdentification } from './auth/identify.ts';
 import { createServerTokens } from './auth/server-tokens.ts';
 import type { ServiceConfig } from './config.ts';
+import { addRoute, countAnswer, createCounts } from './metrics/request-times.ts';
 import { refuseUnknown, sendProblem } from './problem.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
+import { addMetricsRoute } from './routes/metrics.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
 import { addTokenRoutes } from './routes/tokens.ts';
 import { addWebhookRoute } from './routes/webhook.ts';
-import { addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
+import { SECURITY_HEADERS, addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
 import { addWebhookRoutes } from './routes/webhooks.ts';
 import type { Store } from './store/store.ts';
 import { createIncomingCounters } from './webhooks/incoming-counters.ts';
@@ -44,6 +46,11 @@ function refuseSchema(): never {
   throw new Error('routes have zod schemas, not JSON schemas');
 }
 
+/** What may stand in a log line and a header as it is. */
+function wellFormedId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\w.:-]{8,128}$/.test(header) ? header : undefined;
+}
+
 /** The HTTP application; to listen and to close the store are the caller's. */
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { config } = deps;
@@ -62,12 +69,12 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     },
     // One line for each that is refused, below; for all others with level debug.
     logController: new LogController({ disableRequestLogging: true }),
-    // A request id that no restart repeats.
-    genReqId: () => randomUUID(),
+    // The caller's own, so that it can be found in both logs; else one that no restart repeats.
+    genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
     // Errors before routing, such as a malformed URL, do not come to the error handler.
     // Caddy is on this machine, and says for whom it asks.
-    trustProxy: (address) => isBeside(address, config),
-    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    trustProxy: isBeside,
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply.headers(SECURITY_HEADERS)),
     forceCloseConnections: 'idle',
     // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.
     schemaController: { compilersFactory: { buildValidator: () => refuseSchema, buildSerializer: () => refuseSchema } },
@@ -93,12 +100,22 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   addSecurityHeaders(app);
   allowOrigins(app, config.corsOrigins);
   const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
+  const rooms = createRooms(deps);
   const identification = createIdentification({ config, tokens, now: deps.now });
   const incoming = deps.incoming ?? createIncomingCounters();
   const webhooks = createWebhooks({ ...deps, log: app.log });
   app.addHook('onReady', () => webhooks.start());
   app.addHook('onClose', () => webhooks.stop());
+  const counts = createCounts();
+  app.addHook('onRoute', (route) => {
+    const times = addRoute(counts, String(route.method), route.url);
+    route.onResponse = (_request, reply, done) => {
+      countAnswer(times, reply.statusCode, reply.elapsedTime);
+      done();
+    };
+  });
   addHealthRoutes(app, deps);
+  addMetricsRoute(app, { counts, store: deps.store, database: config.database, now: deps.now, identify: (request) => identification.identify(request) });
   void app.register(async (open) => {
     open.addHook('onRequest', (request, _reply, done) => {
       identification.countStranger(request);
@@ -111,12 +128,12 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       guard(api, (request) => identification.identify(request));
       // Its own handler, so that unknown addresses are guarded too.
       api.setNotFoundHandler(refuseUnknown);
-      addRoomRoutes(api, { rooms: createRooms(deps), store: deps.store, config });
+      addRoomRoutes(api, { rooms, store: deps.store });
       addTokenRoutes(api, tokens);
       addWebhookRoutes(api, webhooks);
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, counters: incoming }));
+  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms, counters: incoming, lag: counts.webhookLag }));
   return app;
 }

@@ -3,7 +3,8 @@ import * as z from 'zod';
 /** service.json. `tokenSha256` holds hex SHA-256 of the bearer tokens that are accepted, never the tokens. */
 export const serviceConfigSchema = z
   .strictObject({
-    bind: z.string().min(1),
+    /** Loopback is opened in any case. */
+    bind: z.union([z.ipv4(), z.ipv6()]),
     /** 0: any free port. */
     port: z.int().min(0).max(65_535),
     /** Path of the SQLite file; its directory exists. */

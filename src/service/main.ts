@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openLivekitRooms } from '../clients/livekit-rooms.ts';
 import { buildApp } from './app.ts';
 import { serviceConfigSchema } from './config.ts';
 import type { ServiceConfig } from './config.ts';
+import { listenOn } from './listen.ts';
+import { createExpiry } from './rooms/expire.ts';
 import { createReconciler } from './rooms/reconcile.ts';
 import { openStore } from './store/store.ts';
 
@@ -23,7 +25,7 @@ const app = buildApp({ config, store, now: Date.now });
 let isStopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop());
 const stopping = new AbortController();
-await app.listen({ host: config.bind, port: config.port });
+await listenOn(app, config);
 if (Object.hasOwn(config.livekitKeys, config.signingKey)) void keepReconciling(stopping.signal);
 void keepForgetting(stopping.signal);
 
@@ -44,13 +46,16 @@ async function keepReconciling(signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Removes what is older than `historyDays`. */
+/** Removes what is older than `historyDays`, and ends rooms that nobody joined. */
 async function keepForgetting(signal: AbortSignal): Promise<void> {
+  const expiry = createExpiry({ store, now: Date.now });
   for (;;) {
-    const count = await store.forgetHistory(Date.now() - config.historyDays * DAY_MS, Date.now()).catch((error: unknown) => {
+    const counts = [store.forgetHistory(Date.now() - config.historyDays * DAY_MS, Date.now()), expiry.look()];
+    const [forgotten = 0, expired = 0] = await Promise.all(counts).catch((error: unknown) => {
       app.log.error({ err: error }, 'history not shortened');
-      return 0;
+      return [];
     });
+    const count = forgotten + expired;
     await delay(count > 0 ? FORGET_PAUSE_MS : FORGET_PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
   }
@@ -79,8 +84,20 @@ function readConfig(): ServiceConfig {
     refuse(`${path}: ${error instanceof SyntaxError ? 'not valid JSON' : error instanceof Error ? error.message : String(error)}`);
   }
   const parsed = serviceConfigSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    checkReadable(parsed.data.endUsers?.jwks);
+    return parsed.data;
+  }
   return refuse(`${path}: ${parsed.error.issues.map((issue) => `${issue.path.join('.') || '(all)'}: ${issue.message}`).join('; ')}`);
+}
+
+function checkReadable(path: string | undefined): void {
+  if (path?.startsWith('/') !== true) return;
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    refuse(`endUsers.jwks: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function configPath(): string {

@@ -1,8 +1,7 @@
 import type { FastifyInstance } from 'fastify';
-import type { ServiceConfig } from './config.ts';
 
 /** What a browser may do with an answer of an API: nothing but hand it to the page that asked. */
-const HEADERS: Readonly<Record<string, string>> = {
+export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'x-content-type-options': 'nosniff',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
@@ -11,10 +10,10 @@ const HEADERS: Readonly<Record<string, string>> = {
 /** How long browsers remember what another origin may ask; Chromium's own limit. */
 const PREFLIGHT_SECONDS = '7200';
 
-/** Headers for browsers on every answer; a route's own win. */
+/** Headers for browsers, and the request's id, on every answer; a route's own win. */
 export function addSecurityHeaders(app: FastifyInstance): void {
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.headers(HEADERS);
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
     done();
   });
 }
@@ -44,6 +43,6 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
 }
 
 /** True for a caller on this machine: Caddy, whose word on its own callers counts. */
-export function isBeside(address: string | undefined, { bind }: Pick<ServiceConfig, 'bind'>): boolean {
-  return address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1' || address === bind;
+export function isBeside(address: string | undefined): boolean {
+  return address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1';
 }

@@ -98,6 +98,9 @@ function crossCheck(
   if (settings.TLS_MODE === 'files' && (settings.TLS_CERT_FILE === '' || settings.TLS_KEY_FILE === '')) add('TLS_FILES_MISSING', 'TLS_MODE');
   if (settings.TURN_DOMAIN !== undefined && settings.TURN_DOMAIN !== '' && (settings.TURN_CERT_FILE === '' || settings.TURN_KEY_FILE === ''))
     add('TURN_FILES_MISSING', 'TURN_DOMAIN');
+  const keys = (['AUTH_JWKS_URL', 'AUTH_JWKS_FILE'] as const).filter((name) => (settings[name] ?? '') !== '');
+  if (keys.length > 1) add('AUTH_KEYS_TWICE', 'AUTH_JWKS_FILE');
+  for (const hint of ['AUTH_ISSUER', 'AUTH_AUDIENCE'] as const) if (keys[0] !== undefined && settings[hint] === '') add('AUTH_INCOMPLETE', keys[0], { hint });
   for (const clash of findClashes(settings)) {
     // The value that a person wrote is the one to change.
     const [variable, other] = origins[clash.variable] === 'default' ? [clash.other, clash.variable] : [clash.variable, clash.other];

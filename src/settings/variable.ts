@@ -134,6 +134,28 @@ export function isS3(value: string): boolean {
   return /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[A-Za-z0-9._=@+-]+)*\/?$/.test(value);
 }
 
+/** An https URL, or an http one inside a private network; or the empty text. */
+export const optionalSecureUrl = optionalUrl.refine((value) => {
+  if (!value.startsWith('http:')) return true;
+  const { hostname } = new URL(value);
+  return hostname === 'localhost' || (isIpv4(hostname) ? !isPublic(hostname) : !hostname.includes('.') || /\.(local|lan|internal)$/.test(hostname));
+}, says('NOT_A_SECURE_URL'));
+
+/** `auto` or an IPv4 address. */
+export const bindAddress = z.string().refine((value) => value === 'auto' || isIpv4(value), says('NOT_A_BIND_ADDRESS'));
+
+/** A whole number, 0 for no limit. */
+export const rate = z
+  .string()
+  .refine((value) => /^(0|[1-9]\d{0,6})$/.test(value), says('NOT_A_RATE'))
+  .transform(Number);
+
+/** Comma-separated origins (`https://app.example.com`, as browsers send them), or `*`. */
+export const origins = z
+  .string()
+  .refine((value) => list(value).every((one) => one === '*' || (isHttpUrl(one) && new URL(one).origin === one)), says('NOT_AN_ORIGIN'))
+  .transform(list);
+
 /** Comma-separated http(s) URLs. */
 export const urls = z
   .string()

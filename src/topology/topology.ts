@@ -120,6 +120,8 @@ export interface Topology {
   readonly bindAddresses: readonly string[];
   /** `host:port` of the business service: ours, or the operator's own. */
   readonly serviceUpstream: string;
+  /** Where our business service listens, beside loopback. */
+  readonly serviceBind: string;
   readonly isLoopbackOnly: boolean;
   /** What is done about the packet filter. `needless`: nothing of ours listens beyond this machine. */
   readonly firewall: 'apply' | 'print' | 'off' | 'needless' | 'no-nft';
@@ -208,6 +210,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     publicAddress: null,
     bindAddresses: [...new Set(['127.0.0.1', address])],
     serviceUpstream: settings.BUSINESS_UPSTREAM === '' ? `127.0.0.1:${settings.SERVICE_PORT}` : settings.BUSINESS_UPSTREAM,
+    serviceBind: settings.SERVICE_BIND !== 'auto' ? settings.SERVICE_BIND : isLoopbackOnly ? '127.0.0.1' : '0.0.0.0',
     isLoopbackOnly,
     firewall,
     supervisor: settings.SUPERVISOR === 'auto' ? (hasSystemd ? 'systemd' : 'processes') : settings.SUPERVISOR,

@@ -32,6 +32,11 @@ describe('the process', () => {
     ['a missing setting', (config) => JSON.stringify({ ...config, port: undefined }), 'port'],
     ['a signing key without a secret', (config) => JSON.stringify({ ...config, signingKey: 'key9' }), 'signingKey'],
     ['an address with a slash at its end', (config) => JSON.stringify({ ...config, publicUrl: 'wss://meet.example.com/' }), 'publicUrl'],
+    [
+      'a file of keys that is not there',
+      (config) => JSON.stringify({ ...config, endUsers: { jwks: '/none/jwks.json', issuer: 'i', audience: 'a', claim: 'sub' } }),
+      '/none/jwks.json',
+    ],
     ['several mistakes', (config) => JSON.stringify({ ...config, port: -1, tokenSha256: [] }), 'tokenSha256'],
   ])('ends with 2 and one line: %s', async (_name, text, wanted) => {
     const directory = await temporaryDirectory();

@@ -22,6 +22,8 @@ export interface Rooms {
   /** @param isPlain the caller came over plain http, where that is served */
   join(id: string, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView>;
   leave(id: string, identity: string): Promise<void>;
+  /** Ends in LiveKit what the bearer of a former token has opened anew after the API had ended it; true where that was so. */
+  closeReopened(id: string, livekitCreatedAtMs: number): Promise<boolean>;
   read(id: string): Promise<RoomView>;
   list(page: RoomPage): Promise<RoomView[]>;
   readonly participants: Participants;
@@ -93,6 +95,12 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       await starting.get(room.key)?.catch(() => undefined);
       if ((await find(id)).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(room));
       await store.finishRoom(room.key, now(), 'ended');
+    },
+    async closeReopened(id, livekitCreatedAtMs) {
+      const room = await store.findRoom(id);
+      if (room === null || room.finishReason !== 'ended' || livekitCreatedAtMs <= room.livekitCreatedAtMs) return false;
+      await askingOf(() => deleteRoom(room));
+      return true;
     },
     async create(wanted, idempotencyKey) {
       checkKeys();

@@ -14,7 +14,6 @@ import {
   updateRoomSchema,
 } from '../../contract/rooms.ts';
 import { checkIsFor } from '../auth/principal.ts';
-import type { ServiceConfig } from '../config.ts';
 import { HttpProblem } from '../problem.ts';
 import type { Rooms } from '../rooms/rooms.ts';
 import type { Store } from '../store/store.ts';
@@ -25,7 +24,7 @@ const personParams = z.object({ id: roomIdSchema, identity: identitySchema });
 const idempotencyKey = z.object({ 'idempotency-key': z.string().min(1).max(255).optional() });
 
 /** `/rooms` and what is below, and `/history` (contract/api.ts); who asks was let in before. */
-export function addRoomRoutes(api: FastifyInstance, { rooms, store, config }: { rooms: Rooms; store: Store; config: ServiceConfig }): void {
+export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: Rooms; store: Store }): void {
   api.post('/rooms', async (request, reply) => {
     const { 'idempotency-key': key } = idempotencyKey.parse(request.headers);
     return reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}), key));
@@ -43,7 +42,7 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store, config }: { 
   });
   api.post('/rooms/:id/join', async (request) => {
     // Caddy sets this header and drops what a client wrote into it.
-    const isPlain = request.headers['x-forwarded-proto'] === 'http' && isBeside(request.socket.remoteAddress, config);
+    const isPlain = request.headers['x-forwarded-proto'] === 'http' && isBeside(request.socket.remoteAddress);
     const wanted = joinRoomSchema.parse(request.body);
     checkIsFor(request.principal, wanted.identity);
     // Applications trust what it says.

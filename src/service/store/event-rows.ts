@@ -125,6 +125,22 @@ export function* finishRoom(key: number, atMs: number, reason: string): Work<boo
   return told !== null;
 }
 
+/** A look at rooms in the order of their making. */
+export interface ExpiryLook {
+  readonly afterKey: number;
+  readonly createdBeforeMs: number;
+  readonly nowMs: number;
+}
+
+/** Ends rooms that LiveKit was never asked for, of the next `limit` that are old enough. Gives how many those are, and the key of the last. */
+export function* expireRooms({ afterKey, createdBeforeMs, nowMs }: ExpiryLook, limit: number): Work<{ lastKey: number; count: number }> {
+  const rows = yield* all('SELECT key, state, created_at, livekit_created_at FROM rooms WHERE key > ? ORDER BY key LIMIT ?', afterKey, limit);
+  const young = rows.findIndex((row) => Number(row['created_at']) >= createdBeforeMs);
+  const old = young === -1 ? rows : rows.slice(0, young);
+  for (const row of old) if (row['state'] === 'new' && Number(row['livekit_created_at']) === 0) yield* finishRoom(Number(row['key']), nowMs, 'unused');
+  return { lastKey: Number(old.at(-1)?.['key'] ?? afterKey), count: old.length };
+}
+
 function* endRoom(key: number, atMs: number, reason: string): Work<OutgoingEvent[] | null> {
   const row = yield* first(FINISH, atMs, reason, key);
   if (row === undefined) return null;

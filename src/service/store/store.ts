@@ -3,6 +3,8 @@ import type { StoredEvent } from '../webhooks/event.ts';
 import type { Awaitable, Database } from './database.ts';
 import * as events from './event-rows.ts';
 import * as history from './history-rows.ts';
+import { measure } from './measure-rows.ts';
+import type { Measures } from './measure-rows.ts';
 import * as rooms from './room-rows.ts';
 import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
 import { openSqlite } from './sqlite.ts';
@@ -22,6 +24,8 @@ export interface Store {
   addRoomOnce(room: NewRoom, once: Once): Promise<RoomRecord | 'mismatch' | null>;
   changeRoom(key: number, wanted: { name: string; metadata: string }): Promise<void>;
   finishRoom(key: number, atMs: number, reason: string): Promise<boolean>;
+  /** Ends rooms that LiveKit was never asked for, of some hundred that are old enough; gives how many those are, and the key of the last. */
+  expireRooms(look: events.ExpiryLook): Promise<{ lastKey: number; count: number }>;
   /** Takes back a life that LiveKit did not make. */
   takeBack(room: RoomRecord): Promise<void>;
   /** Keeps when LiveKit made the room; events of an older room of this name do not count for this one. */
@@ -44,6 +48,8 @@ export interface Store {
   history(page: history.HistoryPage): Awaitable<ReturnTypeOf<typeof history.listHistory>>;
   /** Removes rooms that ended, and events that came, before `beforeMs`, some hundreds of each. Gives how much that was; 0: nothing is left. */
   forgetHistory(beforeMs: number, nowMs: number): Promise<number>;
+  /** How much there is at this moment. */
+  measure(): Awaitable<Measures>;
   /** Server tokens. */
   readonly tokens: TokenStore;
   /** Endpoints of the operator, and what waits for them. */
@@ -101,6 +107,7 @@ export function createStore(database: Database): Store {
     addRoomOnce: (room, once) => commit(() => rooms.addRoomOnce(room, once)),
     changeRoom: (key, wanted) => commit(() => rooms.changeRoom(key, wanted)),
     finishRoom: (key, atMs, reason) => commit(() => events.finishRoom(key, atMs, reason)),
+    expireRooms: (look) => commit(() => events.expireRooms(look, FORGET_AT_A_TIME)),
     takeBack: (room) => commit(() => rooms.takeRoomBack(room)),
     noteMade: (key, atMs) => commit(() => rooms.noteMade(key, atMs)),
     findRoom: (id) => read(() => rooms.findRoom(id)),
@@ -117,6 +124,7 @@ export function createStore(database: Database): Store {
         const count = (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
         return count + (yield* tidyOutbox({ beforeMs, nowMs, limit: FORGET_AT_A_TIME }));
       }),
+    measure: () => read(measure),
     tokens: {
       add: (token) => commit(() => tokens.addToken(token)),
       list: () => read(tokens.listTokens),

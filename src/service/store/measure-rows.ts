@@ -1,0 +1,29 @@
+import { first } from './work.ts';
+import type { Work } from './work.ts';
+
+/** How much there is at this moment. */
+export interface Measures {
+  /** Rooms that LiveKit has made and that have not ended, and who is in them. */
+  readonly rooms: number;
+  readonly participants: number;
+  /** Outgoing webhooks. */
+  readonly waiting: number;
+  readonly oldestWaitingAtMs: number | null;
+  readonly deadLetters: number;
+}
+
+export function* measure(): Work<Measures> {
+  const open = yield* first(
+    `SELECT count(*) AS rooms, coalesce(sum(num_participants), 0) AS people FROM rooms WHERE state <> 'finished' AND livekit_created_at > 0`,
+  );
+  const waiting = yield* first('SELECT count(*) AS messages, min(queued_at) AS oldest FROM outbox');
+  const dead = yield* first('SELECT count(*) AS letters FROM dead_letters');
+  const oldest = waiting?.['oldest'] ?? null;
+  return {
+    rooms: Number(open?.['rooms']),
+    participants: Number(open?.['people']),
+    waiting: Number(waiting?.['messages']),
+    oldestWaitingAtMs: oldest === null ? null : Number(oldest),
+    deadLetters: Number(dead?.['letters']),
+  };
+}
