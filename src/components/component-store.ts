@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, lstatSync } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { chmod, cp, lstat, mkdir, mkdtemp, open, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -49,12 +50,21 @@ export async function findDamage({ folder, manifest }: Stored): Promise<string |
   const bad = await Promise.all(
     Object.entries(manifest.files).map(async ([path, known]) => {
       const place = join(folder, path);
-      const info = await lstat(place).catch(nullIfMissing);
+      const info = look(place);
       if (info?.size !== known.size) return place;
       return Math.floor(info.mtimeMs) === known.mtimeMs || (await hashFile(place, 'sha256')) === known.sha256 ? null : place;
     }),
   );
   return bad.find((place) => place !== null) ?? null;
+}
+
+/** What stands there; null where nothing does. Synchronous, which takes a fifth of the time: every deploy looks at a hundred files. */
+function look(place: string): Stats | null {
+  try {
+    return lstatSync(place, { throwIfNoEntry: false }) ?? null;
+  } catch (error) {
+    return nullIfMissing(error);
+  }
 }
 
 /** A new folder beside the components, on the same file system, so that the later rename is atomic. Removes those of runs that were killed. */

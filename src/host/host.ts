@@ -31,8 +31,11 @@ export interface RunResult {
 
 /** A machine on which files are read and written and commands run. A full disk is FleetError DISK_FULL with the path. */
 export interface Host {
-  /** Runs argv (no shell); never throws for a non-zero exit. 127 where the program is missing. */
-  run(argv: readonly string[], options?: { timeoutMs?: number; detached?: boolean }): Promise<RunResult>;
+  /**
+   * Runs argv (no shell); never throws for a non-zero exit. 127 where the program is missing. What is `detached` has a session of its
+   * own, only the variables of `env`, and is not waited for.
+   */
+  run(argv: readonly string[], options?: { timeoutMs?: number } | { detached: true; env: Readonly<Record<string, string>> }): Promise<RunResult>;
   /** Text and permission bits of a regular file; null where there is none (a pipe or a folder is none, and a link only with `followLinks`). */
   read(path: string, options?: { followLinks?: boolean }): Promise<{ content: string; mode: number } | null>;
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
@@ -80,8 +83,8 @@ export function localHost(): Host {
   return {
     async run(argv, options = {}) {
       const [program = '', ...args] = argv;
-      if (options.detached === true) {
-        const child = spawn(program, args, { detached: true, stdio: 'ignore' });
+      if ('detached' in options) {
+        const child = spawn(program, args, { detached: true, env: options.env, stdio: 'ignore' });
         child.unref();
         return { code: 0, stdout: '', stderr: '' };
       }

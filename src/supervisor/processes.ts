@@ -55,9 +55,9 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     // runsvdir waits a second before it reads a folder that has changed within the current second.
     const longAgo = 1;
     await utimes(folder, longAgo, longAgo);
-    const environment = ['env', '-i', `PATH=${tools}:/usr/sbin:/usr/bin:/sbin:/bin`];
-    const noted = ['sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
-    await host.run([...environment, 'setsid', '--fork', ...noted, `${tools}/runsvdir`, '-P', folder], { detached: true });
+    const noted = ['/bin/sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
+    const env = { PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` };
+    await host.run([...noted, `${tools}/runsvdir`, '-P', folder], { detached: true, env });
   }
 
   /** `-w` makes `sv` wait for the result; without it `up` returns at once. */
