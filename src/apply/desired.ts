@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Desired } from '../plan/plan.ts';
 import { renderAgent, renderService } from '../render/app.ts';
+import { renderBackupTimer } from '../render/backup-timer.ts';
 import { renderCaddy, renderCaddyStarter } from '../render/caddy.ts';
 import { renderFirewall } from '../render/firewall.ts';
 import { renderLivekit } from '../render/livekit.ts';
@@ -49,6 +50,7 @@ export function desire(input: {
     ...(has('firewall') ? renderFirewall(settings, topology) : []),
     ...(has('sockets') ? [renderSockets(topology)] : []),
     ...(has('upgrades') ? [renderUpgrader(topology)] : []),
+    ...(has('backups') ? [renderBackupTimer(topology)] : []),
     // Before the agent's file, which names what runs: a run that is killed between the two has noted the choice.
     ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     renderAgent(settings, topology, input.livekitVersion),

@@ -5,10 +5,10 @@ import { JOURNAL_KEY } from '../contract/journal.ts';
  * What tells of the moment, and must not come back from the dead: which LiveKit nodes and rooms there are, who is in them, who holds a
  * lock (redisstore.go and redisrouter.go of livekit-server), and the fleet's own heart-beats, orders, votes and fences.
  */
-const NAMES = ['nodes', 'room_node_map', 'rooms', 'room_internal'];
-const PATTERNS = ['room_participants:*', 'room_lock:*', 'agent_dispatch:*', 'agent_job:*', '{ingress}_state:*', 'fleet:*'];
+export const NAMES = ['nodes', 'room_node_map', 'rooms', 'room_internal'];
+export const PATTERNS = ['room_participants:*', 'room_lock:*', 'agent_dispatch:*', 'agent_job:*', '{ingress}_state:*', 'fleet:*'];
 /** Of the fleet's, the one that is a record of the past. */
-const HISTORY = JOURNAL_KEY;
+export const HISTORY = JOURNAL_KEY;
 
 /** Keys of this Redis that are of the moment. */
 export async function momentKeys(redis: Redis): Promise<string[]> {

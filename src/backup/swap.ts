@@ -20,6 +20,8 @@ const planSchema = z.object({
   /** Parts that use what is swapped, in start order. */
   parts: z.array(z.string()),
   items: z.array(itemSchema),
+  /** Of the restore, where the fleet's Redis exchanges its data too (exchange.ts). */
+  exchangeId: z.string().nullable(),
 });
 
 export type SwapItem = z.infer<typeof itemSchema>;
@@ -50,13 +52,17 @@ function planFile(layout: Layout): string {
  * Puts everything in its place, by renames. Before the first one it is written down what will be done: whenever this ends, the next
  * command puts back what stood before (settleSwap).
  */
-export async function swap(host: Host, layout: Layout, { items, parts }: { items: readonly SwapItem[]; parts: readonly Part[] }): Promise<void> {
+export async function swap(
+  host: Host,
+  layout: Layout,
+  { items, parts, exchangeId }: { items: readonly SwapItem[]; parts: readonly Part[]; exchangeId: string | null },
+): Promise<void> {
   await host.makeFolder(asideFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
   for (const item of items) {
     const text = item.isText && item.hadLive ? await host.read(item.live) : null;
     if (text !== null) await host.write(item.former, text.content, PRIVATE);
   }
-  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items] });
+  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items], exchangeId });
   for (const item of items) {
     if (item.isText) await host.write(item.live, (await host.read(item.staged))?.content ?? '', PRIVATE);
     else {
@@ -66,21 +72,19 @@ export async function swap(host: Host, layout: Layout, { items, parts }: { items
   }
 }
 
-/** Keeps what is there now, and sets the former aside for a person. */
-export async function completeSwap(host: Host, layout: Layout): Promise<void> {
+/** From now on, what has taken its place stays. */
+export async function acceptSwap(host: Host, layout: Layout): Promise<void> {
   const plan = await readPlan(host, layout);
-  if (plan !== null && plan.phase !== 'done') await writePlan(host, layout, { ...plan, phase: 'done' });
+  if (plan !== null) await writePlan(host, layout, { ...plan, phase: 'done' });
+}
+
+/** Sets the former of what was accepted aside for a person. */
+export async function completeSwap(host: Host, layout: Layout): Promise<void> {
   if (await exists(host, stagingFolder(layout), 'former')) {
     await host.remove(formerFolder(layout));
     await host.move(asideFolder(layout), formerFolder(layout));
   }
   await host.remove(stagingFolder(layout));
-}
-
-/** Parts that use what an unfinished restore has swapped; null where there is none that has to be undone. */
-export async function partsToUndo(host: Host, layout: Layout): Promise<readonly Part[] | null> {
-  const plan = await readPlan(host, layout);
-  return plan?.phase === 'swapping' ? (plan.parts as Part[]) : null;
 }
 
 /**
@@ -103,12 +107,12 @@ export async function undoSwap(host: Host, layout: Layout): Promise<void> {
   await host.remove(stagingFolder(layout));
 }
 
-/** How the last restore ended that this machine knows of: `swapping` is undone, `done` completed; null: nothing to do. */
-export async function unfinishedSwap(host: Host, layout: Layout): Promise<SwapPlan['phase'] | null> {
+/** What a restore has written down that did not come to its end: `swapping` is undone, `done` completed; null: nothing to do. */
+export async function unfinishedSwap(host: Host, layout: Layout): Promise<(Omit<SwapPlan, 'parts'> & { readonly parts: readonly Part[] }) | null> {
   const plan = await readPlan(host, layout);
   // What was being put together when it ended, nothing of which was in use.
   if (plan === null) await host.remove(stagingFolder(layout));
-  return plan?.phase ?? null;
+  return plan === null ? null : { ...plan, parts: plan.parts as Part[] };
 }
 
 async function readPlan(host: Host, layout: Layout): Promise<SwapPlan | null> {

@@ -1,14 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { globSync, readFileSync } from 'node:fs';
 import { mkdir, rm, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { BACKUPS } from '../apply/data-dir.ts';
 import { readDeployed } from '../apply/chosen-version.ts';
 import { collect, databasesOf, workFolder } from '../backup/collect.ts';
 import { encrypt } from '../backup/encryption.ts';
 import { FORMAT, archiveName } from '../backup/format.ts';
 import type { Head, Manifest } from '../backup/format.ts';
-import { folderPlace } from '../backup/place.ts';
 import type { Kept, Place } from '../backup/place.ts';
 import { prove } from '../backup/prove.ts';
 import { writeArchive } from '../backup/write-archive.ts';
@@ -21,6 +18,7 @@ import { editEnv } from '../settings/env-file.ts';
 import { variableNames } from '../settings/schema.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
+import { passphraseOf, placeOf } from './backup-place.ts';
 import { requireRoot } from './become-root.ts';
 import type { CliContext } from './context.ts';
 import { loadSettings } from './context.ts';
@@ -97,27 +95,6 @@ export async function pruneBackups(
   else if (isDryRun) for (const name of removed) context.reporter.line(`  - ${place.addressOf(name)}`);
   else context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
   context.reporter.result({ place: place.name, removed, isDryRun });
-}
-
-/** Where backups are kept. */
-export function placeOf(settings: Settings, layout: Layout, to: string | undefined): Place {
-  const given = to ?? settings.BACKUP_DIR;
-  return folderPlace(given === '' ? `${layout.root}/${BACKUPS}` : resolve(given));
-}
-
-/** The passphrase that the settings name; null where there is none. @throws FleetError BACKUP_PASSPHRASE_UNREADABLE */
-export function passphraseOf(settings: Settings): string | null {
-  const { BACKUP_PASSPHRASE: text, BACKUP_PASSPHRASE_FILE: path } = settings;
-  if (text !== '') return text;
-  if (path === '') return null;
-  try {
-    const [line = ''] = readFileSync(path, 'utf8').split(/\r?\n/);
-    if (line === '') throw new FleetError('BACKUP_PASSPHRASE_UNREADABLE', { path, reason: 'its first line is empty' }, { exitCode: 2 });
-    return line;
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error instanceof FleetError === false)) throw error;
-    throw new FleetError('BACKUP_PASSPHRASE_UNREADABLE', { path, reason: String(error.code) }, { exitCode: 2, cause: error });
-  }
 }
 
 /** What an archive holds, for people. */

@@ -1,48 +1,34 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, rmdir, stat, statfs } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { chmod, mkdir, readFile, rmdir, statfs } from 'node:fs/promises';
 import { appliedFile } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { ENV } from '../backup/format.ts';
 import type { Head } from '../backup/format.ts';
-import { carryMoment, dropMoment } from '../backup/moment.ts';
-import { readFileChunks } from '../backup/place.ts';
 import { placeIn, prove } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
-import { stage } from '../backup/stage.ts';
-import { completeSwap, formerFolder, stagingFolder, swap } from '../backup/swap.ts';
+import { stagingFolder } from '../backup/swap.ts';
 import { withLock } from '../host/lock.ts';
-import { makeUser, findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { keyFingerprint } from '../render/app.ts';
 import { editEnv, readEnv } from '../settings/env-file.ts';
 import { isPlaceholder } from '../settings/parse.ts';
-import type { Settings } from '../settings/schema.ts';
-import { COMMANDS, madeUserFile } from '../topology/topology.ts';
-import type { Topology } from '../topology/topology.ts';
-import { describeCounts, megabytes, passphraseOf, progressOf, redisServer, scratchUser } from './backup.ts';
+import { COMMANDS } from '../topology/topology.ts';
+import { describeCounts, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
+import { passphraseOf, sourceOf } from './backup-place.ts';
 import { requireRoot } from './become-root.ts';
-import { loadSettings, settingsOf } from './context.ts';
+import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
-import { bringUp, seedOf } from './deploy.ts';
 import { recorded } from './journal.ts';
 import { ask } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
-import { openManager } from './prepare.ts';
-import { settleRestore, stopAnyway, undoRestore } from './settle-restore.ts';
+import { putInPlace } from './put-in-place.ts';
+import type { Target } from './put-in-place.ts';
+import { settleRestore } from './settle-restore.ts';
 
 export interface RestoreOptions extends WayOptions {
   /** Only check, and say what would be done. */
   readonly isDryRun: boolean;
-}
-
-/** The machine that an archive is to be restored on, before anything is. */
-interface Target {
-  readonly settings: Settings;
-  readonly topology: Topology;
-  /** Whether nothing is deployed here. */
-  readonly isBare: boolean;
 }
 
 /**
@@ -53,12 +39,8 @@ interface Target {
  */
 export async function restore(context: CliContext, given: string, options: RestoreOptions): Promise<void> {
   requireRoot('restore');
-  const path = resolve(given);
-  const info = await stat(path).catch((error: unknown) => {
-    throw new FleetError('BACKUP_NOT_FOUND', { path, reason: codeOf(error) }, { exitCode: 2 });
-  });
-  if (!info.isFile()) throw new FleetError('BACKUP_NOT_FOUND', { path, reason: info.isDirectory() ? 'EISDIR' : 'not a file' }, { exitCode: 2 });
   const { settings, topology } = loadSettings(context);
+  const { name: path } = sourceOf(settings, given);
   if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
   await checkOperatingSystem(context.host);
   await checkDataDir(context.host, topology);
@@ -67,7 +49,7 @@ export async function restore(context: CliContext, given: string, options: Resto
     await withLock(topology.layout.lock, 'restore', async () => {
       const run = async (): Promise<void> => {
         await settleRestore(context, settings, topology);
-        await restoreFrom(context, path, options);
+        await restoreFrom(context, given, options);
       };
       await (options.isDryRun ? run() : recorded(context, { settings, topology }, run));
     });
@@ -77,10 +59,11 @@ export async function restore(context: CliContext, given: string, options: Resto
   }
 }
 
-async function restoreFrom(context: CliContext, path: string, options: RestoreOptions): Promise<void> {
+async function restoreFrom(context: CliContext, given: string, options: RestoreOptions): Promise<void> {
   const { reporter, host, now, signal } = context;
   const began = now();
   const { settings, topology } = loadSettings(context);
+  const { name: path, bytes: chunks } = sourceOf(settings, given);
   const target: Target = { settings, topology, isBare: !existsSync(appliedFile(topology)) };
   const folder = `${stagingFolder(topology.layout)}/new`;
   await mkdir(folder, { recursive: true });
@@ -92,7 +75,7 @@ async function restoreFrom(context: CliContext, path: string, options: RestoreOp
     reporter.emit({ kind: 'step-started', id: 'check', code: 'STEP_RESTORE_CHECK', params: { path } });
     proved = await prove({
       source: path,
-      bytes: readFileChunks(path),
+      bytes: chunks,
       askPassphrase: async () => {
         const passphrase = passphraseOf(settings);
         if (passphrase === null) throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
@@ -116,12 +99,11 @@ async function restoreFrom(context: CliContext, path: string, options: RestoreOp
     }
     if (!options.isSure) await ask(context, 'REALLY_RESTORE', { madeAt: head.madeAt, path });
     reporter.emit({ kind: 'step-started', id: 'restore', code: 'STEP_RESTORE', params: { machine: head.machine, madeAt: head.madeAt } });
-    await putInPlace(context, proved, { target, next, options });
+    const kept = await putInPlace(context, proved, { target, next: next.text, options });
     const seconds = Number(((now() - began) / 1000).toFixed(1));
     reporter.say('RESTORED', { madeAt: head.madeAt, seconds, size: megabytes(bytes), counts });
     if (next.changed.length > 0) reporter.say('RESTORE_SETTINGS', { names: next.changed.join(', ') });
-    const former = existsSync(formerFolder(topology.layout)) ? formerFolder(topology.layout) : null;
-    if (former !== null) reporter.say('RESTORE_KEPT', { path: former });
+    if (kept !== null) reporter.say('RESTORE_KEPT', { path: kept });
     reporter.result({
       path,
       madeAt: head.madeAt,
@@ -131,7 +113,7 @@ async function restoreFrom(context: CliContext, path: string, options: RestoreOp
       bytes,
       counts: manifest.counts,
       settings: next.changed,
-      former,
+      former: kept,
     });
   } finally {
     await proved?.redis?.[Symbol.asyncDispose]();
@@ -166,54 +148,4 @@ async function nextSettings(
   const names = [...new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])])];
   const changed = names.filter((name) => (before?.get(name) ?? '') !== (after?.get(name) ?? ''));
   return changed.length === 0 ? { text: null, changed } : { text, changed };
-}
-
-async function putInPlace(
-  context: CliContext,
-  proved: Proved,
-  { target, next, options }: { target: Target; next: { text: string | null; changed: readonly string[] }; options: RestoreOptions },
-): Promise<void> {
-  const { host, envPath } = context;
-  const { head, folder, manifest } = proved;
-  const { isBare } = target;
-  const { settings, topology } = next.text === null ? target : settingsOf(next.text, head.role);
-  const { layout } = topology;
-  const manager = await openManager(context, settings, topology);
-  const user = (await findUser(host, settings.SERVICE_USER)) ?? (await makeUser(host, settings.SERVICE_USER, madeUserFile(layout)));
-  // A machine that comes back to a fleet follows its primary, whose data are newer.
-  const isFollower = isBare && topology.hasMedia && (await seedOf(context, settings, { topology, isNewFleet: false })).primary !== topology.address;
-  const hasRedis = proved.redis !== null && topology.hasMedia && !isFollower;
-  if (proved.redis !== null && hasRedis) {
-    await dropMoment(proved.redis.redis);
-    if (!isBare) await carryFrom(settings, proved.redis);
-    await proved.redis.end();
-  }
-  const staged = await stage({ topology, folder, members: manifest.members, envPath, env: next.text, hasRedis, isBare, user });
-  if (!isBare) for (const part of staged.parts.toReversed()) await stopAnyway(manager, part);
-  try {
-    await swap(host, layout, staged);
-    await bringUp(context, { role: head.role, isNewFleet: false, ...options });
-  } catch (error) {
-    await undoRestore(context, manager, topology);
-    if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, { role: head.role, isNewFleet: false, ...options }).catch(() => undefined);
-    throw error;
-  }
-  await completeSwap(host, layout);
-}
-
-/** Rooms that go on, go on: what tells of them now goes into the data that come. A Redis that does not answer has nothing to tell. */
-async function carryFrom(settings: Settings, scratch: NonNullable<Proved['redis']>): Promise<void> {
-  const { Redis: Client } = await import('ioredis');
-  const live = new Client({ host: '127.0.0.1', port: settings.REDIS_PORT, password: settings.REDIS_PASSWORD, lazyConnect: true, retryStrategy: () => null });
-  live.on('error', () => undefined);
-  const isUp = await live.connect().then(
-    () => true,
-    () => false,
-  );
-  if (isUp) await carryMoment(live, scratch.redis);
-  live.disconnect();
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
 }

@@ -7,6 +7,7 @@ import { readListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles } from '../topology/firewall-files.ts';
+import { backupFiles } from '../topology/backup-files.ts';
 import { socketFiles } from '../topology/socket-files.ts';
 import { upgradeFiles } from '../topology/upgrade-files.ts';
 import type { Part, Role, Topology } from '../topology/topology.ts';
@@ -26,7 +27,7 @@ export interface Health {
   readonly detail: string;
 }
 
-type ListeningPart = Exclude<Part, 'firewall' | 'sockets' | 'upgrades'>;
+type ListeningPart = Exclude<Part, 'firewall' | 'sockets' | 'upgrades' | 'backups'>;
 
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
@@ -46,6 +47,7 @@ async function probe(
   if (part === 'firewall') return probeFirewall(topology);
   if (part === 'sockets') return probeState(part, socketFiles(topology.layout).state);
   if (part === 'upgrades') return probeState(part, upgradeFiles(topology.layout).state);
+  if (part === 'backups') return probeState(part, backupFiles(topology.layout).state);
   const port = portOf(part, settings);
   const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
   const stranger = holders.find((one) => one.uid !== uid);

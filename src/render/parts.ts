@@ -6,6 +6,8 @@ import { pemCopies, turnPems } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
 import { socketsScript } from '../topology/socket-files.ts';
+import { backupTimerCommand } from './backup-timer.ts';
+import { backupsScript } from '../topology/backup-files.ts';
 import { caddyCommand, caddyStarter } from './caddy.ts';
 import { firewallCommand } from './firewall.ts';
 import { upgradesScript } from '../topology/upgrade-files.ts';
@@ -70,6 +72,7 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
     ),
     sockets: spec('sockets', socketsCommand(settings, topology), [socketsScript(layout)], { commandsNetwork: true }),
     upgrades: spec('upgrades', upgraderCommand(topology, project), [upgradesScript(layout)], { commandsMachine: true }),
+    backups: spec('backups', backupTimerCommand(settings, topology, project), [backupsScript(layout)], { commandsMachine: true }),
   };
   return topology.parts.map((part) => all[part]);
 }

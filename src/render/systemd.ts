@@ -36,7 +36,7 @@ export function renderUnit(spec: PartSpec, topology: Topology, options: { user: 
     ...(spec.part === 'firewall'
       ? [
           `Before=${topology.parts
-            .filter((part) => !['firewall', 'sockets', 'upgrades'].includes(part))
+            .filter((part) => !['firewall', 'sockets', 'upgrades', 'backups'].includes(part))
             .map(unitName)
             .join(' ')}`,
         ]
@@ -106,6 +106,7 @@ function limitsOf(part: Part): string[] {
     case 'firewall':
     case 'sockets':
     case 'upgrades':
+    case 'backups':
     case 'redis':
     case 'sentinel':
       return ['TasksMax=128'];

@@ -1,6 +1,7 @@
 import { upgradesBase, upgradesScript } from '../topology/upgrade-files.ts';
 import type { Topology } from '../topology/topology.ts';
 import { ourFile } from './rendered-file.ts';
+import { rootsCheck } from './roots-check.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
 /** Where this software and its settings stand on the machine. */
@@ -51,19 +52,7 @@ say() {
 is_id() { printf '%s\\n' "$1" | grep -Exq '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'; }
 is_version() { printf '%s\\n' "$1" | grep -Exq '[0-9]{1,6}\\.[0-9]{1,6}\\.[0-9]{1,6}(-[A-Za-z0-9_.]{1,40})?'; }
 
-# Nobody but root may have a hand in what root runs here, and reads: in no file of it, and in no folder on the way to it. DATA_DIR, which
-# may be below, is the product's own; nothing in .cache is run.
-is_roots() {
-  others='! -uid 0 -o -perm /002 -o -perm /020 ! -gid 0'
-  for place in "$project" "$env"; do
-    found=$(find -L "$place" \\( -path "\${base%/*/*}" -o -path "$place/.cache" \\) -prune -o ! -type l \\( $others \\) -print -quit 2>&1)
-    while [ -z "$found" ] && [ -n "$place" ]; do
-      place=\${place%/*}
-      found=$(find "$place/" -maxdepth 0 \\( ! -uid 0 -o ! -perm -1000 \\( $others \\) \\) 2>&1)
-    done
-    [ -z "$found" ] || { echo "$found can be changed by others than root"; return 1; }
-  done
-}
+${rootsCheck}
 
 carry_out() {
   id=$1

@@ -4,7 +4,7 @@ import type { Settings } from '../settings/schema.ts';
 import { isIpv4, isPublic } from '../settings/variable.ts';
 
 /** A part that runs on a machine, in start order. */
-export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy' | 'sockets' | 'upgrades';
+export type Part = 'firewall' | 'redis' | 'sentinel' | 'livekit' | 'service' | 'agent' | 'caddy' | 'sockets' | 'upgrades' | 'backups';
 
 /** What a machine is for: the gateway runs Caddy and the business service, media machines LiveKit and Redis; or one machine does all. */
 export type Role = 'all' | 'gateway' | 'media';
@@ -14,9 +14,9 @@ export const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway
 
 /** The parts of each role, in start order. */
 const PARTS: Readonly<Record<Role, readonly Part[]>> = {
-  all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy', 'sockets', 'upgrades'],
-  gateway: ['firewall', 'sentinel', 'service', 'agent', 'caddy', 'sockets'],
-  media: ['firewall', 'redis', 'sentinel', 'livekit', 'agent', 'sockets', 'upgrades'],
+  all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy', 'sockets', 'upgrades', 'backups'],
+  gateway: ['firewall', 'sentinel', 'service', 'agent', 'caddy', 'sockets', 'backups'],
+  media: ['firewall', 'redis', 'sentinel', 'livekit', 'agent', 'sockets', 'upgrades', 'backups'],
 };
 
 /** Folders of one installation, all below DATA_DIR. */
@@ -197,6 +197,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
     ...(role === 'gateway' && isWaiting ? ['sentinel' as const] : []),
     ...(firewall === 'apply' ? [] : ['firewall' as const]),
     // There is no other machine whose power could go, or that could order anything.
+    ...(settings.BACKUP_INTERVAL === 0 ? ['backups' as const] : []),
     ...(firewall === 'needless' ? ['sockets' as const, 'upgrades' as const] : []),
   ]);
   return {

@@ -8,7 +8,7 @@ import { readJoin } from '../../src/settings/join-line.ts';
 import { createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
 
-const parts = ['redis', 'sentinel', 'livekit', 'agent', 'sockets', 'upgrades'];
+const parts = ['redis', 'sentinel', 'livekit', 'agent', 'sockets', 'upgrades', 'backups'];
 const command = resolve(import.meta.dirname, '../../部署.sh');
 
 /** A media machine that a program deploys. One story; the order matters. */

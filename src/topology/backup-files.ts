@@ -1,0 +1,17 @@
+import type { Layout } from './topology.ts';
+
+/** What the backups part begins the names of its files with. */
+export function backupsBase(layout: Layout): string {
+  return `${layout.run}/backups`;
+}
+
+/** The program that backs this machine up when it is time. */
+export function backupsScript(layout: Layout): string {
+  return `${layout.app}/backups.sh`;
+}
+
+/** The part's state in words, and when (seconds since 1970) the next backup is due. */
+export function backupFiles(layout: Layout): Readonly<Record<'state' | 'next', string>> {
+  const base = backupsBase(layout);
+  return { state: `${base}.state`, next: `${base}.next` };
+}
