@@ -18,6 +18,7 @@ const valid = {
   media: null,
   members: null,
   socketsPipe: null,
+  upgrades: null,
   gateway: null,
   webhook: { enabled: true, urls: ['http://127.0.0.1:8080/api/webhook'], keys: { key: 'top-secret' }, signingKey: 'key' },
 };

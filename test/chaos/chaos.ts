@@ -88,7 +88,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
   const rooms = await Promise.all(Array.from({ length: ROOMS }, async () => fleet.user.createRoom({ name: 'chaos', emptyTimeout: LASTING_S })));
   const meetings = await Promise.all(Array.from({ length: MEETINGS }, async () => fleet.user.startMeeting()));
   const creator = await fleet.user.createRooms();
-  const visitor = await fleet.user.visitRooms(rooms);
+  const visitor = await fleet.user.visitRooms(rooms, patience);
   const primaries = watchPrimaries(fleet, say);
   const joinable: Record<string, number> = {};
   const began = performance.now();
@@ -113,7 +113,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
     await Promise.all(meetings.map(async (meeting) => hearSound(meeting, Date.now()))).catch((error: unknown) =>
       violate(`${names}: a meeting stays silent: ${String(error)}`),
     );
-    await delay(VISIT_MS, undefined, { signal });
+    await delay(VISIT_MS * patience, undefined, { signal });
     const visits = visitor.visits.filter(({ room }) => !ended.has(room));
     for (const { name, ms, last } of outagesOf(deeds, visits)) {
       joinable[name] = Math.max(joinable[name] ?? 0, ms / 1000);

@@ -2,17 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { roomApi } from '../../src/meeting/api.ts';
 
 /**
- * Joins rooms, each anew once a period, until SIGTERM: `node room-visitor.ts API_URL ROOM…`, with API_TOKEN. A visit is the API's
+ * Joins rooms, each anew once a period, until SIGTERM: `node room-visitor.ts API_URL TIMEOUT_MS ROOM…`, with API_TOKEN. A visit is the API's
  * ticket and LiveKit's answer over its signalling, no media; who is refused tries again at once, as LiveKit's clients do. Writes a line
  * of JSON for each.
  */
 
 const PERIOD_MS = 700;
-/** Far longer than a visit takes. */
-const TIMEOUT_MS = 1_200;
 const RETRY_MS = 100;
 
-const [apiUrl = '', ...rooms] = process.argv.slice(2);
+const [apiUrl = '', timeoutMs, ...rooms] = process.argv.slice(2);
 const api = roomApi({ apiUrl, apiToken: process.env['API_TOKEN'] ?? '' });
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
@@ -22,7 +20,7 @@ process.exit();
 async function keepVisiting(room: string): Promise<void> {
   while (!stop.signal.aborted) {
     const startedMs = Date.now();
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const signal = AbortSignal.timeout(Number(timeoutMs));
     let problem = await visit(room, signal).catch(String);
     while (problem !== null && !signal.aborted) {
       await sleep(RETRY_MS);

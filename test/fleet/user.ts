@@ -40,12 +40,13 @@ export interface User {
   startMeeting(options?: { isRelayed?: boolean; on?: string | null }): Promise<Meeting>;
   /** Asks for new rooms, ten a second, until it is ended; resolves with the first answer. */
   createRooms(): Promise<{ attempts: readonly RoomAttempt[]; end: () => void }>;
-  /** Joins each of the rooms about every second until it is ended; resolves with the first answer. */
-  visitRooms(rooms: readonly string[]): Promise<{ visits: readonly Visit[]; end: () => void }>;
+  /** Joins each of the rooms about every second until it is ended; resolves with the first answer. @param patience times the 1.2 s, far longer than a visit takes, after which one has failed */
+  visitRooms(rooms: readonly string[], patience?: number): Promise<{ visits: readonly Visit[]; end: () => void }>;
   remove(): Promise<void>;
 }
 
 const apiUrl = 'https://livekit.example.com';
+const VISIT_MS = 1_200;
 
 /** Machine 1 is asked for token and certificate whenever they are needed: they may change. */
 export async function userOf(lab: Lab): Promise<User> {
@@ -144,9 +145,9 @@ export async function userOf(lab: Lab): Promise<User> {
       await first.promise;
       return { attempts, end: () => child.stdin.end() };
     },
-    async visitRooms(rooms) {
+    async visitRooms(rooms, patience = 1) {
       const visits: Visit[] = [];
-      const child = start('room-visitor.ts', { ...(await environment()), API_TOKEN: await token() }, [apiUrl, ...rooms]);
+      const child = start('room-visitor.ts', { ...(await environment()), API_TOKEN: await token() }, [apiUrl, String(VISIT_MS * patience), ...rooms]);
       const lines = createInterface(child.stdout).on('line', (line) => visits.push(JSON.parse(line) as Visit));
       await once(lines, 'line');
       return { visits, end: () => void child.kill('SIGTERM') };
