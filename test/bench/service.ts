@@ -1,3 +1,4 @@
+import { measureOutgoing, outgoingRow } from './outgoing.ts';
 import type { Row } from './table.ts';
 import { measureFloor, startBenchService } from './service-process.ts';
 import type { LoadKind } from './service-process.ts';
@@ -29,6 +30,7 @@ interface Measured {
 /** The business service alone under load from a process beside it, over 16 connections, with 1, 10 and 100 thousand rooms that it has kept. */
 export async function benchService({ rounds, signal, say }: ServiceBenchOptions): Promise<Row[]> {
   const all: Measured[] = [];
+  const outgoing: Array<Awaited<ReturnType<typeof measureOutgoing>>> = [];
   for (let round = 1; round <= rounds; round++) {
     for (const stored of STORED) {
       signal.throwIfAborted();
@@ -37,6 +39,10 @@ export async function benchService({ rounds, signal, say }: ServiceBenchOptions)
       const figures = KINDS.map((kind) => `${kind} ${one.perSecond[kind].toFixed(0)}/s, p99 ${one.p99Ms[kind].toFixed(1)} ms at half of what it must`);
       say(`round ${round}, ${stored} rooms: floor ${one.floor.toFixed(0)}/s, ${figures.join('; ')}; at most ${one.peak.toFixed(0)} MB`);
     }
+    signal.throwIfAborted();
+    const sent = await measureOutgoing();
+    outgoing.push(sent);
+    say(`round ${round}, outgoing webhooks: ${sent.perSecond.toFixed(0)}/s, floor ${sent.floor.toFixed(0)}/s`);
   }
   const at = (stored: number): Measured[] => all.filter((one) => one.stored === stored);
   const [fewest = 0, ...more] = STORED;
@@ -52,6 +58,7 @@ export async function benchService({ rounds, signal, say }: ServiceBenchOptions)
         limit: { times: 1.2 },
       })),
     ]),
+    outgoingRow(outgoing),
     { name: 'resident, at most', unit: 'MB', ours: all.map((one) => one.peak), floor: [], limit: { value: 120 } },
   ];
 }
