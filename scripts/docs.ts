@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { renderClientContract } from './manual/client.ts';
 import { renderErrors } from './manual/errors.ts';
 import { renderExample } from '../src/settings/example.ts';
 import { renderManual } from './manual/settings.ts';
@@ -10,3 +11,4 @@ mkdirSync(`${root}/docs`, { recursive: true });
 writeFileSync(`${root}/.env.example`, renderExample());
 writeFileSync(`${root}/docs/settings.md`, renderManual());
 writeFileSync(`${root}/docs/errors.md`, renderErrors());
+writeFileSync(`${root}/packages/client/src/contract.ts`, renderClientContract());

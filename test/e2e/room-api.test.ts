@@ -142,4 +142,37 @@ describe('the room API', () => {
     ]);
     store.close();
   });
+
+  it('stays ended: a former token opens it anew in LiveKit for a moment only', async () => {
+    expect((await ask('POST', '', { id: 'r3' })).status).toBe(201);
+    const { body } = await ask('POST', '/r3/join', { identity: 'eve' });
+    expect((await ask('DELETE', '/r3')).status).toBe(204);
+    const eve = new Room();
+    clients.push(eve);
+    const gone = new Promise((resolve) => void eve.once(RoomEvent.Disconnected, resolve));
+    // It may be over before it has begun.
+    await eve.connect(String(body['url']), String(body['token']), { autoSubscribe: true, dynacast: false }).catch(() => undefined);
+    if (eve.isConnected) await gone;
+    const [apiKey, secret] = [env['LIVEKIT_API_KEY'] ?? '', env['LIVEKIT_API_SECRET'] ?? ''];
+    const livekit = openLivekitRooms({ apiUrl: `http://127.0.0.1:${place.ports['GATEWAY_INTERNAL_PORT']}`, apiKey, secret, now: Date.now });
+    await until(async () => (await livekit.listRooms()).every(({ name }) => name !== 'r3'), SOON_MS);
+    expect((await ask('GET', '/r3')).body).toMatchObject({ state: 'finished' });
+  });
+
+  it('is for bearers of tokens that the command line makes, shows and revokes', async () => {
+    const made = await place.run(['tokens', 'add', 'reader', '--scope', 'rooms:read', '--expires', '1d', '--json']);
+    const { id, token: reader } = JSON.parse(made.out) as { id: string; token: string };
+    const status = async (method: string): Promise<number> =>
+      (await fetch(`http://127.0.0.1:${place.ports['SERVICE_PORT']}/api/v1/rooms`, { method, headers: { authorization: `Bearer ${reader}` } })).status;
+    expect([await status('GET'), await status('POST')]).toEqual([200, 403]);
+    const { out } = await place.run(['tokens', 'list']);
+    expect(out).toContain(`${id}  reader  rooms:read`);
+    expect(out).not.toContain(reader);
+    expect((await place.run(['journal'])).out).not.toContain(reader);
+    expect(await place.run(['tokens', 'add', 'x', '--scope', 'rooms:fly'])).toMatchObject({ code: 1, err: expect.stringContaining('BAD_REQUEST') });
+    expect(await place.run(['tokens', 'add', 'x', '--expires', 'yesterday'])).toMatchObject({ code: 2, err: expect.stringContaining('--expires') });
+    expect((await place.run(['tokens', 'revoke', id])).code).toBe(0);
+    expect(await status('GET')).toBe(401);
+    expect(await place.run(['tokens', 'revoke', id])).toMatchObject({ code: 1, err: expect.stringContaining('TOKEN_NOT_FOUND') });
+  });
 });

@@ -5,6 +5,7 @@ import type { ApiProblemCode } from '../../src/contract/problems.ts';
 import { FleetError } from '../../src/kernel/errors.ts';
 import { causes, en, errors, problems } from '../../src/kernel/messages/en.ts';
 import type { MessageCode } from '../../src/kernel/messages/en.ts';
+import { renderClientContract } from '../../scripts/manual/client.ts';
 import { exitCodes, renderErrors } from '../../scripts/manual/errors.ts';
 import { translate } from '../../src/kernel/messages/translate.ts';
 import { zh } from '../../src/kernel/messages/zh.ts';
@@ -75,6 +76,7 @@ describe('docs made from the code (npm run docs)', () => {
     ['docs/errors.md', renderErrors],
     ['docs/settings.md', renderManual],
     ['.env.example', renderExample],
+    ['packages/client/src/contract.ts', renderClientContract],
   ])('%s is current', (path, render) => {
     expect(readFileSync(path, 'utf8')).toBe(render());
   });

@@ -1,0 +1,247 @@
+// Made from src/contract by `npm run docs`.
+
+/** A `code` of a problem answer. */
+export type ProblemCode =
+  | 'BAD_REQUEST'
+  | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
+  | 'NOT_YOURS'
+  | 'RATE_LIMITED'
+  | 'AUTH_UNAVAILABLE'
+  | 'NOT_FOUND'
+  | 'ROOM_NOT_FOUND'
+  | 'ROOM_EXISTS'
+  | 'ROOM_FINISHED'
+  | 'ROOM_FULL'
+  | 'PARTICIPANT_NOT_FOUND'
+  | 'IDEMPOTENCY_MISMATCH'
+  | 'TOKEN_NOT_FOUND'
+  | 'TOKEN_SCOPES'
+  | 'BODY_TOO_LARGE'
+  | 'UNSUPPORTED_MEDIA_TYPE'
+  | 'LIVEKIT_REFUSED'
+  | 'LIVEKIT_UNAVAILABLE'
+  | 'NO_MEDIA_MACHINE'
+  | 'WEBHOOK_BODY'
+  | 'WEBHOOK_SIGNATURE'
+  | 'INTERNAL';
+
+/** Method and path of each operation; `:name` is given as an argument, in this order. */
+export const routes = {
+  createRoom: ['POST', '/rooms'],
+  listRooms: ['GET', '/rooms'],
+  getRoom: ['GET', '/rooms/:id'],
+  updateRoom: ['PATCH', '/rooms/:id'],
+  endRoom: ['DELETE', '/rooms/:id'],
+  joinRoom: ['POST', '/rooms/:id/join'],
+  leaveRoom: ['POST', '/rooms/:id/leave'],
+  listRoomEvents: ['GET', '/rooms/:id/events'],
+  listHistory: ['GET', '/history'],
+  sendData: ['POST', '/rooms/:id/data'],
+  listParticipants: ['GET', '/rooms/:id/participants'],
+  updateParticipant: ['PATCH', '/rooms/:id/participants/:identity'],
+  removeParticipant: ['DELETE', '/rooms/:id/participants/:identity'],
+  muteTrack: ['POST', '/rooms/:id/participants/:identity/mute'],
+  createToken: ['POST', '/tokens'],
+  listTokens: ['GET', '/tokens'],
+  revokeToken: ['DELETE', '/tokens/:token'],
+} as const;
+
+/** The operations that take a body or a query. */
+export const takesInput: ReadonlySet<string> = new Set(['createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken']);
+
+/** What a request may be given besides what it is about. */
+export interface RequestOptions {
+  /** The same key with the same request makes one room within a day. */
+  readonly idempotencyKey?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Every operation of the API. Each rejects with an ApiError. */
+export interface Operations {
+  /** Makes a room; LiveKit makes it at the first join, with start at once. Idempotency-Key: the same request within a day makes one room. 建房；LiveKit 在第一次加入时建立，start 为 true 时立即建立。Idempotency-Key：一天内相同的请求只建一个。 */
+  createRoom(given?: {
+    id?: string | undefined;
+    name?: string | undefined;
+    maxParticipants?: number | undefined;
+    emptyTimeout?: number | undefined;
+    metadata?: string | undefined;
+    type?: 'voice' | 'video' | undefined;
+    start?: boolean | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    maxParticipants: number;
+    state: 'new' | 'live' | 'finished';
+    numParticipants: number;
+    createdAt: string;
+  }>;
+  /** Rooms in the order of their ids, page by page. 按 id 排列的房间，逐页。 */
+  listRooms(given?: {
+    limit?: number | undefined;
+    cursor?: string | undefined;
+    state?: 'new' | 'live' | 'finished' | undefined;
+    type?: 'voice' | 'video' | undefined;
+  }, options?: RequestOptions): Promise<{
+    rooms: Array<{
+      id: string;
+      name: string;
+      type: 'voice' | 'video';
+      metadata: string;
+      maxParticipants: number;
+      state: 'new' | 'live' | 'finished';
+      numParticipants: number;
+      createdAt: string;
+    }>;
+    cursor: string | null;
+  }>;
+  /** Shows a room. 查看房间。 */
+  getRoom(id: string, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    maxParticipants: number;
+    state: 'new' | 'live' | 'finished';
+    numParticipants: number;
+    createdAt: string;
+  }>;
+  /** Changes name or metadata; who is in hears of the metadata. 更改名称或元数据；房内的人收到新的元数据。 */
+  updateRoom(id: string, given?: {
+    name?: string | undefined;
+    metadata?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    maxParticipants: number;
+    state: 'new' | 'live' | 'finished';
+    numParticipants: number;
+    createdAt: string;
+  }>;
+  /** Ends the room: everyone has to leave. 结束房间，所有人离开。 */
+  endRoom(id: string, options?: RequestOptions): Promise<void>;
+  /** Address and token for this room and this person alone; asked again it renews the token. 地址与 token，仅限此房间与此人；再次请求即更新 token。 */
+  joinRoom(id: string, given: {
+    identity: string;
+    name?: string | undefined;
+    metadata?: string | undefined;
+    canPublish?: boolean | undefined;
+    canSubscribe?: boolean | undefined;
+    canPublishData?: boolean | undefined;
+  }, options?: RequestOptions): Promise<{
+    room: string;
+    identity: string;
+    url: string;
+    token: string;
+    expiresAt: string;
+  }>;
+  /** Takes the person out of LiveKit; also well where they are not in. 让此人离开；不在房内也算成功。 */
+  leaveRoom(id: string, given: {
+    identity: string;
+  }, options?: RequestOptions): Promise<void>;
+  /** The events that LiveKit sent. LiveKit 发来的事件。 */
+  listRoomEvents(id: string, options?: RequestOptions): Promise<{
+    events: Array<{
+      id: string;
+      event: string;
+      identity: string | null;
+      receivedAt: string;
+      isMadeUp: boolean;
+    }>;
+  }>;
+  /** Rooms that have ended, with who was in them, the latest first, page by page. 已结束的房间与参会者，最近的在前，逐页。 */
+  listHistory(given?: {
+    limit?: number | undefined;
+    cursor?: number | undefined;
+    room?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    rooms: Array<{
+      id: string;
+      name: string;
+      type: 'voice' | 'video';
+      createdAt: string;
+      finishedAt: string;
+      reason: string | null;
+      participants: Array<{
+        identity: string;
+        name: string;
+        joinedAt: string | null;
+        leftAt: string | null;
+        seconds: number | null;
+        reason: string | null;
+      }>;
+    }>;
+    cursor: string | null;
+  }>;
+  /** Sends data (base64) to everyone, or to identities. 向所有人或 identities 发送数据（base64）。 */
+  sendData(id: string, given: {
+    data: string;
+    topic?: string | undefined;
+    reliable?: boolean | undefined;
+    identities?: Array<string> | undefined;
+  }, options?: RequestOptions): Promise<void>;
+  /** Who is in at this moment. 此刻在房内的人。 */
+  listParticipants(id: string, options?: RequestOptions): Promise<{
+    participants: Array<{
+      sid: string;
+      identity: string;
+      name: string;
+      metadata: string;
+      state: string;
+      joinedAt: string;
+      tracks: Array<{
+        sid: string;
+        source: string;
+        muted: boolean;
+      }>;
+    }>;
+  }>;
+  /** Changes name, metadata, permissions. 更改名称、元数据、权限。 */
+  updateParticipant(id: string, identity: string, given?: {
+    name?: string | undefined;
+    metadata?: string | undefined;
+    permission?: {
+      canPublish: boolean;
+      canSubscribe: boolean;
+      canPublishData: boolean;
+    } | undefined;
+  }, options?: RequestOptions): Promise<void>;
+  /** Removes the person. 移出此人。 */
+  removeParticipant(id: string, identity: string, options?: RequestOptions): Promise<void>;
+  /** Mutes a track, or takes that back. 静音或恢复一条轨道。 */
+  muteTrack(id: string, identity: string, given: {
+    trackSid: string;
+    muted: boolean;
+  }, options?: RequestOptions): Promise<void>;
+  /** Makes a server token, which this answer alone shows. 新建服务端 token；只在此应答中可见。 */
+  createToken(given: {
+    name: string;
+    scopes: Array<'*' | 'rooms:*' | 'participants:*' | 'history:*' | 'calls:*' | 'webhooks:*' | 'tokens:*' | 'metrics:*' | 'rooms:read' | 'rooms:write' | 'rooms:join' | 'participants:read' | 'participants:write' | 'history:read' | 'calls:read' | 'calls:write' | 'webhooks:read' | 'webhooks:write' | 'tokens:read' | 'tokens:write' | 'metrics:read'>;
+    expiresAt?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    scopes: Array<string>;
+    createdAt: string;
+    expiresAt: string | null;
+    lastUsedAt: string | null;
+    token: string;
+  }>;
+  /** The server tokens, without what they are. 服务端 token（不含其内容）。 */
+  listTokens(options?: RequestOptions): Promise<{
+    tokens: Array<{
+      id: string;
+      name: string;
+      scopes: Array<string>;
+      createdAt: string;
+      expiresAt: string | null;
+      lastUsedAt: string | null;
+    }>;
+  }>;
+  /** Revokes a token at once. 吊销 token，立即生效。 */
+  revokeToken(token: string, options?: RequestOptions): Promise<void>;
+}
