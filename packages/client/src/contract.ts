@@ -22,12 +22,23 @@ export type ProblemCode =
   | 'LIVEKIT_REFUSED'
   | 'LIVEKIT_UNAVAILABLE'
   | 'NO_MEDIA_MACHINE'
+  | 'WEBHOOK_NOT_FOUND'
+  | 'WEBHOOK_ADDRESS'
   | 'WEBHOOK_BODY'
   | 'WEBHOOK_SIGNATURE'
   | 'INTERNAL';
 
 /** Method and path of each operation; `:name` is given as an argument, in this order. */
 export const routes = {
+  createWebhook: ['POST', '/webhooks'],
+  listWebhooks: ['GET', '/webhooks'],
+  getWebhook: ['GET', '/webhooks/:id'],
+  updateWebhook: ['PATCH', '/webhooks/:id'],
+  deleteWebhook: ['DELETE', '/webhooks/:id'],
+  rotateWebhookSecret: ['POST', '/webhooks/:id/rotate'],
+  testWebhook: ['POST', '/webhooks/:id/test'],
+  listDeadLetters: ['GET', '/webhooks/:id/dead-letters'],
+  replayDeadLetters: ['POST', '/webhooks/:id/replay'],
   createRoom: ['POST', '/rooms'],
   listRooms: ['GET', '/rooms'],
   getRoom: ['GET', '/rooms/:id'],
@@ -48,7 +59,7 @@ export const routes = {
 } as const;
 
 /** The operations that take a body or a query. */
-export const takesInput: ReadonlySet<string> = new Set(['createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken']);
+export const takesInput: ReadonlySet<string> = new Set(['createWebhook', 'updateWebhook', 'rotateWebhookSecret', 'listDeadLetters', 'replayDeadLetters', 'createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken']);
 
 /** What a request may be given besides what it is about. */
 export interface RequestOptions {
@@ -59,6 +70,140 @@ export interface RequestOptions {
 
 /** Every operation of the API. Each rejects with an ApiError. */
 export interface Operations {
+  /** Adds an endpoint that hears of events; the answer alone shows the secret that signs. 登记一个接收事件的地址；签名密钥仅在此答复中出现一次。 */
+  createWebhook(given: {
+    url: string;
+    description?: string | undefined;
+    events?: Array<string> | undefined;
+    secret?: string | undefined;
+    timeoutMs?: number | undefined;
+    enabled?: boolean | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    url: string;
+    description: string;
+    events: Array<string>;
+    timeoutMs: number;
+    enabled: boolean;
+    disabledReason: string | null;
+    createdAt: string;
+    formerSecretUntil: string | null;
+    failingSince: string | null;
+    lastError: string | null;
+    waiting: number;
+    dead: number;
+    secret: string;
+  }>;
+  /** All endpoints and how they do. 所有接收地址及其状态。 */
+  listWebhooks(options?: RequestOptions): Promise<{
+    webhooks: Array<{
+      id: string;
+      url: string;
+      description: string;
+      events: Array<string>;
+      timeoutMs: number;
+      enabled: boolean;
+      disabledReason: string | null;
+      createdAt: string;
+      formerSecretUntil: string | null;
+      failingSince: string | null;
+      lastError: string | null;
+      waiting: number;
+      dead: number;
+    }>;
+  }>;
+  /** Shows an endpoint. 查看接收地址。 */
+  getWebhook(id: string, options?: RequestOptions): Promise<{
+    id: string;
+    url: string;
+    description: string;
+    events: Array<string>;
+    timeoutMs: number;
+    enabled: boolean;
+    disabledReason: string | null;
+    createdAt: string;
+    formerSecretUntil: string | null;
+    failingSince: string | null;
+    lastError: string | null;
+    waiting: number;
+    dead: number;
+  }>;
+  /** Changes an endpoint; enabled switches it on again. 更改接收地址；enabled 为 true 时重新启用。 */
+  updateWebhook(id: string, given?: {
+    url?: string | undefined;
+    description?: string | undefined;
+    events?: Array<string> | undefined;
+    timeoutMs?: number | undefined;
+    enabled?: boolean | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    url: string;
+    description: string;
+    events: Array<string>;
+    timeoutMs: number;
+    enabled: boolean;
+    disabledReason: string | null;
+    createdAt: string;
+    formerSecretUntil: string | null;
+    failingSince: string | null;
+    lastError: string | null;
+    waiting: number;
+    dead: number;
+  }>;
+  /** Removes an endpoint with what waits for it. 删除接收地址及其等待的消息。 */
+  deleteWebhook(id: string, options?: RequestOptions): Promise<void>;
+  /** Replaces the secret; for overlapHours messages bear both signatures. 更换签名密钥；overlapHours 内新旧两个签名都带。 */
+  rotateWebhookSecret(id: string, given?: {
+    secret?: string | undefined;
+    overlapHours?: number | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    url: string;
+    description: string;
+    events: Array<string>;
+    timeoutMs: number;
+    enabled: boolean;
+    disabledReason: string | null;
+    createdAt: string;
+    formerSecretUntil: string | null;
+    failingSince: string | null;
+    lastError: string | null;
+    waiting: number;
+    dead: number;
+    secret: string;
+  }>;
+  /** Sends a webhook.test at once. 立即发送一条 webhook.test。 */
+  testWebhook(id: string, options?: RequestOptions): Promise<{
+    ok: boolean;
+    message: string;
+    status: number;
+    ms: number;
+    error: string | null;
+  }>;
+  /** Messages that were not taken within 24 hours, the oldest first, page by page. 24 小时内未能送达的消息，最早的在前，逐页。 */
+  listDeadLetters(id: string, given?: {
+    limit?: number | undefined;
+    cursor?: number | undefined;
+  }, options?: RequestOptions): Promise<{
+    letters: Array<{
+      letter: number;
+      message: string;
+      type: string;
+      room: string;
+      queuedAt: string;
+      diedAt: string;
+      attempts: number;
+      error: string;
+      payload: Record<string, unknown>;
+    }>;
+    cursor: string | null;
+  }>;
+  /** Queues dead letters again, all or letters, each with its own id. 重新投递未能送达的消息（全部或 letters 所列），id 不变。 */
+  replayDeadLetters(id: string, given?: {
+    letters?: Array<number> | undefined;
+  }, options?: RequestOptions): Promise<{
+    replayed: number;
+  }>;
   /** Makes a room; LiveKit makes it at the first join, with start at once. Idempotency-Key: the same request within a day makes one room. 建房；LiveKit 在第一次加入时建立，start 为 true 时立即建立。Idempotency-Key：一天内相同的请求只建一个。 */
   createRoom(given?: {
     id?: string | undefined;
