@@ -23,6 +23,8 @@ export interface ChaosOptions {
 
 export interface ChaosReport {
   readonly faults: number;
+  /** Visits before the first fault, and those of them that failed: more than none, and the cores are too busy to say anything of the fleet. */
+  readonly calm: { readonly visits: number; readonly failed: number };
   /** What ought never to happen; none: the fleet has kept all its promises. */
   readonly violations: readonly string[];
   /** Fault → seconds until every room could be joined again, the longest; 0: at all times. */
@@ -53,6 +55,9 @@ const STEPS = 500;
 const SOUND_MS = 30_000;
 /** A visit that began in time may end later. */
 const VISIT_MS = 2_000;
+
+/** Each room is visited a dozen times. */
+const CALM_MS = 10_000;
 
 const unit = double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const stepOf = (wanted: readonly Fault[]) =>
@@ -91,6 +96,9 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
   const visitor = await fleet.user.visitRooms(rooms, patience);
   const primaries = watchPrimaries(fleet, say);
   const joinable: Record<string, number> = {};
+  await delay(CALM_MS, undefined, { signal });
+  const calm = { visits: visitor.visits.length, failed: visitor.visits.filter((one) => one.problem !== null).length };
+  say(`nothing has failed yet: ${calm.failed} of ${calm.visits} visits failed`);
   const began = performance.now();
   /** Rooms that were ended, which nobody asked for: each is violation enough once. */
   const ended = new Set<string>();
@@ -135,6 +143,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
   for (const problem of webhooks.problems) violate(problem);
   return {
     faults: held,
+    calm,
     violations,
     joinable,
     visits: visitor.visits.length,
