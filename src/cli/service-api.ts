@@ -19,6 +19,8 @@ export interface ServiceCall<T> extends Pick<HttpRequest, 'method'> {
   /** Null where it answers without a body. */
   readonly answer: z.ZodType<T> | null;
   readonly language: Language;
+  /** Where it may take longer than most. */
+  readonly timeoutMs?: number;
 }
 
 /** Asks the business service of this machine, with SERVICE_API_TOKEN. @throws FleetError SERVICE_ELSEWHERE, NOT_DEPLOYED, SERVICE_SILENT, SERVICE_REFUSED */
@@ -26,7 +28,7 @@ export async function askService<T>({ settings, topology }: { settings: Settings
   if (!topology.parts.includes('service')) throw new FleetError('SERVICE_ELSEWHERE', {}, { exitCode: 2 });
   if (settings.SERVICE_API_TOKEN === '') throw new FleetError('NOT_DEPLOYED', { path: topology.layout.root });
   const url = `http://${topology.serviceUpstream}`;
-  const { method = 'GET', path, body, language } = call;
+  const { method = 'GET', path, body, language, timeoutMs = TIMEOUT_MS } = call;
   const { status, text } = await sendRequest({
     url: `${url}/api/v1${path}`,
     method,
@@ -36,7 +38,7 @@ export async function askService<T>({ settings, topology }: { settings: Settings
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    timeoutMs: TIMEOUT_MS,
+    timeoutMs,
   }).catch((error: unknown) => {
     throw new FleetError('SERVICE_SILENT', { url, reason: errorCode(error) }, { cause: error });
   });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { addToken, listTokens, revokeToken } from './tokens.ts';
+import { listDeadLetters, listWebhooks, replayWebhooks, testWebhooks } from './webhooks.ts';
 
 /** What every command is made with. */
 export interface CommandTools {
@@ -10,7 +11,42 @@ export interface CommandTools {
 }
 
 /** The commands that speak with the business service of this machine. */
-export function addServiceCommands(program: Command, { action, examples, say }: CommandTools): void {
+export function addServiceCommands(program: Command, tools: CommandTools): void {
+  addTokenCommands(program, tools);
+  addWebhookCommands(program, tools);
+}
+
+function addWebhookCommands(program: Command, { action, examples, say }: CommandTools): void {
+  const webhooks = program
+    .command('webhooks')
+    .description(
+      say('发往自有系统的 Webhook：状态、未送达的消息、重发、测试', 'webhooks to your own systems: how they do, what was not taken, send again, test'),
+    )
+    .addHelpText('after', examples('./部署.sh webhooks list', './部署.sh webhooks test', './部署.sh webhooks replay'));
+  webhooks
+    .command('list')
+    .description(say('列出接收地址及其状态', 'list the endpoints and how they do'))
+    .addHelpText('after', examples('./部署.sh webhooks list', './部署.sh webhooks list --json'))
+    .action(action(listWebhooks));
+  webhooks
+    .command('dead <id>')
+    .description(say('列出某接收地址 24 小时内未能送达的消息', 'list what an endpoint did not take within 24 hours'))
+    .addHelpText('after', examples('./部署.sh webhooks dead we_…', './部署.sh webhooks dead we_… --json'))
+    .action(action((context, id = '') => listDeadLetters(context, id)));
+  const replay: Command = webhooks
+    .command('replay [id]')
+    .description(say('重发未送达的消息（默认为所有接收地址的）', 'send again what was not taken (default: of all endpoints)'))
+    .option('--letters <numbers>', say('只重发这些编号，逗号分隔', 'these numbers alone, with commas between'))
+    .addHelpText('after', examples('./部署.sh webhooks replay', './部署.sh webhooks replay we_…', './部署.sh webhooks replay we_… --letters 17,18 --json'))
+    .action(action((context, id) => replayWebhooks(context, id, { letters: replay.optsWithGlobals<GlobalOptions & { letters?: string }>().letters })));
+  webhooks
+    .command('test [id]')
+    .description(say('立即发送一条测试消息（默认发往所有启用的接收地址）', 'send a test message at once (default: to all that are switched on)'))
+    .addHelpText('after', examples('./部署.sh webhooks test', './部署.sh webhooks test we_… --json'))
+    .action(action(testWebhooks));
+}
+
+function addTokenCommands(program: Command, { action, examples, say }: CommandTools): void {
   const tokens = program
     .command('tokens')
     .description(say('业务服务的 API token：新建、列出、吊销', 'tokens of the business service’s API: add, list, revoke'))

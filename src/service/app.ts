@@ -115,7 +115,15 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     };
   });
   addHealthRoutes(app, deps);
-  addMetricsRoute(app, { counts, store: deps.store, database: config.database, now: deps.now, identify: (request) => identification.identify(request) });
+  addMetricsRoute(app, {
+    counts,
+    incoming,
+    outgoing: webhooks.counters,
+    store: deps.store,
+    database: config.database,
+    now: deps.now,
+    identify: (request) => identification.identify(request),
+  });
   void app.register(async (open) => {
     open.addHook('onRequest', (request, _reply, done) => {
       identification.countStranger(request);

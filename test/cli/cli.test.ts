@@ -33,6 +33,7 @@ const COMMANDS = [
   'logs',
   'journal',
   'tokens',
+  'webhooks',
   'version',
 ];
 const NEEDS_ROOT = [
@@ -51,6 +52,8 @@ const NEEDS_ROOT = [
   'logs',
   'drill --dry-run',
   'tokens list',
+  'webhooks list',
+  'webhooks test',
   'backup',
   'backup list',
   'restore x',
@@ -103,9 +106,20 @@ describe('the command line', () => {
 
   it.each(['zh', 'en'])('has help in %s with an example for every command', async (lang) => {
     const screens = await Promise.all(
-      ['', ...COMMANDS, 'monitor', 'monitor status', 'monitor logs', 'tokens add', 'tokens list', 'tokens revoke'].map(
-        async (command) => [command, await run(`${command} --help --lang ${lang}`)] as const,
-      ),
+      [
+        '',
+        ...COMMANDS,
+        'monitor',
+        'monitor status',
+        'monitor logs',
+        'tokens add',
+        'tokens list',
+        'tokens revoke',
+        'webhooks list',
+        'webhooks dead',
+        'webhooks replay',
+        'webhooks test',
+      ].map(async (command) => [command, await run(`${command} --help --lang ${lang}`)] as const),
     );
     for (const [command, { code, err, out }] of screens) {
       expect([command, code, err]).toEqual([command, 0, '']);

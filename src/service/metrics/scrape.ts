@@ -1,6 +1,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { cpuUsage, memoryUsage, resourceUsage, uptime } from 'node:process';
 import type { Store } from '../store/store.ts';
+import type { CourierCounters } from '../webhooks/courier.ts';
+import type { IncomingCounters } from '../webhooks/incoming-counters.ts';
 import { createExposition } from './exposition.ts';
 import type { Exposition } from './exposition.ts';
 import type { Counts } from './request-times.ts';
@@ -8,6 +10,10 @@ import type { Counts } from './request-times.ts';
 export interface ScrapeDeps {
   readonly counts: Counts;
   readonly store: Pick<Store, 'measure'>;
+  /** LiveKit's webhooks. */
+  readonly incoming: Pick<IncomingCounters, 'snapshot'>;
+  /** Attempts to send one's own. */
+  readonly outgoing: Readonly<CourierCounters>;
   /** The SQLite file; another database has none. */
   readonly database: string;
   /** Milliseconds since the epoch. */
@@ -18,6 +24,7 @@ export interface ScrapeDeps {
 export async function scrape(deps: ScrapeDeps): Promise<string> {
   const out = createExposition();
   addRequests(out, deps.counts);
+  addWebhooks(out, deps);
   await addState(out, deps);
   await addProcess(out, deps.now());
   return out.text();
@@ -38,6 +45,25 @@ function addRequests(out: Exposition, { routes, webhookLag }: Counts): void {
     asked.map(({ method, route, times }) => [{ method, route }, times]),
   );
   out.histogram('livekit_fleet_webhook_lag_seconds', 'From LiveKit’s making of an event to its arrival', [[{}, webhookLag]]);
+}
+
+function addWebhooks(out: Exposition, { incoming, outgoing }: ScrapeDeps): void {
+  const { taken, late, unknown, duplicate, badSignature, badBody } = incoming.snapshot();
+  out.counter('livekit_fleet_webhooks_received_total', 'LiveKit’s webhooks: events taken, those that had come before, and those refused', [
+    [{ result: 'taken' }, taken],
+    [{ result: 'duplicate' }, duplicate],
+    [{ result: 'bad_signature' }, badSignature],
+    [{ result: 'bad_body' }, badBody],
+  ]);
+  out.counter('livekit_fleet_webhooks_odd_total', 'Of the events taken: about a life of a room that is over or not known, or of an unknown kind', [
+    [{ why: 'late' }, late],
+    [{ why: 'unknown' }, unknown],
+  ]);
+  out.counter('livekit_fleet_webhooks_sent_total', 'Outgoing webhooks: attempts that an endpoint took or not, and messages given up', [
+    [{ result: 'delivered' }, outgoing.delivered],
+    [{ result: 'failed' }, outgoing.failed],
+    [{ result: 'dead' }, outgoing.dead],
+  ]);
 }
 
 async function addState(out: Exposition, { store, database, now }: ScrapeDeps): Promise<void> {
