@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { checkMayAsk } from '../auth/principal.ts';
 import type { Principal } from '../auth/principal.ts';
+import { scrape } from '../metrics/scrape.ts';
 import type { ScrapeDeps } from '../metrics/scrape.ts';
 import type { Awaitable } from '../store/database.ts';
 
@@ -11,7 +12,6 @@ export function addMetricsRoute(
 ): void {
   app.get('/metrics', async (request, reply) => {
     checkMayAsk(await identify(request), { scope: 'metrics:read' });
-    const { scrape } = await import('../metrics/scrape.ts');
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await scrape(deps));
   });
 }
