@@ -21,7 +21,7 @@ export type Action =
   | { readonly kind: 'gone'; readonly identity: string; readonly how: 'hung_up' | 'lost' | 'removed'; readonly sinceMs: number }
   /** LiveKit’s room has ended by itself. */
   | { readonly kind: 'room_gone' }
-  /** Time has passed. @param isDeaf LiveKit's word may be late: nobody is taken for absent */
+  /** Time has passed. @param isDeaf nobody is taken for absent: LiveKit has to be asked first */
   | { readonly kind: 'tick'; readonly isDeaf: boolean };
 
 export interface Invitee {
@@ -190,7 +190,7 @@ function end(draft: Draft, by: string | null): Refusal | null {
 function joined(draft: Draft, identity: string): void {
   const party = draft.find(identity);
   // Not one of the call: a recorder, or whom the operator gave a token.
-  if (party === undefined) return;
+  if (party === undefined || (party.state === 'joined' && party.deadlineMs === null)) return;
   if (accept(draft, identity) !== null) {
     draft.put({ ...party, mustEvict: true });
     return;
