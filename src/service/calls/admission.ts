@@ -27,10 +27,10 @@ export async function keepsRoomFor(store: Store, room: RoomRecord): Promise<{ em
 }
 
 /** @throws HttpProblem where this person may not enter the call now */
-export async function checkAdmission(store: Store, room: RoomRecord, { by, nowMs }: Acting): Promise<void> {
-  const { call } = found(await store.calls.find(room.id), room.id);
+export async function checkAdmission(store: Store, id: string, { by, nowMs }: Acting): Promise<void> {
+  const { call } = found(await store.calls.find(id), id);
   const step = advance(call, { kind: 'accept', by }, nowMs);
-  if (typeof step === 'string') throw refused(step, room.id, by);
+  if (typeof step === 'string') throw refused(step, id, by);
 }
 
 /** Takes the call for them, where it rings; who is in stays so. @throws HttpProblem */

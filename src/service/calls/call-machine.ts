@@ -117,8 +117,10 @@ function invite(draft: Draft, by: string, invitees: readonly Invitee[]): Refusal
   const called = wanted.filter((one) => !engaged.includes(one));
   if (maxParties > 0 && parties.filter(takesPart).length + called.length > maxParties) return 'FULL';
   const { nowMs } = draft;
-  for (const { identity } of called) draft.put({ ...newParty(identity, by, nowMs), state: 'ringing', deadlineMs: nowMs + ringMs });
-  for (const { identity } of engaged) draft.put({ ...newParty(identity, by, nowMs), state: 'busy', leftAtMs: nowMs });
+  for (const one of wanted) {
+    const party = newParty(one.identity, by, nowMs);
+    draft.put(engaged.includes(one) ? { ...party, state: 'busy', leftAtMs: nowMs } : { ...party, state: 'ringing', deadlineMs: nowMs + ringMs });
+  }
   draft.tell('call.ringing', called);
   draft.tell('call.busy', engaged);
   return null;

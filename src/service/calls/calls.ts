@@ -6,7 +6,7 @@ import { HttpProblem } from '../problem.ts';
 import type { Rooms } from '../rooms/rooms.ts';
 import type { CallPage, CallRecord } from '../store/call-rows.ts';
 import type { Store } from '../store/store.ts';
-import { done, found } from './admission.ts';
+import { checkAdmission, done, found } from './admission.ts';
 import type { Action } from './call-machine.ts';
 import { isInside } from './call.ts';
 import { callViewOf } from './call-view.ts';
@@ -78,7 +78,7 @@ export function createCalls({ store, rooms, now }: { store: Store; rooms: Rooms;
     },
     invite: async (id, invitation) => callViewOf(done(await store.calls.invite(id, invitation, now()), id, invitation.by)),
     async accept(id, { by, name, metadata }, isPlain) {
-      found(await store.calls.find(id), id);
+      await checkAdmission(store, id, { by, nowMs: now() });
       return rooms.join(id, { identity: by, name, metadata, ...ALL }, isPlain);
     },
     reject: (id, by) => act(id, { kind: 'reject', by }),

@@ -143,7 +143,7 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     async join(id, wanted, isPlain) {
       const room = await findOpen(id);
       const { identity } = wanted;
-      if (room.isCall) await checkAdmission(store, room, { by: identity, nowMs: now() });
+      if (room.isCall) await checkAdmission(store, id, { by: identity, nowMs: now() });
       else if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !(await store.isPresent(room.key, identity)))
         throw new HttpProblem('ROOM_FULL', { id, max: room.maxParticipants });
       const answer = await enter(room, wanted, isPlain);
