@@ -22,7 +22,7 @@ export const operations: readonly Operation[] = [
     body: rooms.createRoomSchema,
     answer: roomView,
     status: 201,
-    problems: ['ROOM_EXISTS', 'CALL_TOO_SMALL', 'IDEMPOTENCY_MISMATCH', 'NO_MEDIA_MACHINE', 'LIVEKIT_UNAVAILABLE', 'LIVEKIT_REFUSED'],
+    problems: ['ROOM_EXISTS', 'IDEMPOTENCY_MISMATCH', 'NO_MEDIA_MACHINE', 'LIVEKIT_UNAVAILABLE', 'LIVEKIT_REFUSED'],
     hasIdempotencyKey: true,
   },
   {

@@ -21,7 +21,7 @@ export const callOperations: readonly Operation[] = [
     body: createCallSchema,
     answer: callView,
     status: 201,
-    problems: ['ROOM_EXISTS', 'CALL_TOO_SMALL', 'IDEMPOTENCY_MISMATCH'],
+    problems: ['ROOM_EXISTS', 'IDEMPOTENCY_MISMATCH'],
     hasIdempotencyKey: true,
   },
   {

@@ -72,12 +72,6 @@ export const apiProblems = {
     en: 'the call has as many people as it takes, those who are asked included',
     detail: { zh: '通话 {id} 已满，受邀者计算在内', en: 'Call {id} has as many people as it takes, those who are asked included' },
   },
-  CALL_TOO_SMALL: {
-    status: 409,
-    zh: 'maxParticipants 小于主叫与受邀者的人数',
-    en: 'maxParticipants is less than the caller and those who are asked',
-    detail: { zh: '{people} 人，只有 {places} 个位置', en: '{people} people for {places} places' },
-  },
   NOT_YOUR_CALL: {
     status: 403,
     zh: '此人不在通话中，或无权这样做',

@@ -44,7 +44,11 @@ export const createRoomSchema = z
 /** POST /api/v1/calls. `maxParticipants` counts who is in and who is asked. */
 export const createCallSchema = z
   .strictObject({ ...roomFields, ...callFields })
-  .refine(({ caller, invitees }) => invitees.some((one) => one !== caller), { path: ['invitees'], message: 'nobody but the caller' });
+  .refine(({ caller, invitees }) => invitees.some((one) => one !== caller), { path: ['invitees'], message: 'nobody but the caller' })
+  .refine(({ caller, invitees, maxParticipants = 0 }) => maxParticipants === 0 || new Set([caller, ...invitees]).size <= maxParticipants, {
+    path: ['maxParticipants'],
+    message: 'less than the caller and the invitees',
+  });
 
 /** POST /api/v1/rooms/:id/join. */
 export const joinRoomSchema = z.strictObject({

@@ -61,7 +61,6 @@ export function createCalls({ store, rooms, now }: { store: Store; rooms: Rooms;
       const { name = id, type, maxParticipants = 0, emptyTimeout = null, metadata = '' } = wanted;
       const { caller, invitees, mode, ringTimeout = RING_SECONDS, reconnectGrace = GRACE_SECONDS, busy = 'reject' } = wanted;
       const people = new Set([caller, ...invitees]).size;
-      if (maxParticipants > 0 && people > maxParticipants) throw new HttpProblem('CALL_TOO_SMALL', { people, places: maxParticipants });
       const call = {
         caller,
         invitees,

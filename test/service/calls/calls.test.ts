@@ -115,8 +115,8 @@ describe('a call', () => {
   it('has the place that it invites to', async () => {
     const service = await talking({ ...direct, maxParticipants: 2 });
     expect((await service.ask('/c1/accept', { by: 'bob' })).status).toBe(200);
-    expect(await service.ask('/c1/invite', { by: 'ann', invitees: ['cid'] })).toMatchObject({ status: 409, body: { code: 'ROOM_FULL' } });
-    expect(await service.ask('', { ...group, id: 'c2', maxParticipants: 2 })).toMatchObject({ status: 409, body: { code: 'ROOM_FULL' } });
+    expect(await service.ask('/c1/invite', { by: 'ann', invitees: ['cid'] })).toMatchObject({ status: 409, body: { code: 'CALL_FULL' } });
+    expect(await service.ask('', { ...group, id: 'c2', maxParticipants: 2 })).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST' } });
   });
 
   it('is entered by those alone who were asked, on whatever way', async () => {
