@@ -45,6 +45,7 @@ describe('a call', () => {
   let endpoint: Server;
   const told: Told[] = [];
   const clients: Room[] = [];
+  const stopTones: Array<() => Promise<void>> = [];
   const processes: ChildProcess[] = [];
 
   async function ask<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<T> {
@@ -86,6 +87,7 @@ describe('a call', () => {
 
   afterAll(async () => {
     for (const one of processes) one.kill('SIGKILL');
+    await Promise.allSettled(stopTones.map((stop) => stop()));
     await Promise.allSettled(clients.map((client) => client.disconnect()));
     await dispose();
     await place.run(['stop']);
@@ -98,7 +100,7 @@ describe('a call', () => {
     expect(await ask('POST', '/calls', { id: 'c1', type: 'voice', caller: 'ann', invitees: ['bob'], reconnectGrace: 60 })).toMatchObject({ state: 'ringing' });
     await until(async () => types('c1').includes('call.ringing'), SOON_MS);
     const ann = await enter(await ask('POST', '/calls/c1/accept', { by: 'ann' }));
-    await publishTone(ann);
+    stopTones.push(await publishTone(ann));
     await until(async () => (await party('ann'))?.state === 'joined', SOON_MS);
     expect((await call()).state).toBe('ringing');
     // Bob's client is a process that can be killed.
@@ -120,7 +122,7 @@ describe('a call', () => {
     const [one] = calls;
     if (one === undefined) throw new Error('nothing to join');
     const bob = await enter(one.join);
-    await publishTone(bob);
+    stopTones.push(await publishTone(bob));
     await until(async () => (await party('bob'))?.isAway === false, SOON_MS);
     await Promise.all([hears(bob), hears(clients[0] as Room)]);
   });
