@@ -15,6 +15,8 @@ export interface LivekitRooms {
     name: string;
     maxParticipants: number;
     emptyTimeout?: number | undefined;
+    /** Seconds that the room stays when the last one has left. */
+    departureTimeout?: number | undefined;
     metadata?: string | undefined;
   }): Promise<{ createdAtMs: number }>;
   /** Everyone has to leave. Rejects with code `not_found` where there is no such room. */
@@ -111,8 +113,8 @@ export function openLivekitRooms(options: { apiUrl: string; apiKey: string; secr
   }
 
   return {
-    async createRoom({ name, maxParticipants, emptyTimeout, metadata }) {
-      const wanted = { name, maxParticipants, emptyTimeout, metadata };
+    async createRoom({ name, maxParticipants, emptyTimeout, departureTimeout, metadata }) {
+      const wanted = { name, maxParticipants, emptyTimeout, departureTimeout, metadata };
       return { createdAtMs: roomSchema.parse(await call('CreateRoom', { roomCreate: true }, wanted)) };
     },
     async deleteRoom(room) {

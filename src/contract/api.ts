@@ -1,30 +1,9 @@
 import * as z from 'zod';
-import type { ApiProblemCode } from './problems.ts';
+import { callOperations } from './call-operations.ts';
+import type { Operation } from './operation.ts';
 import * as rooms from './rooms.ts';
-import type { Scope } from './scopes.ts';
 import * as tokens from './tokens.ts';
 import { webhookOperations } from './webhooks-api.ts';
-
-/** An operation of the HTTP API below /api/v1. Its path's `:id` is a room's or an endpoint's, `:identity` a participant's. */
-export interface Operation {
-  /** As clients call it (OpenAPI's operationId). */
-  readonly name: string;
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
-  readonly path: string;
-  /** What a server token needs. */
-  readonly scope: Scope;
-  /** Of what end users may ask; absent: they may not. */
-  readonly users?: { readonly zh: string; readonly en: string };
-  readonly zh: string;
-  readonly en: string;
-  readonly query?: z.ZodObject;
-  readonly body?: z.ZodObject;
-  /** Null: 204 without a body. */
-  readonly answer: z.ZodObject | null;
-  readonly status: 200 | 201 | 204;
-  /** Beside those that every operation may answer. */
-  readonly problems: readonly ApiProblemCode[];
-}
 
 const IN_ROOM = ['ROOM_NOT_FOUND', 'LIVEKIT_UNAVAILABLE', 'LIVEKIT_REFUSED'] as const;
 const OF_PARTICIPANT = [...IN_ROOM, 'PARTICIPANT_NOT_FOUND'] as const;
@@ -44,6 +23,7 @@ export const operations: readonly Operation[] = [
     answer: roomView,
     status: 201,
     problems: ['ROOM_EXISTS', 'IDEMPOTENCY_MISMATCH', 'NO_MEDIA_MACHINE', 'LIVEKIT_UNAVAILABLE', 'LIVEKIT_REFUSED'],
+    hasIdempotencyKey: true,
   },
   {
     name: 'listRooms',
@@ -103,7 +83,7 @@ export const operations: readonly Operation[] = [
     body: rooms.joinRoomSchema,
     answer: rooms.joinView,
     status: 200,
-    problems: [...IN_ROOM, 'NO_MEDIA_MACHINE', 'ROOM_FINISHED', 'ROOM_FULL'],
+    problems: [...IN_ROOM, 'NO_MEDIA_MACHINE', 'ROOM_FINISHED', 'ROOM_FULL', 'NOT_YOUR_CALL', 'CALL_STATE', 'CALL_ENDED', 'CALL_FULL'],
   },
   {
     name: 'leaveRoom',
@@ -234,4 +214,5 @@ export const operations: readonly Operation[] = [
     status: 204,
     problems: ['TOKEN_NOT_FOUND'],
   },
+  ...callOperations,
 ];

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { operations } from './api.ts';
-import type { Operation } from './api.ts';
+import type { Operation } from './operation.ts';
 import { apiProblems } from './problems.ts';
 import type { ApiProblemCode } from './problems.ts';
 import { identitySchema, roomIdSchema } from './rooms.ts';
@@ -50,7 +50,7 @@ function describeSecurity(language: 'zh' | 'en'): unknown {
 }
 
 function describe(operation: Operation, language: 'zh' | 'en'): unknown {
-  const { name: operationId, method, path, scope, users, query, body, answer, status, problems } = operation;
+  const { name: operationId, path, scope, users, query, body, answer, status, problems } = operation;
   return {
     summary: operation[language],
     operationId,
@@ -64,9 +64,11 @@ function describe(operation: Operation, language: 'zh' | 'en'): unknown {
         schema: schemaOf(PARAMETERS[name ?? ''] ?? identitySchema, 'input'),
       })),
       ...Object.entries(query?.shape ?? {}).map(([name, schema]) => ({ name, in: 'query', schema: schemaOf(schema as z.ZodType, 'input') })),
-      ...(method === 'POST' && path === '/rooms' ? [{ name: 'Idempotency-Key', in: 'header', schema: { type: 'string', maxLength: 255 } }] : []),
+      ...(operation.hasIdempotencyKey === true ? [{ name: 'Idempotency-Key', in: 'header', schema: { type: 'string', maxLength: 255 } }] : []),
     ],
-    ...(body === undefined ? {} : { requestBody: { required: path !== '/rooms', content: { 'application/json': { schema: schemaOf(body, 'input') } } } }),
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: !body.safeParse({}).success, content: { 'application/json': { schema: schemaOf(body, 'input') } } } }),
     responses: {
       [status]: { description: 'OK', ...(answer === null ? {} : { content: { 'application/json': { schema: schemaOf(answer, 'output') } } }) },
       ...problemsOf([...ALWAYS, ...(users === undefined ? [] : OF_USERS), ...(body === undefined ? [] : WITH_BODY), ...problems], language),

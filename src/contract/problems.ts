@@ -63,6 +63,21 @@ export const apiProblems = {
     en: 'the room has as many participants as it takes',
     detail: { zh: '房间 {id} 已有 {max} 人', en: 'Room {id} has its {max} participants' },
   },
+  CALL_NOT_FOUND: { status: 404, zh: '没有这个通话', en: 'there is no such call', detail: { zh: '没有通话 {id}', en: 'There is no call {id}' } },
+  CALL_ENDED: { status: 409, zh: '通话已结束', en: 'the call has ended', detail: { zh: '通话 {id} 已结束', en: 'Call {id} has ended' } },
+  CALL_STATE: { status: 409, zh: '通话或此人当前的状态不允许这样做', en: 'the call, or the person, is not in a state for this' },
+  CALL_FULL: {
+    status: 409,
+    zh: '通话已满，受邀者计算在内',
+    en: 'the call has as many people as it takes, those who are asked included',
+    detail: { zh: '通话 {id} 已满，受邀者计算在内', en: 'Call {id} has as many people as it takes, those who are asked included' },
+  },
+  NOT_YOUR_CALL: {
+    status: 403,
+    zh: '此人不在通话中，或无权这样做',
+    en: 'the person does not take part in the call, or may not do this in it',
+    detail: { zh: '{identity} 不在通话 {id} 中，或无权这样做', en: '{identity} does not take part in call {id}, or may not do this in it' },
+  },
   PARTICIPANT_NOT_FOUND: {
     status: 404,
     zh: '此人不在房间中，或没有这条轨道',

@@ -6,16 +6,49 @@ const name = z.string().regex(/^[\w.:@-]{1,128}$/u);
 /** A room's own id; `.` and `..` are path steps in a URL. */
 export const roomIdSchema = name.refine((id) => id !== '.' && id !== '..', { message: 'is a path step' });
 
-/** POST /api/v1/rooms. `emptyTimeout` in seconds. LiveKit makes the room when somebody joins it; with `start` at once. */
-export const createRoomSchema = z.strictObject({
+/** Whom a request is about. */
+export const identitySchema = name;
+
+const roomFields = {
   id: roomIdSchema.optional(),
   name: z.string().max(200).optional(),
   maxParticipants: z.int().min(0).max(10_000).optional(),
   emptyTimeout: z.int().min(1).max(86_400).optional(),
   metadata: z.string().max(16_384).optional(),
   type: z.enum(['voice', 'video']).default('video'),
-  start: z.boolean().default(false),
-});
+};
+/** `ringTimeout` and `reconnectGrace` (how long who loses the connection may be away) in seconds. */
+const callFields = {
+  caller: name,
+  invitees: z.array(name).min(1).max(100),
+  /** A `direct` call of two ends when one of them leaves. Where absent, a call of two is one. */
+  mode: z.enum(['direct', 'group']).optional(),
+  ringTimeout: z.int().min(5).max(600).optional(),
+  reconnectGrace: z.int().min(0).max(600).optional(),
+  /** What an invitee gets who is in another call. */
+  busy: z.enum(['reject', 'ring']).optional(),
+};
+
+/**
+ * POST /api/v1/rooms. `emptyTimeout` in seconds. LiveKit makes the room when somebody joins it; with `start` at once.
+ * A room with `invitees` is a call (see `createCallSchema`).
+ */
+export const createRoomSchema = z
+  .strictObject({ ...roomFields, start: z.boolean().default(false), ...z.object(callFields).partial().shape })
+  .refine((room) => !Object.keys(callFields).some((field) => field in room) || (room.caller !== undefined && room.invitees !== undefined), {
+    path: ['invitees'],
+    message: 'a call has a caller and invitees',
+  })
+  .refine(({ start, invitees }) => !start || invitees === undefined, { path: ['start'], message: 'LiveKit makes a call’s room when somebody enters' });
+
+/** POST /api/v1/calls. `maxParticipants` counts who is in and who is asked. */
+export const createCallSchema = z
+  .strictObject({ ...roomFields, ...callFields })
+  .refine(({ caller, invitees }) => invitees.some((one) => one !== caller), { path: ['invitees'], message: 'nobody but the caller' })
+  .refine(({ caller, invitees, maxParticipants = 0 }) => maxParticipants === 0 || new Set([caller, ...invitees]).size <= maxParticipants, {
+    path: ['maxParticipants'],
+    message: 'less than the caller and the invitees',
+  });
 
 /** POST /api/v1/rooms/:id/join. */
 export const joinRoomSchema = z.strictObject({
@@ -29,9 +62,6 @@ export const joinRoomSchema = z.strictObject({
 
 /** What may be changed while a room is not finished. */
 export const updateRoomSchema = z.strictObject({ name: z.string().max(200).optional(), metadata: z.string().max(16_384).optional() });
-
-/** Whom a request is about. */
-export const identitySchema = name;
 
 /** POST /api/v1/rooms/:id/leave. */
 export const leaveRoomSchema = z.strictObject({ identity: name });
@@ -67,6 +97,8 @@ export const roomView = z.object({
   id: z.string(),
   name: z.string(),
   type: z.enum(['voice', 'video']),
+  /** It has invitees: see /calls. */
+  isCall: z.boolean(),
   metadata: z.string(),
   maxParticipants: z.int(),
   state: z.enum(['new', 'live', 'finished']),

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Operation } from './api.ts';
+import type { Operation } from './operation.ts';
 import * as webhooks from './webhooks.ts';
 
 const FOUND = ['WEBHOOK_NOT_FOUND'] as const;

@@ -7,7 +7,9 @@ import { createServerTokens } from './auth/server-tokens.ts';
 import type { ServiceConfig } from './config.ts';
 import { addRoute, countAnswer, createCounts } from './metrics/request-times.ts';
 import { refuseUnknown, sendProblem } from './problem.ts';
+import { createCalls } from './calls/calls.ts';
 import { createRooms } from './rooms/rooms.ts';
+import { addCallRoutes } from './routes/calls.ts';
 import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
@@ -136,7 +138,9 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       guard(api, (request) => identification.identify(request));
       // Its own handler, so that unknown addresses are guarded too.
       api.setNotFoundHandler(refuseUnknown);
-      addRoomRoutes(api, { rooms, store: deps.store });
+      const calls = createCalls({ ...deps, rooms });
+      addRoomRoutes(api, { rooms, calls, store: deps.store });
+      addCallRoutes(api, calls);
       addTokenRoutes(api, tokens);
       addWebhookRoutes(api, webhooks);
     },

@@ -5,6 +5,7 @@ import { openLivekitRooms } from '../clients/livekit-rooms.ts';
 import { buildApp } from './app.ts';
 import { serviceConfigSchema } from './config.ts';
 import type { ServiceConfig } from './config.ts';
+import { createDeadlines } from './calls/deadlines.ts';
 import { listenOn } from './listen.ts';
 import { createExpiry } from './rooms/expire.ts';
 import { createReconciler } from './rooms/reconcile.ts';
@@ -28,6 +29,7 @@ const stopping = new AbortController();
 await listenOn(app, config);
 if (Object.hasOwn(config.livekitKeys, config.signingKey)) void keepReconciling(stopping.signal);
 void keepForgetting(stopping.signal);
+void keepCallsInTime(stopping.signal);
 
 /** Webhooks come within seconds; a whole fleet's rooms are one answer of LiveKit's. */
 async function keepReconciling(signal: AbortSignal): Promise<void> {
@@ -44,6 +46,13 @@ async function keepReconciling(signal: AbortSignal): Promise<void> {
       (error: unknown) => app.log.warn({ err: error }, 'rooms not compared with LiveKit’s'),
     );
   }
+}
+
+/** Calls are missed, and whoever lost the connection is gone, in time. */
+async function keepCallsInTime(signal: AbortSignal): Promise<void> {
+  const { livekitApiUrl: apiUrl, signingKey: apiKey, livekitKeys } = config;
+  const livekit = openLivekitRooms({ apiUrl, apiKey, secret: livekitKeys[apiKey] ?? '', now: Date.now });
+  await createDeadlines({ store, livekit, now: Date.now, warn: (error, what) => app.log.warn({ err: error }, what) }).keepLooking(signal);
 }
 
 /** Removes what is older than `historyDays`, and ends rooms that nobody joined. */

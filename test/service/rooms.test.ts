@@ -48,7 +48,17 @@ describe('rooms', () => {
     const service = await startService(livekit.url);
     const made = await service.call('POST', '/api/v1/rooms', { id: 'r1', name: '晨会', maxParticipants: 5, emptyTimeout: 60, metadata: 'm' });
     expect(made.status).toBe(201);
-    const shown = { id: 'r1', name: '晨会', type: 'video', maxParticipants: 5, metadata: 'm', state: 'new', numParticipants: 0, createdAt: expect.any(String) };
+    const shown = {
+      id: 'r1',
+      name: '晨会',
+      type: 'video',
+      isCall: false,
+      maxParticipants: 5,
+      metadata: 'm',
+      state: 'new',
+      numParticipants: 0,
+      createdAt: expect.any(String),
+    };
     expect(made.body).toEqual(shown);
     expect(livekit.calls).toEqual([]);
     const joins = await Promise.all(['ann', 'bob'].map((identity) => service.call('POST', '/api/v1/rooms/r1/join', { identity })));

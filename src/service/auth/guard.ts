@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import { operations } from '../../contract/api.ts';
-import type { Operation } from '../../contract/api.ts';
+import type { Operation } from '../../contract/operation.ts';
 import type { Awaitable } from '../store/database.ts';
 import { checkMayAsk } from './principal.ts';
 import type { Principal } from './principal.ts';

@@ -1,4 +1,4 @@
-import type { Operation } from '../../contract/api.ts';
+import type { Operation } from '../../contract/operation.ts';
 import { HttpProblem } from '../problem.ts';
 
 /** Who asks: an application by a server token, or an end user by a JWT of the operator's own. */

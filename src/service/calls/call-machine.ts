@@ -21,7 +21,7 @@ export type Action =
   | { readonly kind: 'gone'; readonly identity: string; readonly how: 'hung_up' | 'lost' | 'removed'; readonly sinceMs: number }
   /** LiveKit’s room has ended by itself. */
   | { readonly kind: 'room_gone' }
-  /** Time has passed. @param isDeaf LiveKit's word may be late: nobody is taken for absent */
+  /** Time has passed. @param isDeaf nobody is taken for absent: LiveKit has to be asked first */
   | { readonly kind: 'tick'; readonly isDeaf: boolean };
 
 export interface Invitee {
@@ -117,8 +117,10 @@ function invite(draft: Draft, by: string, invitees: readonly Invitee[]): Refusal
   const called = wanted.filter((one) => !engaged.includes(one));
   if (maxParties > 0 && parties.filter(takesPart).length + called.length > maxParties) return 'FULL';
   const { nowMs } = draft;
-  for (const { identity } of called) draft.put({ ...newParty(identity, by, nowMs), state: 'ringing', deadlineMs: nowMs + ringMs });
-  for (const { identity } of engaged) draft.put({ ...newParty(identity, by, nowMs), state: 'busy', leftAtMs: nowMs });
+  for (const one of wanted) {
+    const party = newParty(one.identity, by, nowMs);
+    draft.put(engaged.includes(one) ? { ...party, state: 'busy', leftAtMs: nowMs } : { ...party, state: 'ringing', deadlineMs: nowMs + ringMs });
+  }
   draft.tell('call.ringing', called);
   draft.tell('call.busy', engaged);
   return null;
@@ -190,7 +192,7 @@ function end(draft: Draft, by: string | null): Refusal | null {
 function joined(draft: Draft, identity: string): void {
   const party = draft.find(identity);
   // Not one of the call: a recorder, or whom the operator gave a token.
-  if (party === undefined) return;
+  if (party === undefined || (party.state === 'joined' && party.deadlineMs === null)) return;
   if (accept(draft, identity) !== null) {
     draft.put({ ...party, mustEvict: true });
     return;

@@ -1,26 +1,32 @@
 import { hash, randomUUID } from 'node:crypto';
 import type * as z from 'zod';
-import { LivekitError, openLivekitRooms } from '../../clients/livekit-rooms.ts';
+import { openLivekitRooms } from '../../clients/livekit-rooms.ts';
 import { signAccessToken } from '../../clients/livekit-token.ts';
 import type { createRoomSchema, joinRoomSchema, JoinView, RoomView, updateRoomSchema } from '../../contract/rooms.ts';
 import type { ServiceConfig } from '../config.ts';
 import { HttpProblem } from '../problem.ts';
 import type { RoomPage, RoomRecord } from '../store/room-rows.ts';
 import type { Store } from '../store/store.ts';
+import { admit, checkAdmission, hangUp, keepsRoomFor } from '../calls/admission.ts';
 import { asking, askingOf } from './asking.ts';
+import { deleteRoom } from './delete-room.ts';
 import { createParticipants } from './participants.ts';
 import type { Participants } from './participants.ts';
 import { createNodePaths } from './node-paths.ts';
 
+type WantedRoom = Omit<z.infer<typeof createRoomSchema>, 'caller' | 'invitees' | 'mode' | 'ringTimeout' | 'reconnectGrace' | 'busy'>;
+
 /** The use-cases of rooms over the store and LiveKit. */
 export interface Rooms {
   /** @param idempotencyKey the same request with the same key, within a day, makes no second room */
-  create(wanted: z.infer<typeof createRoomSchema>, idempotencyKey?: string): Promise<RoomView>;
+  create(wanted: WantedRoom, idempotencyKey?: string): Promise<RoomView>;
   update(id: string, wanted: z.infer<typeof updateRoomSchema>): Promise<RoomView>;
   /** Everyone has to leave, and nobody can join any more. */
   end(id: string): Promise<void>;
   /** @param isPlain the caller came over plain http, where that is served */
   join(id: string, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView>;
+  /** As `join`, of who may enter this room. */
+  enter(room: RoomRecord, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView>;
   leave(id: string, identity: string): Promise<void>;
   /** Ends in LiveKit what the bearer of a former token has opened anew after the API had ended it; true where that was so. */
   closeReopened(id: string, livekitCreatedAtMs: number): Promise<boolean>;
@@ -44,17 +50,6 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     return room;
   }
 
-  /** A room that does not end: its node did, and LiveKit cannot reach it; made anew it can be ended (livekit/livekit#3766). */
-  async function deleteRoom(room: RoomRecord): Promise<void> {
-    try {
-      await livekit.deleteRoom(room.id);
-    } catch (error) {
-      if (!(error instanceof LivekitError) || error.status < 500) throw error;
-      await livekit.createRoom({ name: room.id, maxParticipants: room.maxParticipants });
-      await livekit.deleteRoom(room.id);
-    }
-  }
-
   async function findOpen(id: string): Promise<RoomRecord> {
     const room = await find(id);
     if (room.state === 'finished') throw new HttpProblem('ROOM_FINISHED', { id });
@@ -70,11 +65,34 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     const under = starting.get(room.key);
     if (under !== undefined) return under;
     const { id: name, maxParticipants, emptyTimeout, metadata } = room;
-    const made = asking(() => livekit.createRoom({ name, maxParticipants, emptyTimeout: emptyTimeout ?? undefined, metadata }))
+    const make = async (): Promise<{ createdAtMs: number }> => {
+      const timeouts = room.isCall ? await keepsRoomFor(store, room) : { emptyTimeout: emptyTimeout ?? undefined };
+      return livekit.createRoom({ name, maxParticipants, ...timeouts, metadata });
+    };
+    const made = asking(make)
       .then(({ createdAtMs }) => store.noteMade(room.key, createdAtMs))
       .finally(() => starting.delete(room.key));
     starting.set(room.key, made);
     return made;
+  }
+
+  async function enter(room: RoomRecord, wanted: z.infer<typeof joinRoomSchema>, isPlain: boolean): Promise<JoinView> {
+    const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
+    checkKeys();
+    if (room.livekitCreatedAtMs === 0) await start(room);
+    const signer = { apiKey: config.signingKey, secret, nowMs: now(), ttlSeconds: config.tokenTtlSeconds };
+    const token = signAccessToken(
+      { roomJoin: true, room: room.id, canPublish, ...sourcesOf(room, canPublish), canSubscribe, canPublishData },
+      { ...signer, identity, name, metadata },
+    );
+    const path = paths.pathOf(room.id);
+    return {
+      room: room.id,
+      identity,
+      url: `${(isPlain ? config.plainUrl : null) ?? config.publicUrl}${typeof path === 'string' ? path : await path}`,
+      token,
+      expiresAt: new Date(signer.nowMs + config.tokenTtlSeconds * 1000).toISOString(),
+    };
   }
 
   return {
@@ -92,14 +110,16 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     async end(id) {
       const room = await find(id);
       if (room.state === 'finished') return;
+      // With its call; LiveKit's room then ends as after every call.
+      if (room.isCall) return void (await store.calls.act(id, { kind: 'end', by: null }, now()));
       await starting.get(room.key)?.catch(() => undefined);
-      if ((await find(id)).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(room));
+      if ((await find(id)).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(livekit, room.id));
       await store.finishRoom(room.key, now(), 'ended');
     },
     async closeReopened(id, livekitCreatedAtMs) {
       const room = await store.findRoom(id);
       if (room === null || room.finishReason !== 'ended' || livekitCreatedAtMs <= room.livekitCreatedAtMs) return false;
-      await askingOf(() => deleteRoom(room));
+      await askingOf(() => deleteRoom(livekit, room.id));
       return true;
     },
     async create(wanted, idempotencyKey) {
@@ -119,36 +139,27 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       }
       return viewOf(await find(id));
     },
+    enter,
     async join(id, wanted, isPlain) {
       const room = await findOpen(id);
-      const { identity, name, metadata, canPublish, canSubscribe, canPublishData } = wanted;
-      if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !(await store.isPresent(room.key, identity)))
+      const { identity } = wanted;
+      if (room.isCall) await checkAdmission(store, id, { by: identity, nowMs: now() });
+      else if (room.maxParticipants > 0 && room.numParticipants >= room.maxParticipants && !(await store.isPresent(room.key, identity)))
         throw new HttpProblem('ROOM_FULL', { id, max: room.maxParticipants });
-      checkKeys();
-      if (room.livekitCreatedAtMs === 0) await start(room);
-      const signer = { apiKey: config.signingKey, secret, nowMs: now(), ttlSeconds: config.tokenTtlSeconds };
-      const token = signAccessToken(
-        { roomJoin: true, room: id, canPublish, ...sourcesOf(room, canPublish), canSubscribe, canPublishData },
-        { ...signer, identity, name, metadata },
-      );
-      const path = paths.pathOf(id);
-      return {
-        room: id,
-        identity,
-        url: `${(isPlain ? config.plainUrl : null) ?? config.publicUrl}${typeof path === 'string' ? path : await path}`,
-        token,
-        expiresAt: new Date(signer.nowMs + config.tokenTtlSeconds * 1000).toISOString(),
-      };
+      const answer = await enter(room, wanted, isPlain);
+      // It rings on while LiveKit cannot take them.
+      if (room.isCall) await admit(store, room, { by: identity, nowMs: now() });
+      return answer;
     },
     async leave(id, identity) {
-      await find(id);
-      await askingOf(() => livekit.removeParticipant(id, identity));
+      if ((await find(id)).isCall) await hangUp(store, id, { by: identity, nowMs: now() });
+      else await askingOf(() => livekit.removeParticipant(id, identity));
     },
   };
 }
 
 /** By which a request that comes again is known. */
-function hashOf(wanted: z.infer<typeof createRoomSchema>): string {
+function hashOf(wanted: WantedRoom): string {
   return hash('sha256', JSON.stringify(wanted), 'hex');
 }
 
@@ -157,6 +168,6 @@ function sourcesOf({ type }: RoomRecord, canPublish: boolean): { canPublishSourc
   return type === 'voice' && canPublish ? { canPublishSources: ['microphone'] } : {};
 }
 
-function viewOf({ id, name, type, maxParticipants, metadata, state, numParticipants, createdAtMs }: RoomRecord): RoomView {
-  return { id, name, type, maxParticipants, metadata, state, numParticipants, createdAt: new Date(createdAtMs).toISOString() };
+function viewOf({ id, name, type, isCall, maxParticipants, metadata, state, numParticipants, createdAtMs }: RoomRecord): RoomView {
+  return { id, name, type, isCall, maxParticipants, metadata, state, numParticipants, createdAt: new Date(createdAtMs).toISOString() };
 }

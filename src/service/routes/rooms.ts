@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import {
+  createCallSchema,
   createRoomSchema,
   historySchema,
   identitySchema,
@@ -14,20 +15,24 @@ import {
   updateRoomSchema,
 } from '../../contract/rooms.ts';
 import { checkIsFor } from '../auth/principal.ts';
+import type { Calls } from '../calls/calls.ts';
 import { HttpProblem } from '../problem.ts';
 import type { Rooms } from '../rooms/rooms.ts';
 import type { Store } from '../store/store.ts';
-import { isBeside } from '../web.ts';
+import { idempotencyKeyOf, isPlain } from './request.ts';
 
 const params = z.object({ id: roomIdSchema });
 const personParams = z.object({ id: roomIdSchema, identity: identitySchema });
-const idempotencyKey = z.object({ 'idempotency-key': z.string().min(1).max(255).optional() });
 
 /** `/rooms` and what is below, and `/history` (contract/api.ts); who asks was let in before. */
-export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: Rooms; store: Store }): void {
+export function addRoomRoutes(api: FastifyInstance, { rooms, calls, store }: { rooms: Rooms; calls: Calls; store: Store }): void {
   api.post('/rooms', async (request, reply) => {
-    const { 'idempotency-key': key } = idempotencyKey.parse(request.headers);
-    return reply.code(201).send(await rooms.create(createRoomSchema.parse(request.body ?? {}), key));
+    const { caller, invitees, mode, ringTimeout, reconnectGrace, busy, ...wanted } = createRoomSchema.parse(request.body ?? {});
+    const key = idempotencyKeyOf(request);
+    if (caller === undefined || invitees === undefined) return reply.code(201).send(await rooms.create(wanted, key));
+    const { start: _atTheFirstJoin, ...room } = wanted;
+    const { id } = await calls.create(createCallSchema.parse({ ...room, caller, invitees, mode, ringTimeout, reconnectGrace, busy }), key);
+    return reply.code(201).send(await rooms.read(id));
   });
   api.get('/rooms', async (request) => {
     const { limit, cursor = null, state = null, type = null } = listRoomsSchema.parse(request.query);
@@ -41,13 +46,11 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, store }: { rooms: R
     return reply.code(204).send();
   });
   api.post('/rooms/:id/join', async (request) => {
-    // Caddy sets this header and drops what a client wrote into it.
-    const isPlain = request.headers['x-forwarded-proto'] === 'http' && isBeside(request.socket.remoteAddress);
     const wanted = joinRoomSchema.parse(request.body);
     checkIsFor(request.principal, wanted.identity);
     // Applications trust what it says.
     if (request.principal.kind === 'user' && wanted.metadata !== undefined) throw new HttpProblem('NOT_YOURS', { identity: wanted.identity });
-    return rooms.join(idOf(request), wanted, isPlain);
+    return rooms.join(idOf(request), wanted, isPlain(request));
   });
   api.post('/rooms/:id/leave', async (request, reply) => {
     const { identity } = leaveRoomSchema.parse(request.body);

@@ -6,8 +6,9 @@ import { all, change, first } from './work.ts';
 import type { Row, Work } from './work.ts';
 
 /** The life of a room that an event is about. */
-interface Life {
+export interface Life {
   readonly key: number;
+  readonly isCall: boolean;
   /** False for a former one, and for an event that does not say when its room was made: such events are kept, and change nothing. */
   readonly isPresent: boolean;
   readonly state: string;
@@ -16,21 +17,21 @@ interface Life {
 
 /** Clocks of one fleet differ by less than this. */
 const LEEWAY_MS = 60_000;
-const NO_LIFE: Life = { key: 0, isPresent: false, state: 'finished', finishedAtMs: null };
+const NO_LIFE: Life = { key: 0, isCall: false, isPresent: false, state: 'finished', finishedAtMs: null };
 
 /** What an event was: `duplicate` where its id was known already (nothing changes), `late` for a former life of its room, or none that is known. */
 export type EventFate = 'taken' | 'late' | 'duplicate';
 
-/** Keeps the event and what it says about its room. */
-export function* addEvent(event: StoredEvent): Work<EventFate> {
+/** Keeps the event and what it says about its room. @returns also the room's life, as it was before */
+export function* addEvent(event: StoredEvent): Work<{ fate: EventFate; life: Life }> {
   const life = yield* lifeOf(event);
   const { id, room, participant, receivedAtMs, isMadeUp, body, atMs } = event;
   const at = Math.floor(atMs / 1000);
   const added = yield* change(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
-  if (added === 0) return 'duplicate';
+  if (added === 0) return { fate: 'duplicate', life };
   const told = life.isPresent ? yield* apply(event, life) : [];
   yield* announceAll([...told, { type: `livekit.${event.event}`, room, atMs, data: () => ({ event: JSON.parse(body) as unknown }) }]);
-  return life.isPresent || room === '' ? 'taken' : 'late';
+  return { fate: life.isPresent || room === '' ? 'taken' : 'late', life };
 }
 
 const INSERT = `INSERT INTO events (at, id, room, room_key, event, identity, received_at, is_made_up, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -41,7 +42,8 @@ function* lifeOf({ room, roomCreatedAtMs }: StoredEvent): Work<Life> {
   if (row === undefined) return NO_LIFE;
   const key = Number(row['key']);
   const madeAtMs = Number(row['livekit_created_at']);
-  const life = { key, state: String(row['state']), finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']) };
+  const isCall = Number(row['is_call']) === 1;
+  const life = { key, isCall, state: String(row['state']), finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']) };
   if (roomCreatedAtMs === 0) return { ...life, isPresent: false };
   if (madeAtMs > 0 && roomCreatedAtMs >= madeAtMs) return { ...life, isPresent: true };
   // Older than the present life, or the first that is heard of it: LiveKit's answer to its creation is on its way.
@@ -52,7 +54,7 @@ function* lifeOf({ room, roomCreatedAtMs }: StoredEvent): Work<Life> {
   return { ...life, isPresent: isFirst };
 }
 
-const LIFE = 'SELECT key, state, created_at, livekit_created_at, finished_at FROM rooms WHERE id = ? AND former = 0';
+const LIFE = 'SELECT key, state, created_at, livekit_created_at, finished_at, is_call FROM rooms WHERE id = ? AND former = 0';
 
 /** Gives what is to be told of it. */
 function* apply({ event, room, participant: who, atMs }: StoredEvent, { key, state, finishedAtMs }: Life): Work<OutgoingEvent[]> {

@@ -57,9 +57,14 @@ export function* forgetHistory(beforeMs: number, limit: number): Work<number> {
   return old.length + events;
 }
 
-const REMOVALS = ['participants WHERE room_key', 'room_events WHERE room_key', 'idempotency WHERE room_key', 'rooms WHERE key'].map(
-  (what) => `DELETE FROM ${what} = ?`,
-);
+const REMOVALS = [
+  'participants WHERE room_key',
+  'room_events WHERE room_key',
+  'idempotency WHERE room_key',
+  'call_parties WHERE room_key',
+  'calls WHERE room_key',
+  'rooms WHERE key',
+].map((what) => `DELETE FROM ${what} = ?`);
 
 function personOf(row: Row): PastRoomView['participants'][number] {
   const [joined, left] = [row['joined_at'], row['left_at']];

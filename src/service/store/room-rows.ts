@@ -13,11 +13,14 @@ export interface NewRoom {
   readonly emptyTimeout: number | null;
   readonly metadata: string;
   readonly createdAtMs: number;
+  /** It has invitees: call-rows.ts knows them. */
+  readonly isCall?: boolean;
 }
 
 /** One life of a room's id. */
 export interface RoomRecord extends NewRoom {
   readonly key: number;
+  readonly isCall: boolean;
   readonly state: 'new' | 'live' | 'finished';
   readonly numParticipants: number;
   /** LiveKit's own time of creation, by which it tells the lives of a name apart; 0 until LiveKit has made it. */
@@ -44,7 +47,7 @@ export interface RoomPage {
 /** A client that has not heard of an answer for so long asks no more. */
 const REMEMBER_MS = 24 * 3600 * 1000;
 
-const COLUMNS = `key, id, name, type, max_participants, empty_timeout, metadata, state, num_participants, created_at, livekit_created_at, finished_at, finish_reason`;
+const COLUMNS = `key, id, name, type, max_participants, empty_timeout, metadata, state, num_participants, created_at, livekit_created_at, finished_at, finish_reason, is_call`;
 
 /** Adds the room, a new life where the one before is finished; null (nothing changes) while the id's present life is not. */
 export function* addRoom(room: NewRoom): Work<RoomRecord | null> {
@@ -61,12 +64,12 @@ function* tellOf(made: RoomRecord): Work<RoomRecord> {
   return made;
 }
 
-function* insertRoom({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs }: NewRoom): Work<RoomRecord | null> {
-  const row = yield* first(INSERT, id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs);
+function* insertRoom({ id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs, isCall }: NewRoom): Work<RoomRecord | null> {
+  const row = yield* first(INSERT, id, name, type, maxParticipants, emptyTimeout, metadata, createdAtMs, isCall === true ? 1 : 0);
   return row === undefined ? null : toRecord(row);
 }
 
-const INSERT = `INSERT INTO rooms (id, name, type, max_participants, empty_timeout, metadata, state, created_at) VALUES (?, ?, ?, ?, ?, ?, 'new', ?)
+const INSERT = `INSERT INTO rooms (id, name, type, max_participants, empty_timeout, metadata, state, created_at, is_call) VALUES (?, ?, ?, ?, ?, ?, 'new', ?, ?)
   ON CONFLICT (id, former) DO NOTHING RETURNING ${COLUMNS}`;
 
 /** As `addRoom`; where the same request came before with this key, what was made then. */
@@ -113,6 +116,12 @@ export function* findRoom(id: string): Work<RoomRecord | null> {
   return row === undefined ? null : toRecord(row);
 }
 
+/** A life, also a former one. */
+export function* findRoomByKey(key: number): Work<RoomRecord | null> {
+  const row = yield* first(`SELECT ${COLUMNS} FROM rooms WHERE key = ?`, key);
+  return row === undefined ? null : toRecord(row);
+}
+
 /** Present lives in the order of their ids. */
 export function* listRooms({ limit, cursor, state = null, type = null }: RoomPage): Work<RoomRecord[]> {
   return (yield* all(LIST, cursor ?? '', state, type, limit)).map(toRecord);
@@ -141,5 +150,6 @@ function toRecord(row: Row): RoomRecord {
     livekitCreatedAtMs: Number(row['livekit_created_at']),
     finishedAtMs: row['finished_at'] === null ? null : Number(row['finished_at']),
     finishReason: row['finish_reason'] === null ? null : String(row['finish_reason']),
+    isCall: Number(row['is_call']) === 1,
   };
 }

@@ -68,6 +68,17 @@ const MIGRATIONS = [
   // Bearer tokens of applications, by their SHA-256; scopes with spaces between.
   `CREATE TABLE tokens (id TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, created_at INTEGER NOT NULL,
      expires_at INTEGER, last_used_at INTEGER) STRICT, WITHOUT ROWID;`,
+  // A room with invitees is a call; `deadline`: when something happens to it by itself.
+  `ALTER TABLE rooms ADD COLUMN is_call INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE calls (room_key INTEGER PRIMARY KEY, caller TEXT NOT NULL, mode TEXT NOT NULL, state TEXT NOT NULL, ring_ms INTEGER NOT NULL, grace_ms INTEGER NOT NULL,
+     busy TEXT NOT NULL, created_at INTEGER NOT NULL, started_at INTEGER, ended_at INTEGER, reason TEXT, must_close INTEGER NOT NULL, chores_at INTEGER,
+     deadline INTEGER) STRICT;
+   CREATE INDEX calls_due ON calls (deadline) WHERE deadline IS NOT NULL;
+   CREATE TABLE call_parties (room_key INTEGER NOT NULL, position INTEGER NOT NULL, identity TEXT NOT NULL, state TEXT NOT NULL, invited_by TEXT,
+     invited_at INTEGER NOT NULL, accepted_at INTEGER, joined_at INTEGER, left_at INTEGER, reason TEXT, deadline INTEGER, must_evict INTEGER NOT NULL,
+     PRIMARY KEY (room_key, identity)) STRICT, WITHOUT ROWID;
+   CREATE INDEX call_parties_live ON call_parties (identity) WHERE state IN ('ringing', 'accepted', 'joined');
+   CREATE INDEX call_parties_by_identity ON call_parties (identity, room_key);`,
 ];
 
 /**

@@ -1,5 +1,8 @@
 import type { EventView } from '../../contract/rooms.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
+import { createCallStore } from './call-store.ts';
+import type { CallStore } from './call-store.ts';
+import { addEvent } from './call-works.ts';
 import type { Awaitable, Database } from './database.ts';
 import * as events from './event-rows.ts';
 import * as history from './history-rows.ts';
@@ -18,6 +21,7 @@ import type { Work } from './work.ts';
 
 /** The service's durable state. A change is on the disk when its promise resolves, and nothing of it when that rejects. */
 export interface Store {
+  readonly calls: CallStore;
   /** Adds the room, a new life where the one before is finished; null (nothing changes) while one of this id is not finished. */
   addRoom(room: NewRoom): Promise<RoomRecord | null>;
   /** As addRoom; where the same request came before with this key, what was made then. */
@@ -39,7 +43,7 @@ export interface Store {
   present(roomKey: number): Awaitable<Array<{ sid: string; identity: string }>>;
   /** True for who is in this life of a room. */
   isPresent(roomKey: number, identity: string): Awaitable<boolean>;
-  /** Commits the event and what it says about its room; false when its id was known already (nothing changes). */
+  /** Commits the event and what it says about its room and its call; false when its id was known already (nothing changes). */
   addEvent(event: StoredEvent): Promise<boolean>;
   /** As addEvent; says what it was. */
   receive(event: StoredEvent): Promise<events.EventFate>;
@@ -97,12 +101,13 @@ export function createStore(database: Database): Store {
     return done;
   };
   const receive = async (event: StoredEvent): Promise<events.EventFate> => {
-    const fate = await commit(() => events.addEvent(event));
+    const fate = await commit(() => addEvent(event));
     // An index that is late is looked past.
     if (added++ % INDEX_EVERY === 0) void commit(events.indexEvents).catch(() => undefined);
     return fate;
   };
   return {
+    calls: createCallStore({ read, commit }),
     addRoom: (room) => commit(() => rooms.addRoom(room)),
     addRoomOnce: (room, once) => commit(() => rooms.addRoomOnce(room, once)),
     changeRoom: (key, wanted) => commit(() => rooms.changeRoom(key, wanted)),
