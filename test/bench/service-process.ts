@@ -67,7 +67,7 @@ export async function startBenchService(stored: number): Promise<BenchService> {
   const others = await startOthers();
   const [port = 0] = await freePorts(1);
   const database = join(folder, 'service.db');
-  openStore(database).close();
+  await (await openStore(database)).close();
   storeRooms(database, stored);
   const config = { ...(JSON.parse(rendered.content) as object), port, database, livekitApiUrl: others.url, nodeLookupUrl: others.url };
   await writeFile(join(folder, 'service.json'), JSON.stringify(config));
