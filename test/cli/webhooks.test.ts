@@ -25,8 +25,6 @@ it.skipIf(process.getuid?.() !== 0)(
     const run = async (command: (context: CliContext) => Promise<number | void>): Promise<{ text: string; json: Record<string, unknown>; code: number }> => {
       const [text, json]: [string[], string[]] = [[], []];
       const context = createContext({ env, lang: 'en' });
-      const reporterTo = (isJson: boolean, lines: string[]): CliContext['reporter'] =>
-        createReporter({ language: 'en', isJson, out: (line) => void lines.push(line), err: (line) => void lines.push(line) });
       const code = (await command({ ...context, reporter: reporterTo(false, text) })) ?? 0;
       await command({ ...context, reporter: reporterTo(true, json) });
       return { text: text.join(''), json: JSON.parse(json.join('')) as Record<string, unknown>, code };
