@@ -130,6 +130,7 @@ export const apiProblems = {
   },
   WEBHOOK_BODY: { status: 400, zh: 'Webhook 内容不是 LiveKit 事件', en: 'the webhook is not a LiveKit event' },
   WEBHOOK_SIGNATURE: { status: 401, zh: 'Webhook 的签名不是本系统的 key 所签，或已过期', en: 'the webhook is signed by no key of this fleet, or too old' },
+  DATABASE_UNAVAILABLE: { status: 503, zh: '数据库无应答；稍后重试', en: 'the database does not answer; try again' },
   INTERNAL: { status: 500, zh: '内部错误；看 ./部署.sh logs service', en: 'internal error; see ./部署.sh logs service' },
 } as const satisfies Record<string, Problem>;
 

@@ -7,8 +7,11 @@ export const serviceConfigSchema = z
     bind: z.union([z.ipv4(), z.ipv6()]),
     /** 0: any free port. */
     port: z.int().min(0).max(65_535),
-    /** Path of the SQLite file; its directory exists. */
-    database: z.string().min(1),
+    /** Path of the SQLite file, whose directory exists; or the URL of a PostgreSQL database, which may hold a password. */
+    database: z
+      .string()
+      .regex(/^\/|^postgres(ql)?:\/\//, 'neither a path nor postgres://…')
+      .refine((value) => value.startsWith('/') || URL.canParse(value), 'not a URL'),
     /** Where LiveKit's server API answers, without a trailing slash. */
     livekitApiUrl: z.url().regex(/[^/]$/, 'ends with a slash'),
     /** What clients connect to; a room's node path is appended. */

@@ -21,7 +21,7 @@ const DAY_MS = 86_400_000;
 const STOP_DEADLINE_MS = 10_000;
 
 const config = readConfig();
-const store = openStore(config.database);
+const store = await openStore(config.database);
 const app = buildApp({ config, store, now: Date.now });
 let isStopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop());

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import zhCN from 'zod/v4/locales/zh-CN.js';
 import { apiProblems, problemDetail } from '../contract/problems.ts';
 import type { ApiProblemCode, ProblemParams } from '../contract/problems.ts';
+import { DatabaseUnavailable } from './store/database.ts';
 
 /** Codes of what Fastify itself refuses. */
 const CODES: ReadonlyMap<number, ApiProblemCode> = new Map([
@@ -59,6 +60,7 @@ function toProblem(error: unknown, language: 'zh' | 'en'): HttpProblem {
     const code = CODES.get(error.statusCode);
     return code === 'BODY_TOO_LARGE' || code === 'UNSUPPORTED_MEDIA_TYPE' ? new HttpProblem(code) : new HttpProblem('BAD_REQUEST', { issues: error.message });
   }
+  if (error instanceof DatabaseUnavailable) return new HttpProblem('DATABASE_UNAVAILABLE');
   return new HttpProblem('INTERNAL');
 }
 

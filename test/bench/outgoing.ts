@@ -63,11 +63,11 @@ function linesOf({ stdout }: ChildProcess): () => Promise<string> {
   return async () => String(((await lines.next()) as { value: [string] }).value[0]);
 }
 
-function queueMessages(database: string, port: number): void {
-  const store = openStore(database);
+async function queueMessages(database: string, port: number): Promise<void> {
+  const store = await openStore(database);
   const fixed = { former: null, disabledReason: null, createdAtMs: 0, isEnabled: true, timeoutMs: 10_000, description: '', events: '*' };
-  void store.webhooks.add({ ...fixed, id: 'we_bench', url: `http://127.0.0.1:${port}/hook`, secret: 'whsec_YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2g=' });
-  void store.close();
+  await store.webhooks.add({ ...fixed, id: 'we_bench', url: `http://127.0.0.1:${port}/hook`, secret: 'whsec_YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2g=' });
+  await store.close();
   const db = new DatabaseSync(database);
   const queue = db.prepare(`INSERT INTO outbox (endpoint, room, id, type, body) VALUES ('we_bench', ?, ?, 'participant.joined', ?)`);
   inTransaction(db, () => {

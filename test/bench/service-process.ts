@@ -54,7 +54,7 @@ const CONNECTIONS = 16;
 const root = resolve(import.meta.dirname, '../..');
 
 /** The built service with the flags and settings that a deploy gives it; @param stored rooms that are in its database from before; @param prepare puts more into that */
-export async function startBenchService(stored: number, prepare: (database: string) => void = () => undefined): Promise<BenchService> {
+export async function startBenchService(stored: number, prepare: (database: string) => Promise<void> | void = () => undefined): Promise<BenchService> {
   const { settings, topology, desired } = desireCase('localhost');
   const programs = { node: process.execPath, redisServer: '', livekitServer: '', caddy: '' };
   const spec = renderParts(settings, topology, programs, { root: '/opt/livekit-fleet', envPath: '/opt/livekit-fleet/.env' }).find(
@@ -67,9 +67,9 @@ export async function startBenchService(stored: number, prepare: (database: stri
   const others = await startOthers();
   const [port = 0] = await freePorts(1);
   const database = join(folder, 'service.db');
-  openStore(database).close();
+  await (await openStore(database)).close();
   storeRooms(database, stored);
-  prepare(database);
+  await prepare(database);
   const config = { ...(JSON.parse(rendered.content) as object), port, database, livekitApiUrl: others.url, nodeLookupUrl: others.url };
   await writeFile(join(folder, 'service.json'), JSON.stringify(config));
   const flags = spec.argv.slice(1).filter((word) => word.startsWith('--') && word !== '--config');

@@ -120,7 +120,7 @@ describe('the room API', () => {
 
   it('is made good from LiveKit’s own word where no webhook came', async () => {
     // A store of its own, which hears of no webhook.
-    const store = openStore(`${place.folder}/deaf.db`);
+    const store = await openStore(`${place.folder}/deaf.db`);
     const [apiKey, secret] = [env['LIVEKIT_API_KEY'] ?? '', env['LIVEKIT_API_SECRET'] ?? ''];
     const livekit = openLivekitRooms({ apiUrl: `http://127.0.0.1:${place.ports['GATEWAY_INTERNAL_PORT']}`, apiKey, secret, now: Date.now });
     const reconciler = createReconciler({ livekit, store, now: Date.now });
@@ -140,7 +140,7 @@ describe('the room API', () => {
       { event: 'participant_joined', identity: 'dan', isMadeUp: true },
       { event: 'room_finished', isMadeUp: true },
     ]);
-    store.close();
+    await store.close();
   });
 
   it('stays ended: a former token opens it anew in LiveKit for a moment only', async () => {

@@ -87,7 +87,7 @@ it('killed at any moment, the service has all that it acknowledged, and tells of
   await once(child, 'exit');
 
   const killedAt = `killed after ${moments.join(', ')} ms`;
-  const store = openStore(config.database);
+  const store = await openStore(config.database);
   expect(acknowledged.size, killedAt).toBeGreaterThan(WRITERS);
   for (const [room, events] of acknowledged) {
     expect(await store.findRoom(room), `${room}, ${killedAt}`).toMatchObject({ state: 'finished', numParticipants: 0 });

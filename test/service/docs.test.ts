@@ -9,13 +9,13 @@ import { apiToken, serviceConfig, startLivekitStandIn, startService, temporaryDi
 it('the document has every route of the API, and no other', async () => {
   const directory = await temporaryDirectory();
   const config = serviceConfig(directory, 'http://127.0.0.1:1');
-  const store = openStore(config.database);
+  const store = await openStore(config.database);
   const app = buildApp({ config, store, now: Date.now, logTo: { write: () => undefined } });
   const routes: string[] = [];
   app.addHook('onRoute', ({ method, url }) => void routes.push(`${String(method)} ${url}`));
   await app.ready();
   await app.close();
-  store.close();
+  await store.close();
   const served = routes.filter((one) => one.includes(' /api/v1/') && !one.startsWith('HEAD ')).map((one) => one.replace('/api/v1', ''));
   expect(served.toSorted()).toEqual(operations.map(({ method, path }) => `${method} ${path}`).toSorted());
 });

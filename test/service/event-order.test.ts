@@ -37,7 +37,7 @@ function lifeOf(room: string, people: ReadonlyArray<{ stays: boolean; saysWhenJo
 /** A store whose outbox can be looked at; one endpoint hears of everything. */
 async function openWithEndpoint(): Promise<{ store: Store; told: (room: string) => string[] }> {
   const path = join(await temporaryDirectory(), 'service.db');
-  const store = openStore(path);
+  const store = await openStore(path);
   const db = new DatabaseSync(path);
   db.exec(`INSERT INTO webhook_endpoints (id, url, description, events, secret, timeout_ms, is_enabled, created_at)
     VALUES ('we_1', 'http://127.0.0.1:1/', '', '*', 'whsec_', 1000, 1, 0)`);

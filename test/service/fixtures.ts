@@ -1,15 +1,17 @@
-import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { AccessToken } from 'livekit-server-sdk';
-import { onTestFinished } from 'vitest';
+import pg from 'pg';
+import { inject, onTestFinished } from 'vitest';
 import { buildApp } from '../../src/service/app.ts';
 import type { ServiceConfig } from '../../src/service/config.ts';
-import { openStore } from '../../src/service/store/store.ts';
+import { isPostgres, openStore } from '../../src/service/store/store.ts';
 import type { Store } from '../../src/service/store/store.ts';
 import { createIncomingCounters } from '../../src/service/webhooks/incoming-counters.ts';
 import type { IncomingCounters } from '../../src/service/webhooks/incoming-counters.ts';
@@ -100,6 +102,51 @@ export function serviceConfig(directory: string, livekitApiUrl: string): Service
   };
 }
 
+/** An empty database for the test, of the kind that this run is over: a file in `directory`, or a place in the PostgreSQL of the tests. */
+export async function emptyDatabase(directory: string): Promise<string> {
+  const admin = inject('postgresUrl');
+  if (admin === undefined) return join(directory, 'service.db');
+  // A schema of its own is quicker than a database, and the same to who works in it.
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  await askPostgres(admin, `CREATE SCHEMA ${name}`);
+  onTestFinished(async () => void (await askPostgres(admin, `DROP SCHEMA ${name} CASCADE`)));
+  const url = new URL(admin);
+  url.searchParams.set('options', `-c search_path=${name}`);
+  return url.href;
+}
+
+/** One statement on a connection of its own. */
+export async function askPostgres(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Rows of the service's database, whichever that is. */
+export async function rowsOf({ database }: TestService, sql: string): Promise<Record<string, unknown>[]> {
+  if (isPostgres(database)) return askPostgres(database, sql);
+  const db = new DatabaseSync(database, { readOnly: true });
+  try {
+    return db.prepare(sql).all();
+  } finally {
+    db.close();
+  }
+}
+
+/** All that is stored, as it is on the disk (SQLite) or as it is read (PostgreSQL). */
+export async function storedText({ directory, database }: TestService): Promise<string> {
+  if (isPostgres(database)) {
+    const tables = await askPostgres(database, 'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = current_schema()');
+    return JSON.stringify(await Promise.all(tables.map(({ name }) => askPostgres(database, `SELECT * FROM ${String(name)}`))));
+  }
+  const files = (await readdir(directory)).map((name) => readFile(join(directory, name), 'latin1'));
+  return (await Promise.all(files)).join('');
+}
+
 export interface Answer {
   readonly status: number;
   readonly type: string;
@@ -109,6 +156,8 @@ export interface Answer {
 
 export interface TestService {
   readonly directory: string;
+  /** Path or URL. */
+  readonly database: string;
   readonly store: Store;
   readonly logs: string[];
   readonly incoming: IncomingCounters;
@@ -131,14 +180,14 @@ export async function startService(
 ): Promise<TestService> {
   const directory = await temporaryDirectory();
   prepare(directory);
-  const config = { ...serviceConfig(directory, livekitApiUrl), ...change };
-  const store = openStore(config.database);
+  const config = { ...serviceConfig(directory, livekitApiUrl), database: await emptyDatabase(directory), ...change };
+  const store = await openStore(config.database);
   const logs: string[] = [];
   const incoming = createIncomingCounters();
   const app = buildApp({ config, store, now, incoming, logTo: { write: (line) => void logs.push(line) } });
   onTestFinished(async () => {
     await app.close();
-    store.close();
+    await store.close();
   });
   async function send(method: Method, url: string, payload: string | undefined, headers: Record<string, string>): Promise<Answer> {
     const response = await app.inject({ method, url, headers, ...(payload === undefined ? {} : { payload }) });
@@ -149,6 +198,7 @@ export async function startService(
     send('POST', '/api/webhook', text, { authorization, 'content-type': 'application/webhook+json' });
   return {
     directory,
+    database: config.database,
     store,
     logs,
     incoming,

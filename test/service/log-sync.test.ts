@@ -33,7 +33,7 @@ it('syncs the log after what is written to it, before a change counts as done', 
   const program = `
     import { writeSync } from 'node:fs';
     import { openStore } from '${import.meta.dirname}/../../src/service/store/store.ts';
-    const store = openStore('${join(folder, 'service.db')}');
+    const store = await openStore('${join(folder, 'service.db')}');
     await store.addRoom({ id: 'r1', name: '', type: 'video', maxParticipants: 0, emptyTimeout: null, metadata: '', createdAtMs: 1 });
     writeSync(1, 'done');
     await store.close();`;
@@ -52,11 +52,11 @@ it('syncs the log after what is written to it, before a change counts as done', 
 
 it('keeps what was asked for until the moment of its end', async () => {
   const path = join(await temporaryDirectory(), 'service.db');
-  const store = openStore(path);
+  const store = await openStore(path);
   const added = store.addRoom({ id: 'r1', name: '', type: 'video', maxParticipants: 0, emptyTimeout: null, metadata: '', createdAtMs: 1 });
   await store.close();
   expect(await added).toMatchObject({ id: 'r1' });
-  const again = openStore(path);
+  const again = await openStore(path);
   expect(await again.findRoom('r1')).toMatchObject({ id: 'r1' });
   await again.close();
 });

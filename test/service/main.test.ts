@@ -79,8 +79,8 @@ describe('the process', () => {
     await running.ended;
     expect(running.output.out).not.toContain('did not finish in time');
     expect([child.exitCode, running.output.err]).toEqual([0, '']);
-    const store = openStore(config.database);
+    const store = await openStore(config.database);
     expect(await store.findRoom('r1')).toMatchObject({ id: 'r1' });
-    store.close();
+    await store.close();
   });
 });

@@ -26,7 +26,7 @@ describe('the database', () => {
         ('EV_2', 'r1', 'egress_started', NULL, 1700000000960, '{}');`);
     db.close();
 
-    const store = openStore(path);
+    const store = await openStore(path);
     const participant = { identity: 'cid', sid: 'PA_cid', name: '', joinedAtMs: null, reason: null };
     const event = {
       event: 'participant_joined',
@@ -44,27 +44,27 @@ describe('the database', () => {
     expect(await store.findRoom('r1')).toMatchObject({ name: 'One', type: 'video', state: 'live', numParticipants: 2 });
     expect([await store.isPresent(1, 'ann'), await store.isPresent(1, 'bob'), await store.isPresent(1, 'cid')]).toEqual([true, false, true]);
     expect(await store.eventsOf('r1')).toHaveLength(4);
-    store.close();
+    await store.close();
   });
 
   it('survives being opened again, and refuses one of a newer program', async () => {
     const path = join(await temporaryDirectory(), 'service.db');
-    const first = openStore(path);
+    const first = await openStore(path);
     await first.addRoom(newRoom('r1'));
-    first.close();
-    const second = openStore(path);
+    await first.close();
+    const second = await openStore(path);
     expect(second.findRoom('r1')).toMatchObject({ id: 'r1', state: 'new' });
-    second.close();
+    await second.close();
     const db = new DatabaseSync(path);
     expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
     db.exec('PRAGMA user_version = 99');
     db.close();
-    expect(() => openStore(path)).toThrow('schema 99');
+    await expect(openStore(path)).rejects.toThrow('schema 99');
   });
 
   it('undoes a whole event when a part of it cannot be stored', async () => {
     const path = join(await temporaryDirectory(), 'service.db');
-    const store = openStore(path);
+    const store = await openStore(path);
     await store.addRoom(newRoom('r1'));
     const other = new DatabaseSync(path);
     other.exec(`CREATE TRIGGER refuse BEFORE UPDATE ON rooms BEGIN SELECT RAISE(ABORT, 'refused by the test'); END`);
@@ -89,6 +89,6 @@ describe('the database', () => {
     other.close();
     expect(await store.addEvent(event)).toBe(true);
     expect(await store.findRoom('r1')).toMatchObject({ state: 'live' });
-    store.close();
+    await store.close();
   });
 });

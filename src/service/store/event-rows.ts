@@ -168,13 +168,14 @@ export function* indexEvents(): Work<void> {
   yield* change('UPDATE room_events_end SET seq = (SELECT coalesce(max(seq), 0) FROM events)');
 }
 
-/** Those of all lives of the room's id, in the order in which they came. */
-export function* eventsOf(room: string): Work<EventView[]> {
-  return (yield* all(EVENTS, room)).map(toView);
+/** Those of all lives of the room's id, in the order in which they came. @param isIndexedLate see Database */
+export function* eventsOf(room: string, isIndexedLate: boolean): Work<EventView[]> {
+  return (yield* all(isIndexedLate ? EVENTS_BY_LATE_INDEX : EVENTS, room)).map(toView);
 }
 
 const OF_ROOM = 'room_key IN (SELECT key FROM rooms WHERE id = ?1)';
-const EVENTS = `SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE ${OF_ROOM})
+const EVENTS = `SELECT id, event, identity, received_at, is_made_up FROM events WHERE ${OF_ROOM} ORDER BY seq`;
+const EVENTS_BY_LATE_INDEX = `SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq IN (SELECT seq FROM room_events WHERE ${OF_ROOM})
   UNION ALL SELECT id, event, identity, received_at, is_made_up, seq FROM events WHERE seq > (SELECT seq FROM room_events_end) AND ${OF_ROOM} ORDER BY seq`;
 
 /** Who is in this life of a room. */

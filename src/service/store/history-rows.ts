@@ -40,15 +40,16 @@ function* viewOf(row: Row): Work<PastRoomView> {
   };
 }
 
-/** Removes what ended, and events that came, before `beforeMs` (since 1970): `limit` of each at most. Gives how much that was; 0: nothing is left. */
-export function* forgetHistory(beforeMs: number, limit: number): Work<number> {
+/** Removes what ended, and events that came, before `beforeMs` (since 1970): `limit` of each at most. Gives how much that was; 0: nothing is left. @param isIndexedLate see Database */
+export function* forgetHistory(beforeMs: number, limit: number, isIndexedLate: boolean): Work<number> {
   // The newest of each stays: SQLite would give its key to the next.
   const old = yield* all(
     `SELECT key FROM rooms WHERE state = 'finished' AND finished_at < ? AND key < (SELECT max(key) FROM rooms) ORDER BY finished_at LIMIT ?`,
     beforeMs,
     limit,
   );
-  for (const { key } of old) for (const removal of REMOVALS) yield* change(removal, Number(key));
+  const removals = isIndexedLate ? ['DELETE FROM room_events WHERE room_key = ?', ...REMOVALS] : REMOVALS;
+  for (const { key } of old) for (const removal of removals) yield* change(removal, Number(key));
   const events = yield* change(
     'DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? AND seq < (SELECT max(seq) FROM events) ORDER BY at LIMIT ?)',
     Math.floor(beforeMs / 1000),
@@ -57,14 +58,9 @@ export function* forgetHistory(beforeMs: number, limit: number): Work<number> {
   return old.length + events;
 }
 
-const REMOVALS = [
-  'participants WHERE room_key',
-  'room_events WHERE room_key',
-  'idempotency WHERE room_key',
-  'call_parties WHERE room_key',
-  'calls WHERE room_key',
-  'rooms WHERE key',
-].map((what) => `DELETE FROM ${what} = ?`);
+const REMOVALS = ['participants WHERE room_key', 'idempotency WHERE room_key', 'call_parties WHERE room_key', 'calls WHERE room_key', 'rooms WHERE key'].map(
+  (what) => `DELETE FROM ${what} = ?`,
+);
 
 function personOf(row: Row): PastRoomView['participants'][number] {
   const [joined, left] = [row['joined_at'], row['left_at']];

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { SchemaError } from './database.ts';
 
 /** Entry n takes the schema from user_version n to n + 1. Add at the end; never change one that was released. */
 const MIGRATIONS = [
@@ -83,11 +84,11 @@ const MIGRATIONS = [
 
 /**
  * Brings the schema to this program's version, one transaction a step.
- * @throws Error when the file was written by a newer program
+ * @throws SchemaError when the file was written by a newer program
  */
 export function migrate(db: DatabaseSync): void {
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
-  if (version > MIGRATIONS.length) throw new Error(`The database has schema ${version}; this program knows up to ${MIGRATIONS.length}`);
+  if (version > MIGRATIONS.length) throw new SchemaError(version, MIGRATIONS.length);
   for (const [index, sql] of MIGRATIONS.entries()) {
     if (index >= version) db.exec(`BEGIN IMMEDIATE; ${sql} PRAGMA user_version = ${index + 1}; COMMIT;`);
   }

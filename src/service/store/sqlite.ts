@@ -45,6 +45,8 @@ export function openSqlite(path: string): Database {
   const log = openLogSync(`${path}-wal`);
   const group = createGroupCommit(db, log);
   return {
+    isShared: false,
+    indexesLate: true,
     read: run,
     commit: (work) => group.commit(() => run(work)),
     close() {

@@ -8,6 +8,7 @@ import * as events from './event-rows.ts';
 import * as history from './history-rows.ts';
 import { measure } from './measure-rows.ts';
 import type { Measures } from './measure-rows.ts';
+import { openPostgres } from './postgres.ts';
 import * as rooms from './room-rows.ts';
 import type { NewRoom, Once, RoomPage, RoomRecord } from './room-rows.ts';
 import { openSqlite } from './sqlite.ts';
@@ -85,9 +86,17 @@ const FORGET_AT_A_TIME = 200;
 const INDEX_EVERY = 2_000;
 const WRITE_CHECK = 'INSERT INTO write_checks (id, checks) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET checks = write_checks.checks + 1';
 
-/** The store in a SQLite file. */
-export function openStore(path: string): Store {
-  return createStore(openSqlite(path));
+/**
+ * The store in the SQLite file of this path, or in the PostgreSQL database of this URL.
+ * @throws SchemaError when a newer program wrote it; Error where the file cannot be opened
+ */
+export async function openStore(database: string): Promise<Store> {
+  return createStore(isPostgres(database) ? await openPostgres(database) : openSqlite(database));
+}
+
+/** True for a URL of PostgreSQL, false for a path. */
+export function isPostgres(database: string): boolean {
+  return /^postgres(ql)?:\/\//.test(database);
 }
 
 /** The store over a database, which it closes at its end. */
@@ -95,15 +104,15 @@ export function createStore(database: Database): Store {
   const { read } = database;
   let added = 0;
   let watcher: (() => void) | null = null;
-  const commit = <T>(work: () => Work<T>): Promise<T> => {
-    const done = database.commit(work);
+  const commit = <T>(work: () => Work<T>, subject?: string): Promise<T> => {
+    const done = database.commit(work, subject);
     if (watcher !== null) void done.then(watcher, () => undefined);
     return done;
   };
   const receive = async (event: StoredEvent): Promise<events.EventFate> => {
-    const fate = await commit(() => addEvent(event));
+    const fate = await commit(() => addEvent(event), event.room);
     // An index that is late is looked past.
-    if (added++ % INDEX_EVERY === 0) void commit(events.indexEvents).catch(() => undefined);
+    if (database.indexesLate && added++ % INDEX_EVERY === 0) void commit(events.indexEvents).catch(() => undefined);
     return fate;
   };
   return {
@@ -122,11 +131,11 @@ export function createStore(database: Database): Store {
     isPresent: (key, identity) => read(() => events.isPresent(key, identity)),
     receive,
     addEvent: async (event) => (await receive(event)) !== 'duplicate',
-    eventsOf: (room) => read(() => events.eventsOf(room)),
+    eventsOf: (room) => read(() => events.eventsOf(room, database.indexesLate)),
     history: (page) => read(() => history.listHistory(page)),
     forgetHistory: (beforeMs, nowMs) =>
       commit(function* () {
-        const count = (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
+        const count = (yield* history.forgetHistory(beforeMs, FORGET_AT_A_TIME, database.indexesLate)) + (yield* rooms.forgetRequests(nowMs, FORGET_AT_A_TIME));
         return count + (yield* tidyOutbox({ beforeMs, nowMs, limit: FORGET_AT_A_TIME }));
       }),
     measure: () => read(measure),
@@ -137,7 +146,7 @@ export function createStore(database: Database): Store {
       noteUse: (id, atMs) => commit(() => tokens.noteTokenUse(id, atMs)),
     },
     webhooks: createWebhookStore(database),
-    isShared: database.isShared === true,
+    isShared: database.isShared,
     watch: (listener) => (watcher = listener),
     async checkWritable() {
       await commit(() => change(WRITE_CHECK));

@@ -19,7 +19,7 @@ it('a call is the same after any number of restarts, and its next deadline is kn
       // Busy is who is in another call: a store of one call knows none.
       const { maxParties, invitees, ...rest } = { ...wanted, invitees: wanted.invitees.map((one) => ({ ...one, isBusy: false })) };
       const path = join(directory, `${number++}.db`);
-      let store = openStore(path);
+      let store = await openStore(path);
       const room = { id: 'c1', name: 'c1', type: 'video', maxParticipants: maxParties, emptyTimeout: null, metadata: '', createdAtMs: START_MS } as const;
       const added = await store.calls.add(room, { ...rest, invitees: invitees.map(({ identity }) => identity) }, null);
       const begun = beginCall({ maxParties, invitees, ...rest }, START_MS);
@@ -30,7 +30,7 @@ it('a call is the same after any number of restarts, and its next deadline is kn
         nowMs += afterMs;
         if (restarts[index] === true) {
           await store.close();
-          store = openStore(path);
+          store = await openStore(path);
         }
         const step = advance(call, free(at(action, nowMs)), nowMs);
         const done = await (action.kind === 'invite'
@@ -55,13 +55,13 @@ function free(action: Action): Action {
 
 it('what is due comes once, however many ask, and after a restart', async () => {
   const path = join(await temporaryDirectory(), 'service.db');
-  const first = openStore(path);
+  const first = await openStore(path);
   const ids = Array.from({ length: 250 }, (_, index) => `c${index}`);
   const people = { caller: 'ann', invitees: ['bob'], mode: 'direct', ringMs: 60_000, graceMs: 20_000, busy: 'ring' } as const;
   const room = { type: 'video', maxParticipants: 0, emptyTimeout: null, metadata: '', createdAtMs: START_MS } as const;
   await Promise.all(ids.map((id) => first.calls.add({ ...room, id, name: id }, people, null)));
   await first.close();
-  const store = openStore(path);
+  const store = await openStore(path);
   expect(await store.calls.nextDeadline()).toBe(START_MS + 60_000);
   const pass = async (nowMs: number): Promise<void> => {
     for (let afterKey: number | null = 0; afterKey !== null;) ({ lastKey: afterKey } = await store.calls.takeDue(nowMs, afterKey));

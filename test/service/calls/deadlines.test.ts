@@ -10,7 +10,7 @@ const never = (): Promise<never> => Promise.reject(new Error('not asked'));
 const livekit = { createRoom: never, deleteRoom: never, removeParticipant: never, listParticipants: never };
 
 it('waits for the next deadline, also for one that comes up while it waits', async () => {
-  const store = openStore(join(await temporaryDirectory(), 'service.db'));
+  const store = await openStore(join(await temporaryDirectory(), 'service.db'));
   const stopping = new AbortController();
   const warnings: unknown[] = [];
   const looking = createDeadlines({ store, livekit, now: Date.now, warn: (error) => void warnings.push(error) }).keepLooking(stopping.signal);
