@@ -20,6 +20,8 @@ export interface Cluster {
   createDatabase(name: string): Promise<string>;
   dropDatabase(name: string): Promise<void>;
   ask(sql: string): Promise<Record<string, unknown>[]>;
+  /** Gives a file in `folder` to the server's user. */
+  own(name: string, mode: number): Promise<void>;
   start(): Promise<void>;
   /** Ends it and all its processes at once, as a power cut would. */
   kill(): Promise<void>;
@@ -81,6 +83,10 @@ export async function createCluster({ lines = [], authentication = 'scram-sha-25
       return urlOf(name);
     },
     dropDatabase: async (name) => void (await ask(`DROP DATABASE "${name}" WITH (FORCE)`)),
+    async own(name, mode) {
+      await chmod(`${folder}/${name}`, mode);
+      if (owner.uid !== undefined && owner.gid !== undefined) await chown(`${folder}/${name}`, owner.uid, owner.gid);
+    },
     async start() {
       server = spawn(`${bin}/postgres`, ['-D', data], { ...owner, cwd: folder, stdio: 'ignore' });
       await until(
