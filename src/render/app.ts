@@ -19,7 +19,7 @@ export function renderService(settings: Settings, topology: Topology): RenderedF
     json({
       bind: topology.serviceBind,
       port: settings.SERVICE_PORT,
-      database: `${topology.layout.state}/service/service.db`,
+      database: settings.DATABASE_URL === '' ? `${topology.layout.state}/service/service.db` : settings.DATABASE_URL,
       livekitApiUrl: `http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`,
       publicUrl: topology.publicUrl.replace(/^http/, 'ws'),
       plainUrl: topology.plainUrl?.replace(/^http/, 'ws') ?? null,

@@ -262,6 +262,14 @@ export const schema = {
     zh: 'LiveKit 是否在有人持 token 加入时自动建房；false 时只能进入已建的房间（媒体机各自设置）',
     en: 'Whether LiveKit makes a room when somebody joins it with a token; false: only rooms that were made can be joined (a setting of each media machine)',
   }),
+  DATABASE_URL: variable({
+    type: is.optionalDatabase,
+    fallback: '',
+    group: 'service',
+    zh: '业务服务的 PostgreSQL（13 及以上）：postgres://用户:密码@主机/库；留空为内嵌的 SQLite。见 docs/database.md',
+    en: 'PostgreSQL (13 or later) of the business service, postgres://user:password@host/database; empty: SQLite inside it. See docs/database.md',
+    isSecret: true,
+  }),
   TOKEN_TTL: variable({ type: is.count, fallback: '3600', group: 'service', zh: '加入令牌有效期（秒）', en: 'Life of a join token (seconds)' }),
   HISTORY_DAYS: variable({
     type: is.count,

@@ -156,6 +156,9 @@ export const origins = z
   .refine((value) => list(value).every((one) => one === '*' || (isHttpUrl(one) && new URL(one).origin === one)), says('NOT_AN_ORIGIN'))
   .transform(list);
 
+/** A `postgres://` URL with a database's name, or the empty text. */
+export const optionalDatabase = z.string().refine((value) => value === '' || isPostgresUrl(value), says('NOT_A_DATABASE'));
+
 /** Comma-separated http(s) URLs. */
 export const urls = z
   .string()
@@ -184,6 +187,10 @@ export const endpoints = z
 
 function isHttpUrl(value: string): boolean {
   return /^https?:\/\/[^\s/]\S*$/.test(value) && URL.canParse(value);
+}
+
+function isPostgresUrl(value: string): boolean {
+  return /^postgres(ql)?:\/\/[!-~]+$/.test(value) && URL.canParse(value) && new URL(value).pathname.length > 1;
 }
 
 function list(value: string): string[] {

@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { openSqlite } from '../../src/service/store/sqlite.ts';
-import { createStore } from '../../src/service/store/store.ts';
+import { createStore, isPostgres, openStore } from '../../src/service/store/store.ts';
 import type { Store } from '../../src/service/store/store.ts';
 import { createWebhooks } from '../../src/service/webhooks/webhooks.ts';
 import type { Webhooks } from '../../src/service/webhooks/webhooks.ts';
-import { serviceConfig, temporaryDirectory } from './fixtures.ts';
+import { emptyDatabase, serviceConfig, temporaryDirectory } from './fixtures.ts';
 import { startReceiver } from './receiver.ts';
 
 const WAIT = { timeout: 30_000, interval: 50 };
@@ -15,10 +14,10 @@ interface Service {
   readonly webhooks: Webhooks;
 }
 
-/** One of several services over one database; SQLite stands in for PostgreSQL, which the row modules are written for too. */
-function openService(directory: string): Service {
-  const store = createStore({ ...openSqlite(join(directory, 'service.db')), isShared: true });
-  const config = serviceConfig(directory, 'http://127.0.0.1:1');
+/** One of several services over one database; SQLite, which no two services share, is told that they do. */
+async function openService(database: string): Promise<Service> {
+  const store = isPostgres(database) ? await openStore(database) : createStore({ ...openSqlite(database), isShared: true });
+  const config = serviceConfig('', 'http://127.0.0.1:1');
   const webhooks = createWebhooks({ config, store, now: Date.now, log: { warn: () => undefined } });
   return { store, webhooks };
 }
@@ -32,9 +31,9 @@ async function addRoom({ store }: Service, id: string): Promise<void> {
 }
 
 it('of two services one sends, each message once and each room’s in order, whoever queued it', async () => {
-  const directory = await temporaryDirectory();
+  const database = await emptyDatabase(await temporaryDirectory());
   const receiver = await startReceiver();
-  const services = [openService(directory), openService(directory)] as const;
+  const services = [await openService(database), await openService(database)] as const;
   onTestFinished(async () => {
     for (const { webhooks, store } of services) {
       await webhooks.stop();
@@ -51,9 +50,9 @@ it('of two services one sends, each message once and each room’s in order, who
 });
 
 it('when the one that sends stops, the other goes on within seconds', async () => {
-  const directory = await temporaryDirectory();
+  const database = await emptyDatabase(await temporaryDirectory());
   const receiver = await startReceiver();
-  const [one, other] = [openService(directory), openService(directory)];
+  const [one, other] = [await openService(database), await openService(database)];
   await one.webhooks.create({ ...endpoint, url: receiver.url });
   await other.webhooks.start();
   await addRoom(one, 'r1');
@@ -69,9 +68,9 @@ it('when the one that sends stops, the other goes on within seconds', async () =
 });
 
 it('an endpoint that another service adds, changes or removes is known within seconds', async () => {
-  const directory = await temporaryDirectory();
+  const database = await emptyDatabase(await temporaryDirectory());
   const [first, second] = [await startReceiver(), await startReceiver()];
-  const [one, other] = [openService(directory), openService(directory)];
+  const [one, other] = [await openService(database), await openService(database)];
   onTestFinished(async () => {
     for (const { webhooks, store } of [one, other]) {
       await webhooks.stop();

@@ -165,6 +165,7 @@ export const problems = {
   NOT_A_PORT_RANGE: 'not a port range (first below last, from 1024 on). Example: 50000-60000',
   NOT_ABSOLUTE: 'not an absolute path, or it has spaces, quotes, \\, $ or %. Example: /var/lib/livekit-fleet',
   PATH_TOO_LONG: 'longer than {hint} bytes: sockets below it would not fit. Choose a shorter path',
+  NOT_A_DATABASE: 'not postgres://user:password@host/database, with special characters as %XX. Example: postgres://fleet:secret@10.0.0.5/fleet?sslmode=require',
   NOT_A_URL: 'not an http:// or https:// URL. Example: https://example.com/hook',
   NOT_NODES: 'use localhost or IPv4 addresses with commas. Example: 192.168.1.2,192.168.1.3',
   DUPLICATE_NODES: 'an address stands twice. Keep one of them',

@@ -47,13 +47,13 @@ const MIGRATIONS = [
   `CREATE TABLE tokens (id text COLLATE "C" PRIMARY KEY, name text NOT NULL, sha256 text COLLATE "C" NOT NULL UNIQUE, scopes text NOT NULL, created_at bigint NOT NULL,
      expires_at bigint, last_used_at bigint);`,
   `ALTER TABLE rooms ADD COLUMN is_call bigint NOT NULL DEFAULT 0;
-   CREATE TABLE calls (room_key bigint PRIMARY KEY, caller text COLLATE "C" NOT NULL, mode text NOT NULL, state text NOT NULL, ring_ms bigint NOT NULL, grace_ms bigint NOT NULL,
-     busy text NOT NULL, created_at bigint NOT NULL, started_at bigint, ended_at bigint, reason text, must_close bigint NOT NULL, chores_at bigint,
-     deadline bigint) WITH (fillfactor = 70);
+   CREATE TABLE calls (room_key bigint PRIMARY KEY, caller text COLLATE "C" NOT NULL, mode text NOT NULL, state text NOT NULL, ring_ms bigint NOT NULL,
+     grace_ms bigint NOT NULL, busy text NOT NULL, created_at bigint NOT NULL, started_at bigint, ended_at bigint, reason text, must_close bigint NOT NULL,
+     chores_at bigint, deadline bigint);
    CREATE INDEX calls_due ON calls (deadline) WHERE deadline IS NOT NULL;
    CREATE TABLE call_parties (room_key bigint NOT NULL, position bigint NOT NULL, identity text COLLATE "C" NOT NULL, state text NOT NULL, invited_by text,
      invited_at bigint NOT NULL, accepted_at bigint, joined_at bigint, left_at bigint, reason text, deadline bigint, must_evict bigint NOT NULL,
-     PRIMARY KEY (room_key, identity)) WITH (fillfactor = 70);
+     PRIMARY KEY (room_key, identity));
    CREATE INDEX call_parties_live ON call_parties (identity) WHERE state IN ('ringing', 'accepted', 'joined');
    CREATE INDEX call_parties_by_identity ON call_parties (identity, room_key);`,
 ];

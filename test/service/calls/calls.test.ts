@@ -30,7 +30,7 @@ describe('a call', () => {
       { identity: 'ann', state: 'accepted', invitedBy: null },
       { identity: 'bob', state: 'ringing', invitedBy: 'ann', ringsUntil },
     ]);
-    expect(service.told()).toMatchObject([
+    expect(await service.told()).toMatchObject([
       {
         type: 'call.ringing',
         data: {
@@ -52,7 +52,7 @@ describe('a call', () => {
     expect([sub, name, video]).toMatchObject(['bob', '鲍勃', { room: 'c1', roomJoin: true, canPublishSources: ['microphone'] }]);
     // Once more, and for the caller as well.
     for (const by of ['bob', 'ann']) expect((await service.ask('/c1/accept', { by })).status).toBe(200);
-    expect(service.told().map(({ type }) => type)).toEqual(['call.ringing', 'call.accepted', 'call.started']);
+    expect((await service.told()).map(({ type }) => type)).toEqual(['call.ringing', 'call.accepted', 'call.started']);
   });
 
   it('ends for both when one hangs up, in LiveKit too, and is history', async () => {
@@ -63,7 +63,7 @@ describe('a call', () => {
     expect(service.asked).toEqual(['delete c1']);
     await service.wait(60_000);
     expect(service.asked).toEqual(['delete c1']);
-    const types = service.told().map(({ type, data }) => `${type.slice(5)} ${data.parties.map(({ identity }) => String(identity)).join('+')}`);
+    const types = (await service.told()).map(({ type, data }) => `${type.slice(5)} ${data.parties.map(({ identity }) => String(identity)).join('+')}`);
     expect(types).toEqual(['ringing bob', 'joined ann', 'accepted bob', 'started ann+bob', 'joined bob', 'left bob', 'left ann', 'ended ann+bob']);
     expect((await service.call('GET', '/api/v1/history')).body).toMatchObject({ rooms: [{ id: 'c1', reason: 'ended', participants: [{}, {}] }] });
     expect((await service.call('GET', '/api/v1/calls?by=bob')).body).toMatchObject({ calls: [{ id: 'c1', state: 'ended' }], cursor: null });
@@ -82,7 +82,7 @@ describe('a call', () => {
     expect(await service.states()).toEqual(['ended', 'missed', { ann: 'left', bob: 'missed' }]);
     // LiveKit never heard of it.
     expect(service.asked).toEqual([]);
-    expect(service.told().map(({ type }) => type)).toEqual(['call.ringing', 'call.missed', 'call.left', 'call.ended']);
+    expect((await service.told()).map(({ type }) => type)).toEqual(['call.ringing', 'call.missed', 'call.left', 'call.ended']);
   });
 
   it.each([
@@ -146,7 +146,7 @@ describe('a call', () => {
     const [one, two] = [await service.ask('', wanted, headers), await service.ask('', wanted, headers)];
     expect([one.status, two.status, two.body]).toEqual([201, 201, one.body]);
     expect(await service.ask('', { ...wanted, caller: 'cid' }, headers)).toMatchObject({ status: 422, body: { code: 'IDEMPOTENCY_MISMATCH' } });
-    expect(service.told()).toHaveLength(1);
+    expect(await service.told()).toHaveLength(1);
     expect((await service.call('GET', '/api/v1/calls')).body['calls']).toHaveLength(1);
     expect(await service.ask('', { ...wanted, id: one.body['id'] })).toMatchObject({ status: 409, body: { code: 'ROOM_EXISTS' } });
   });

@@ -1,10 +1,8 @@
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { onTestFinished, vi } from 'vitest';
 import { LivekitError } from '../../../src/clients/livekit-rooms.ts';
 import { createDeadlines } from '../../../src/service/calls/deadlines.ts';
 import type { DeadlineDeps } from '../../../src/service/calls/deadlines.ts';
-import { livekitStartMs, roomEvent, startLivekitStandIn, startService } from '../fixtures.ts';
+import { livekitStartMs, roomEvent, rowsOf, startLivekitStandIn, startService } from '../fixtures.ts';
 import type { Answer, TestService } from '../fixtures.ts';
 
 export interface Told {
@@ -24,7 +22,7 @@ export interface CallService extends TestService {
   /** Time passes, and what is due happens. */
   wait(ms: number): Promise<void>;
   /** What an endpoint would hear of calls. */
-  told(): Told[];
+  told(): Promise<Told[]>;
   /** What LiveKit was asked by the deadlines, such as `delete c1`. */
   readonly asked: string[];
   /** Who is in LiveKit's room, as it says; null: it does not answer. */
@@ -36,10 +34,8 @@ export async function startCallService(): Promise<CallService> {
   vi.useFakeTimers({ toFake: ['Date'] });
   onTestFinished(() => void vi.useRealTimers());
   const service = await startService((await startLivekitStandIn()).url);
-  const db = new DatabaseSync(join(service.directory, 'service.db'));
-  onTestFinished(() => db.close());
-  db.exec(`INSERT INTO webhook_endpoints (id, url, description, events, secret, timeout_ms, is_enabled, created_at)
-    VALUES ('e1', 'http://127.0.0.1:1', '', '*', 's', 1000, 1, 0)`);
+  const fixed = { former: null, disabledReason: null, createdAtMs: 0, isEnabled: true, timeoutMs: 1_000, description: '' };
+  await service.store.webhooks.add({ ...fixed, id: 'e1', url: 'http://127.0.0.1:1', events: '*', secret: 's' });
   const asked: string[] = [];
   let events = 0;
   const tell = async (event: string, who: { identity: string; sid: string; disconnectReason?: string }, room: string): Promise<void> => {
@@ -64,11 +60,11 @@ export async function startCallService(): Promise<CallService> {
       vi.setSystemTime(Date.now() + ms);
       await deadlines.look();
     },
-    told: () =>
-      db
-        .prepare(`SELECT type, body FROM outbox WHERE type LIKE 'call.%' ORDER BY seq`)
-        .all()
-        .map(({ type, body }) => ({ type: String(type), data: (JSON.parse(String(body)) as { data: Told['data'] }).data })),
+    told: async () =>
+      (await rowsOf(service, `SELECT type, body FROM outbox WHERE type LIKE 'call.%' ORDER BY seq`)).map(({ type, body }) => ({
+        type: String(type),
+        data: (JSON.parse(String(body)) as { data: Told['data'] }).data,
+      })),
   };
   return extended;
 }
