@@ -16,7 +16,9 @@ const sources = text.slice(0, text.indexOf('\n') + 1);
 const place = process.env.FLEET_COMPILED;
 const path = place === undefined ? filename.replace(/js$/, 'compiled') : `${place}.${filename.replace(/.*\/|\.js$/g, '')}`;
 const script = new Script(text, { filename, cachedData: readCompiled(), importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER });
-if (place !== undefined && script.cachedDataRejected !== false) process.once('exit', writeCompiled);
+// Of a command that fails, what succeeds would lack the most; a part comes to its end here without a configuration.
+const isWhole = (code) => code === 0 || !filename.endsWith('/cli.js');
+if (place !== undefined && script.cachedDataRejected !== false) process.once('exit', (code) => isWhole(code) && writeCompiled());
 script.runInThisContext()(require, pathToFileURL(__filename).href, filename, __dirname);
 
 function readCompiled() {

@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
@@ -64,6 +65,16 @@ describe('build', () => {
     await setText('two');
     await build();
     expect([await hasCompiled(), await hasCompiled()]).toEqual([true, false]);
+  });
+
+  it('keeps nothing of what was compiled for a command that failed', async () => {
+    await writeFile(`${folder}/src/cli/main.ts`, `process.exitCode = Number(process.argv[2]);\n`);
+    await build();
+    const isKept = async (code: number): Promise<boolean> => {
+      await execa(process.execPath, [`${folder}/dist/cli.cjs`, String(code)], { env: { FLEET_COMPILED: `${folder}/dist/own` }, reject: false });
+      return existsSync(`${folder}/dist/own.cli`);
+    };
+    expect([await isKept(2), await isKept(0)]).toEqual([false, true]);
   });
 
   it('keeps the former bundles whole where the new ones cannot be made', async () => {

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { apiToken, emptyDatabase, serviceConfig, startLivekitStandIn, temporaryDirectory } from '../service/fixtures.ts';
 
-const program = resolve(import.meta.dirname, '../../dist/service.mjs');
+const program = resolve(import.meta.dirname, '../../dist/service.cjs');
 
 it.skipIf(!existsSync(program))('the built program has PostgreSQL’s client in it', async () => {
   const directory = await temporaryDirectory();
