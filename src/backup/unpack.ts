@@ -57,6 +57,15 @@ export async function unpack(tar: AsyncIterable<Buffer>, options: UnpackOptions)
   return { head, manifest: checkManifest({ manifest, seal, sums, head }, source) };
 }
 
+/** Reads no more than what an archive says first. @throws FleetError those of parseHead, BACKUP_DAMAGED */
+export async function readHead(source: string, tar: AsyncIterable<Buffer>): Promise<Head> {
+  for await (const member of readTar(tar)) {
+    if (member.name !== HEAD) break;
+    return parseHead(await readText(member, source), source);
+  }
+  throw new FleetError('BACKUP_FOREIGN_FILE', { path: source }, { exitCode: 2 });
+}
+
 /** What an archive says first. @throws FleetError BACKUP_NEWER, BACKUP_OLDER, BACKUP_DAMAGED, BACKUP_FOREIGN_FILE */
 export function parseHead(text: Buffer, source: string): Head {
   const any = parseJson(formatSchema, text.toString());

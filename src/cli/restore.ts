@@ -5,19 +5,22 @@ import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { ENV } from '../backup/format.ts';
 import type { Head } from '../backup/format.ts';
+import { explainDamage, openArchive } from '../backup/open-archive.ts';
 import { placeIn, prove } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
 import { stagingFolder } from '../backup/swap.ts';
+import { readHead } from '../backup/unpack.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { keyFingerprint } from '../render/app.ts';
 import { editEnv, readEnv } from '../settings/env-file.ts';
 import { isPlaceholder } from '../settings/parse.ts';
+import type { Settings } from '../settings/schema.ts';
 import { COMMANDS } from '../topology/topology.ts';
 import { describeCounts, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
 import { passphraseOf, sourceOf } from './backup-place.ts';
 import { requireRoot } from './become-root.ts';
-import { loadSettings } from './context.ts';
+import { loadSettings, settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
 import { recorded } from './journal.ts';
 import { ask } from './make-way.ts';
@@ -37,10 +40,13 @@ export interface RestoreOptions extends WayOptions {
  * @throws FleetError BACKUP_NOT_FOUND, those of prove, BACKUP_OTHER_FLEET, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE, NOT_SURE_RESTORE, all
  * before anything is touched; those of deploy, after which what stood before stands again
  */
-export async function restore(context: CliContext, given: string, options: RestoreOptions): Promise<void> {
+export async function restore(from: CliContext, given: string, options: RestoreOptions): Promise<void> {
   requireRoot('restore');
+  // Where there are no settings yet, they are in the archive.
+  const context = { ...from, isEnvNamed: false };
+  const { name: path } = sourceOf(loadSettings(context).settings, given);
+  await adoptDataDir(context, given);
   const { settings, topology } = loadSettings(context);
-  const { name: path } = sourceOf(settings, given);
   if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
   await checkOperatingSystem(context.host);
   await checkDataDir(context.host, topology);
@@ -57,6 +63,24 @@ export async function restore(context: CliContext, given: string, options: Resto
     // A check alone leaves nothing on a machine that has nothing.
     if (isNew) for (const folder of [topology.layout.state, topology.layout.root]) await rmdir(folder).catch(() => undefined);
   }
+}
+
+/** On a machine where nothing is deployed, the data go where they were. */
+async function adoptDataDir(context: CliContext, given: string): Promise<void> {
+  const { settings, topology } = loadSettings(context);
+  if (existsSync(appliedFile(topology)) || existsSync(context.envPath) || (process.env['DATA_DIR'] ?? '') !== '') return;
+  const { name, bytes } = sourceOf(settings, given);
+  const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, passphraseFor(name, settings))));
+  process.env['DATA_DIR'] = dataDir;
+}
+
+/** Asked for where an archive is encrypted. @throws FleetError BACKUP_PASSPHRASE_MISSING */
+function passphraseFor(path: string, settings: Settings): () => Promise<string> {
+  return async () => {
+    const passphrase = passphraseOf(settings);
+    if (passphrase === null) throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
+    return passphrase;
+  };
 }
 
 async function restoreFrom(context: CliContext, given: string, options: RestoreOptions): Promise<void> {
@@ -76,13 +100,13 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     proved = await prove({
       source: path,
       bytes: chunks,
-      askPassphrase: async () => {
-        const passphrase = passphraseOf(settings);
-        if (passphrase === null) throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
-        return passphrase;
-      },
+      askPassphrase: passphraseFor(path, settings),
       folder,
-      redisServer: () => redisServer(context, settings, topology),
+      redisServer: async () => {
+        // Before Redis come the settings, which say where this machine has its components, or gets them from.
+        const own = target.isBare ? settingsOf(await readFile(placeIn(folder, ENV), 'utf8')) : target;
+        return redisServer(context, own.settings, own.topology);
+      },
       user: await scratchUser(context, settings),
       onHead: (head) => checkHead(path, head, target),
       onProgress: progressOf(context, 'check'),

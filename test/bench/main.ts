@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { benchBackup } from './backup.ts';
 import { benchDeploy } from './deploy.ts';
 import { benchFailover } from './failover.ts';
 import { benchFirstDeploy } from './first.ts';
@@ -11,12 +12,13 @@ import { formatTable, judge } from './table.ts';
 import type { Row } from './table.ts';
 
 const USAGE = `npm run bench -- deploy [--rounds N] [--store FOLDER] [--first] [--json]
+npm run bench -- backup [--rounds N] [--store FOLDER] [--json]
 npm run bench -- growth --store FOLDER [--rounds N] [--json]
 npm run bench -- failover --store FOLDER [--rounds N] [--only REGEXP] [--keep FILE] [--json]
 npm run bench -- scale --store FOLDER [--rounds N] [--json]
 npm run bench -- service [--rounds N] [--json]
 npm run bench -- soak [--minutes N] [--json]   (see docs/benchmarks.md)`;
-const NEEDS_NO_STORE: ReadonlySet<string> = new Set(['deploy', 'service', 'soak']);
+const NEEDS_NO_STORE: ReadonlySet<string> = new Set(['deploy', 'backup', 'service', 'soak']);
 const NEEDS_NO_ROOT: ReadonlySet<string> = new Set(['service', 'soak']);
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -59,6 +61,7 @@ try {
 
 async function measure(): Promise<Row[]> {
   const common = { signal: abort.signal, say };
+  if (subject === 'backup') return benchBackup({ ...common, rounds, store: values.store ?? null });
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'failover')
     return benchFailover({ ...common, rounds, only: values.only ?? '', keep: values.keep ?? null, store: resolve(values.store ?? '') });

@@ -1,15 +1,10 @@
 import { execa } from 'execa';
-import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { bringGoModule } from '../../src/components/go-module.ts';
-import { createRunner } from '../../src/components/run-command.ts';
-import { shareWork } from '../../src/components/source-context.ts';
+import { writeFile } from 'node:fs/promises';
+import { bringGoProgram } from './go-program.ts';
 import { freePorts, until } from './installation.ts';
 
 /** Let's Encrypt's own small ACME server for tests. */
 const PEBBLE = '2.10.1';
-const cache = resolve(import.meta.dirname, '../../.cache');
 
 /** A certificate authority of the test's own, in files; `root` is its certificate. */
 export interface OfflineAuthority {
@@ -49,7 +44,9 @@ export interface AcmeAuthority {
  */
 export async function startAcmeAuthority(options: { folder: string; httpPort: number; offline: OfflineAuthority }): Promise<AcmeAuthority> {
   const { folder, httpPort, offline } = options;
-  const [server, dns] = await Promise.all([bring('pebble'), bring('pebble-challtestsrv')]);
+  const [server = '', dns = ''] = await Promise.all(
+    ['pebble', 'pebble-challtestsrv'].map((program) => bringGoProgram(`github.com/letsencrypt/pebble/v2/cmd/${program}`, PEBBLE)),
+  );
   const [acmePort = 0, managePort = 0, dnsPort = 0, closedPort = 0, dnsManagePort = 0] = await freePorts(5);
   const { certificate, key } = await offline.issue('pebble', { subjects: 'IP:127.0.0.1', days: 10 });
   const config = `${folder}/pebble.json`;
@@ -89,31 +86,4 @@ export async function startAcmeAuthority(options: { folder: string; httpPort: nu
     await stop();
     throw error;
   }
-}
-
-/** One of Pebble's programs, built once and kept between runs. */
-async function bring(program: 'pebble' | 'pebble-challtestsrv'): Promise<string> {
-  const home = `${cache}/${program}-${PEBBLE}`;
-  const path = `${home}/bin/${program}`;
-  if (existsSync(path)) return path;
-  const [stage, scratch] = [`${home}.${process.pid}`, `${home}.${process.pid}.scratch`];
-  for (const folder of [stage, scratch]) await mkdir(folder, { recursive: true });
-  const source = { kind: 'go', version: PEBBLE, module: `github.com/letsencrypt/pebble/v2/cmd/${program}`, program } as const;
-  const work = { scratch, storeDir: cache, signal: AbortSignal.timeout(300_000), progress: () => {} };
-  try {
-    await bringGoModule(source, {
-      ...work,
-      ...createRunner(work),
-      component: { binaries: [program], version: null, sources: [source] },
-      stage,
-      architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
-      mirror: null,
-      goProxy: null,
-      shared: shareWork(),
-    });
-    await rename(stage, home);
-  } finally {
-    for (const folder of [stage, scratch]) await rm(folder, { recursive: true, force: true });
-  }
-  return path;
 }

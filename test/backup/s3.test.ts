@@ -1,0 +1,88 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { folderPlace } from '../../src/backup/place.ts';
+import type { Place } from '../../src/backup/place.ts';
+import { s3Place } from '../../src/backup/s3-place.ts';
+import { bringGoProgram } from '../e2e/go-program.ts';
+import { freePorts, until } from '../e2e/installation.ts';
+import { scratchFolder } from './archives.ts';
+
+const signal = new AbortController().signal;
+const name = (day: number, machine = 'm1'): string => `livekit-fleet-${machine}-2026010${day}T000000Z.tar.zst`;
+async function* chunksOf(bytes: Buffer, size = 100_000): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+async function* broken(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield* chunksOf(bytes);
+  throw new Error('the source broke');
+}
+
+/** The places where archives are kept: a folder, and a bucket of a real server of the S3 protocol. */
+describe.each(['a folder', 'a bucket'])('%s', (kind) => {
+  let place: Place;
+  let server: ChildProcess | null = null;
+  const access = { endpoint: '', region: 'eu-central-1', accessKey: 'key', secretKey: 'a-secret-of-S3' };
+
+  beforeAll(async () => {
+    if (kind === 'a folder') {
+      place = folderPlace(`${await scratchFolder()}/kept`);
+      return;
+    }
+    const program = await bringGoProgram('github.com/johannesboyne/gofakes3/cmd/gofakes3', '1.2.0');
+    const [port = 0] = await freePorts(1);
+    const endpoint = `http://127.0.0.1:${port}`;
+    server = spawn(program, ['-backend', 'memory', '-host', `127.0.0.1:${port}`, '-initialbucket', 'backups', '-quiet'], { stdio: 'ignore' });
+    await until(async () => (await fetch(endpoint).catch(() => null))?.ok === true, 10_000);
+    place = s3Place('s3://backups/of/fleet', { ...access, endpoint });
+  });
+
+  afterAll(() => void server?.kill());
+
+  it('gives back what it was given, small or of several parts', async () => {
+    for (const [day, bytes] of [1, 1_000_000, 16 * 1024 * 1024, 40_000_003].entries()) {
+      const content = Buffer.alloc(bytes, `content of ${bytes} bytes `);
+      expect(await place.write(name(day + 1), chunksOf(content), signal)).toBe(bytes);
+      expect((await buffer(place.read(name(day + 1)))).equals(content)).toBe(true);
+    }
+    expect((await place.list()).map((one) => [one.name, one.bytes])).toEqual([
+      [name(4), 40_000_003],
+      [name(3), 16 * 1024 * 1024],
+      [name(2), 1_000_000],
+      [name(1), 1],
+    ]);
+  });
+
+  it('has all of an archive or nothing', async () => {
+    await expect(place.write(name(9), broken(Buffer.alloc(40_000_000)), signal)).rejects.toThrow('the source broke');
+    const aborted = AbortSignal.abort(new Error('given up'));
+    await expect(place.write(name(8), chunksOf(Buffer.alloc(40_000_000)), aborted)).rejects.toThrow('given up');
+    expect((await place.list()).map((one) => one.name)).toEqual([4, 3, 2, 1].map((day) => name(day)));
+  });
+
+  it('removes what it is told to', async () => {
+    await place.remove(name(1));
+    await place.remove(name(1));
+    expect((await place.list()).map((one) => one.name)).toEqual([4, 3, 2].map((day) => name(day)));
+    await expect(buffer(place.read(name(1)))).rejects.toThrow();
+  });
+});
+
+describe('a bucket that cannot be used', () => {
+  it('says why, without the secret', async () => {
+    const refusing = createServer((_request, response) => {
+      response.writeHead(403, { 'content-type': 'application/xml' }).end('<Error><Code>AccessDenied</Code><Message>no a-secret-of-S3</Message></Error>');
+    }).listen(0, '127.0.0.1');
+    await until(async () => refusing.listening, 2_000);
+    const endpoint = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`;
+    const place = s3Place('s3://backups', { endpoint, region: 'r', accessKey: 'key', secretKey: 'a-secret-of-S3' });
+    const failed = await place.write(name(1), chunksOf(Buffer.alloc(10)), signal).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ code: 'BACKUP_PLACE_UNUSABLE', params: { place: 's3://backups', reason: expect.stringContaining('403') as unknown } });
+    expect(JSON.stringify(failed)).not.toContain('a-secret-of-S3');
+    refusing.close();
+    expect(() => s3Place('s3://backups', { endpoint, region: 'r', accessKey: '', secretKey: '' })).toThrow('BACKUP_S3_ACCESS_KEY');
+  });
+});
