@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { operations } from '../../src/contract/api.ts';
-import type { Operation } from '../../src/contract/api.ts';
+import type { Operation } from '../../src/contract/operation.ts';
 import { apiProblems } from '../../src/contract/problems.ts';
 
 interface Schema {

@@ -13,6 +13,11 @@ export type ProblemCode =
   | 'ROOM_EXISTS'
   | 'ROOM_FINISHED'
   | 'ROOM_FULL'
+  | 'CALL_NOT_FOUND'
+  | 'CALL_ENDED'
+  | 'CALL_STATE'
+  | 'CALL_FULL'
+  | 'NOT_YOUR_CALL'
   | 'PARTICIPANT_NOT_FOUND'
   | 'IDEMPOTENCY_MISMATCH'
   | 'TOKEN_NOT_FOUND'
@@ -56,10 +61,20 @@ export const routes = {
   createToken: ['POST', '/tokens'],
   listTokens: ['GET', '/tokens'],
   revokeToken: ['DELETE', '/tokens/:token'],
+  createCall: ['POST', '/calls'],
+  listCalls: ['GET', '/calls'],
+  getCall: ['GET', '/calls/:id'],
+  inviteToCall: ['POST', '/calls/:id/invite'],
+  acceptCall: ['POST', '/calls/:id/accept'],
+  rejectCall: ['POST', '/calls/:id/reject'],
+  cancelCall: ['POST', '/calls/:id/cancel'],
+  leaveCall: ['POST', '/calls/:id/leave'],
+  endCall: ['POST', '/calls/:id/end'],
+  syncUser: ['GET', '/users/:identity/sync'],
 } as const;
 
 /** The operations that take a body or a query. */
-export const takesInput: ReadonlySet<string> = new Set(['createWebhook', 'updateWebhook', 'rotateWebhookSecret', 'listDeadLetters', 'replayDeadLetters', 'createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken']);
+export const takesInput: ReadonlySet<string> = new Set(['createWebhook', 'updateWebhook', 'rotateWebhookSecret', 'listDeadLetters', 'replayDeadLetters', 'createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken', 'createCall', 'listCalls', 'getCall', 'inviteToCall', 'acceptCall', 'rejectCall', 'cancelCall', 'leaveCall', 'endCall']);
 
 /** What a request may be given besides what it is about. */
 export interface RequestOptions {
@@ -213,10 +228,17 @@ export interface Operations {
     metadata?: string | undefined;
     type?: 'voice' | 'video' | undefined;
     start?: boolean | undefined;
+    caller?: string | undefined;
+    invitees?: Array<string> | undefined;
+    mode?: 'direct' | 'group' | undefined;
+    ringTimeout?: number | undefined;
+    reconnectGrace?: number | undefined;
+    busy?: 'reject' | 'ring' | undefined;
   }, options?: RequestOptions): Promise<{
     id: string;
     name: string;
     type: 'voice' | 'video';
+    isCall: boolean;
     metadata: string;
     maxParticipants: number;
     state: 'new' | 'live' | 'finished';
@@ -234,6 +256,7 @@ export interface Operations {
       id: string;
       name: string;
       type: 'voice' | 'video';
+      isCall: boolean;
       metadata: string;
       maxParticipants: number;
       state: 'new' | 'live' | 'finished';
@@ -247,6 +270,7 @@ export interface Operations {
     id: string;
     name: string;
     type: 'voice' | 'video';
+    isCall: boolean;
     metadata: string;
     maxParticipants: number;
     state: 'new' | 'live' | 'finished';
@@ -261,6 +285,7 @@ export interface Operations {
     id: string;
     name: string;
     type: 'voice' | 'video';
+    isCall: boolean;
     metadata: string;
     maxParticipants: number;
     state: 'new' | 'live' | 'finished';
@@ -389,4 +414,314 @@ export interface Operations {
   }>;
   /** Revokes a token at once. 吊销 token，立即生效。 */
   revokeToken(token: string, options?: RequestOptions): Promise<void>;
+  /** Calls: makes a room and rings for the invitees. Idempotency-Key: the same request within a day is one call. 呼叫：建房并对 invitees 振铃。Idempotency-Key：一天内相同的请求只呼叫一次。 */
+  createCall(given: {
+    id?: string | undefined;
+    name?: string | undefined;
+    maxParticipants?: number | undefined;
+    emptyTimeout?: number | undefined;
+    metadata?: string | undefined;
+    type?: 'voice' | 'video' | undefined;
+    caller: string;
+    invitees: Array<string>;
+    mode?: 'direct' | 'group' | undefined;
+    ringTimeout?: number | undefined;
+    reconnectGrace?: number | undefined;
+    busy?: 'reject' | 'ring' | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** Calls, the latest first, page by page; by: those of this person. 通话，最近的在前，逐页；by：此人的。 */
+  listCalls(given?: {
+    limit?: number | undefined;
+    cursor?: number | undefined;
+    state?: 'ringing' | 'active' | 'ended' | undefined;
+    by?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    calls: Array<{
+      id: string;
+      name: string;
+      type: 'voice' | 'video';
+      metadata: string;
+      caller: string;
+      mode: 'direct' | 'group';
+      state: 'ringing' | 'active' | 'ended';
+      reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+      ringTimeout: number;
+      reconnectGrace: number;
+      maxParticipants: number;
+      createdAt: string;
+      startedAt: string | null;
+      endedAt: string | null;
+      parties: Array<{
+        identity: string;
+        state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+        invitedBy: string | null;
+        isAway: boolean;
+        ringsUntil: string | null;
+        acceptedAt: string | null;
+        joinedAt: string | null;
+        leftAt: string | null;
+        reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+      }>;
+    }>;
+    cursor: string | null;
+  }>;
+  /** Shows a call; by: only if this person is one of it. 查看通话；by：仅当此人在其中。 */
+  getCall(id: string, given?: {
+    by?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** Invites more; a call of two becomes a group. 再邀请；两人通话由此成为群组通话。 */
+  inviteToCall(id: string, given: {
+    by: string;
+    invitees: Array<string>;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** Accepts: address and token; asked again it renews the token, for the caller as well. 接听，得到地址与 token；再次请求即更新 token，主叫亦然。 */
+  acceptCall(id: string, given: {
+    by: string;
+    name?: string | undefined;
+    metadata?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    room: string;
+    identity: string;
+    url: string;
+    token: string;
+    expiresAt: string;
+  }>;
+  /** Rejects. 拒绝。 */
+  rejectCall(id: string, given: {
+    by: string;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** The caller takes the call back before anybody has accepted; with identities these invitations alone. 主叫在有人接听前取消；有 identities 时只收回这些邀请。 */
+  cancelCall(id: string, given: {
+    by: string;
+    identities?: Array<string> | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** Hangs up; while it rings an invitee rejects, the caller cancels. 挂断；尚在振铃时，被叫即拒绝，主叫即取消。 */
+  leaveCall(id: string, given: {
+    by: string;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** Ends it for all: either of two, the caller of a group, without by the operator. 为所有人结束：两人通话的任一方、群组的主叫，无 by 时为运营者。 */
+  endCall(id: string, given?: {
+    by?: string | undefined;
+  }, options?: RequestOptions): Promise<{
+    id: string;
+    name: string;
+    type: 'voice' | 'video';
+    metadata: string;
+    caller: string;
+    mode: 'direct' | 'group';
+    state: 'ringing' | 'active' | 'ended';
+    reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+    ringTimeout: number;
+    reconnectGrace: number;
+    maxParticipants: number;
+    createdAt: string;
+    startedAt: string | null;
+    endedAt: string | null;
+    parties: Array<{
+      identity: string;
+      state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+      invitedBy: string | null;
+      isAway: boolean;
+      ringsUntil: string | null;
+      acceptedAt: string | null;
+      joinedAt: string | null;
+      leftAt: string | null;
+      reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+    }>;
+  }>;
+  /** What rings for this person, and what they are in, with fresh tokens. 此人正在振铃与进行中的通话；进行中的附新 token。 */
+  syncUser(identity: string, options?: RequestOptions): Promise<{
+    calls: Array<{
+      call: {
+        id: string;
+        name: string;
+        type: 'voice' | 'video';
+        metadata: string;
+        caller: string;
+        mode: 'direct' | 'group';
+        state: 'ringing' | 'active' | 'ended';
+        reason: 'completed' | 'cancelled' | 'rejected' | 'busy' | 'missed' | 'failed' | null;
+        ringTimeout: number;
+        reconnectGrace: number;
+        maxParticipants: number;
+        createdAt: string;
+        startedAt: string | null;
+        endedAt: string | null;
+        parties: Array<{
+          identity: string;
+          state: 'ringing' | 'accepted' | 'joined' | 'left' | 'rejected' | 'missed' | 'busy' | 'cancelled' | 'removed';
+          invitedBy: string | null;
+          isAway: boolean;
+          ringsUntil: string | null;
+          acceptedAt: string | null;
+          joinedAt: string | null;
+          leftAt: string | null;
+          reason: 'hung_up' | 'lost' | 'not_joined' | 'removed' | 'ended' | null;
+        }>;
+      };
+      join: {
+        room: string;
+        identity: string;
+        url: string;
+        token: string;
+        expiresAt: string;
+      } | null;
+    }>;
+  }>;
 }
