@@ -73,9 +73,9 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     // The caller's own, so that it can be found in both logs; else one that no restart repeats.
     genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
-    // Errors before routing, such as a malformed URL, do not come to the error handler.
     // Caddy is on this machine, and says for whom it asks.
     trustProxy: isBeside,
+    // Errors before routing, such as a malformed URL, do not come to the error handler.
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply.headers(SECURITY_HEADERS)),
     forceCloseConnections: 'idle',
     // Bodies are checked by the zod schemas of the contract: JSON-schema compilers are not loaded.

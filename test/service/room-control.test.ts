@@ -143,9 +143,9 @@ describe('participants', () => {
     ],
   ] as const)('%s %s with %j is %s', async (method, path, body, called, what) => {
     const { service, calls } = await serviceWith({ [called]: [200, { track: {} }] });
-    await service.call('POST', rooms, { id: 'r1', type: 'voice' });
+    await service.call('POST', rooms, { id: 'r1', type: 'voice', start: true });
     expect(await service.call(method, `${rooms}/r1${path}`, body)).toMatchObject({ status: 204 });
-    expect(calls).toEqual([{ method: called, body: expect.objectContaining(what) }]);
+    expect(calls.filter((one) => one.method !== 'CreateRoom')).toEqual([{ method: called, body: expect.objectContaining(what) }]);
     expect(await service.call(method, `${rooms}/none${path}`, body)).toMatchObject({ status: 404, body: { code: 'ROOM_NOT_FOUND' } });
   });
 
@@ -154,4 +154,19 @@ describe('participants', () => {
     await service.call('POST', rooms, { id: 'r1' });
     expect(await service.call('DELETE', `${rooms}/r1/participants/ann`)).toMatchObject({ status: 404, body: { code: 'PARTICIPANT_NOT_FOUND' } });
   });
+});
+
+it('data for a room that LiveKit does not have is heard by nobody, and LiveKit is not asked', async () => {
+  const livekit = await startLivekitStandIn(undefined, {
+    answers: { DeleteRoom: [200, {}], SendData: [503, { code: 'unavailable', msg: 'no response from servers' }] },
+  });
+  const service = await startService(livekit.url);
+  const send = async (): Promise<number> => (await service.call('POST', '/api/v1/rooms/r1/data', { data: 'AA==' })).status;
+  await service.call('POST', '/api/v1/rooms', { id: 'r1' });
+  expect(await send()).toBe(204);
+  await service.call('POST', '/api/v1/rooms/r1/join', { identity: 'ann' });
+  expect(await send()).toBe(503);
+  await service.call('DELETE', '/api/v1/rooms/r1');
+  expect(await send()).toBe(204);
+  expect(livekit.calls.filter(({ method }) => method === 'SendData')).toHaveLength(1);
 });

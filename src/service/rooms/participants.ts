@@ -3,7 +3,7 @@ import type { LivekitParticipant, LivekitRooms, Permission } from '../../clients
 import type { muteSchema, ParticipantView, sendDataSchema, updateParticipantSchema } from '../../contract/rooms.ts';
 import { HttpProblem } from '../problem.ts';
 import type { RoomRecord } from '../store/room-rows.ts';
-import { asking, askingOf } from './asking.ts';
+import { askingOf } from './asking.ts';
 
 /** The use-cases of who is in a room; LiveKit knows that and does it. All throw HttpProblem. */
 export interface Participants {
@@ -36,8 +36,9 @@ export function createParticipants({ livekit, find }: { livekit: LivekitRooms; f
     },
     mute: (room, identity, track) => inRoom(room, identity, () => livekit.muteTrack(room, identity, track)),
     async send(room, message) {
-      await find(room);
-      await asking(() => livekit.sendData(room, message));
+      // Of a room that it does not have, LiveKit says after a while that no node answers; there is nobody to hear it.
+      const { livekitCreatedAtMs, state } = await find(room);
+      if (livekitCreatedAtMs > 0 && state !== 'finished') await askingOf(() => livekit.sendData(room, message));
     },
   };
 }
