@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { roomEvent, startLivekitStandIn, startService } from './fixtures.ts';
-import type { TestService } from './fixtures.ts';
+import type { TestService, LivekitCall } from './fixtures.ts';
 
 const DONE = [200, {}] as const;
 const rooms = '/api/v1/rooms';
@@ -145,7 +145,7 @@ describe('participants', () => {
     const { service, calls } = await serviceWith({ [called]: [200, { track: {} }] });
     await service.call('POST', rooms, { id: 'r1', type: 'voice', start: true });
     expect(await service.call(method, `${rooms}/r1${path}`, body)).toMatchObject({ status: 204 });
-    expect(calls.filter((one) => one.method !== 'CreateRoom')).toEqual([{ method: called, body: expect.objectContaining(what) }]);
+    expect((calls as LivekitCall[]).filter((one) => one.method !== 'CreateRoom')).toEqual([{ method: called, body: expect.objectContaining(what) }]);
     expect(await service.call(method, `${rooms}/none${path}`, body)).toMatchObject({ status: 404, body: { code: 'ROOM_NOT_FOUND' } });
   });
 
