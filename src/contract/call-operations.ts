@@ -51,7 +51,7 @@ export const callOperations: readonly Operation[] = [
     problems: ['CALL_NOT_FOUND'],
   },
   {
-    name: 'invite',
+    name: 'inviteToCall',
     method: 'POST',
     path: '/calls/:id/invite',
     scope: 'calls:write',

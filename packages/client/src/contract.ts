@@ -65,7 +65,7 @@ export const routes = {
   createCall: ['POST', '/calls'],
   listCalls: ['GET', '/calls'],
   getCall: ['GET', '/calls/:id'],
-  invite: ['POST', '/calls/:id/invite'],
+  inviteToCall: ['POST', '/calls/:id/invite'],
   acceptCall: ['POST', '/calls/:id/accept'],
   rejectCall: ['POST', '/calls/:id/reject'],
   cancelCall: ['POST', '/calls/:id/cancel'],
@@ -75,7 +75,7 @@ export const routes = {
 } as const;
 
 /** The operations that take a body or a query. */
-export const takesInput: ReadonlySet<string> = new Set(['createWebhook', 'updateWebhook', 'rotateWebhookSecret', 'listDeadLetters', 'replayDeadLetters', 'createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken', 'createCall', 'listCalls', 'getCall', 'invite', 'acceptCall', 'rejectCall', 'cancelCall', 'leaveCall', 'endCall']);
+export const takesInput: ReadonlySet<string> = new Set(['createWebhook', 'updateWebhook', 'rotateWebhookSecret', 'listDeadLetters', 'replayDeadLetters', 'createRoom', 'listRooms', 'updateRoom', 'joinRoom', 'leaveRoom', 'listHistory', 'sendData', 'updateParticipant', 'muteTrack', 'createToken', 'createCall', 'listCalls', 'getCall', 'inviteToCall', 'acceptCall', 'rejectCall', 'cancelCall', 'leaveCall', 'endCall']);
 
 /** What a request may be given besides what it is about. */
 export interface RequestOptions {
@@ -523,7 +523,7 @@ export interface Operations {
     }>;
   }>;
   /** Invites more; a call of two becomes a group. 再邀请；两人通话由此成为群组通话。 */
-  invite(id: string, given: {
+  inviteToCall(id: string, given: {
     by: string;
     invitees: Array<string>;
   }, options?: RequestOptions): Promise<{
