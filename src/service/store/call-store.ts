@@ -29,6 +29,9 @@ export interface CallStore {
   watch(listener: () => void): void;
 }
 
+/** Who calls looks who is in other calls: they wait for each other, and go together, instead of getting in each other's way. */
+const SUBJECT = 'calls';
+
 /** The calls of a store. */
 export function createCallStore({ read, commit }: Pick<Database, 'read' | 'commit'>): CallStore {
   let watcher: (() => void) | null = null;
@@ -41,15 +44,15 @@ export function createCallStore({ read, commit }: Pick<Database, 'read' | 'commi
     watch(listener) {
       watcher = listener;
     },
-    add: (room, call, once) => telling(commit(() => works.addCall(room, call, once))),
-    invite: (id, invitation, nowMs) => telling(commit(() => works.invite(id, invitation, nowMs))),
-    act: (id, action, nowMs) => telling(commit(() => works.act(id, action, nowMs))),
+    add: (room, call, once) => telling(commit(() => works.addCall(room, call, once), SUBJECT)),
+    invite: (id, invitation, nowMs) => telling(commit(() => works.invite(id, invitation, nowMs), SUBJECT)),
+    act: (id, action, nowMs) => telling(commit(() => works.act(id, action, nowMs), SUBJECT)),
     find: (id) => read(() => rows.findCall(id)),
     list: (page) => read(() => rows.listCalls(page)),
     liveOf: (identity) => read(() => rows.liveCallsOf(identity)),
-    takeDue: (nowMs, afterKey) => commit(() => works.takeDue(nowMs, afterKey)),
-    settleAbsence: (absent, present, nowMs) => commit(() => works.settleAbsence(absent, present, nowMs)),
-    noteDone: (chores) => commit(() => works.noteDone(chores)),
+    takeDue: (nowMs, afterKey) => commit(() => works.takeDue(nowMs, afterKey), SUBJECT),
+    settleAbsence: (absent, present, nowMs) => commit(() => works.settleAbsence(absent, present, nowMs), SUBJECT),
+    noteDone: (chores) => commit(() => works.noteDone(chores), SUBJECT),
     nextDeadline: () => read(rows.nextDeadline),
   };
 }
