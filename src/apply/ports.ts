@@ -2,6 +2,7 @@ import type { Host } from '../host/host.ts';
 import type { Listener } from '../host/listeners.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings, VariableName } from '../settings/schema.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 
 interface Use {
@@ -29,28 +30,31 @@ const USES: readonly Use[] = [
 
 /**
  * Refuses before anything changes when another program holds a port of a part that is about to start.
- * @param context.listeners what readListeners gave
+ * @param context.listeners what readListeners gave; a part that its supervisor has started since `starting` was found out holds its own port
  * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss`, where there is one)
  */
 export async function checkPorts(
   host: Host,
   settings: Settings,
-  context: { topology: Topology; starting: ReadonlySet<Part>; listeners: readonly Listener[] },
+  context: { topology: Topology; manager: Pick<ServiceManager, 'status'>; starting: ReadonlySet<Part>; listeners: readonly Listener[] },
 ): Promise<void> {
-  const { topology, starting, listeners } = context;
+  const { topology, manager, starting, listeners } = context;
   for (const { part, protocol, variable } of USES) {
     if (variable === 'TURN_TLS_PORT' && topology.turn === null) continue;
     if (!starting.has(part) || (variable === 'HTTP_PORT' && topology.plainUrl === null && topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
     if (!listeners.some((one) => one.protocol === protocol && one.port === port)) continue;
-    throw new FleetError('PORT_TAKEN', { port: `${port}/${protocol}`, use: part, program: await holderOf(host, port, protocol), variable });
+    const holder = await holderOf(host, port, protocol);
+    if (holder !== null && (await manager.status([part]))[0]?.pid === holder.pid) continue;
+    const program = holder === null ? '?' : `${holder.name} (pid ${holder.pid})`;
+    throw new FleetError('PORT_TAKEN', { port: `${port}/${protocol}`, use: part, program, variable });
   }
 }
 
-/** Name and pid of the program that holds a port; `?` where nobody can say. */
-async function holderOf(host: Host, port: number, protocol: Listener['protocol']): Promise<string> {
+/** The program that holds a port; null where nobody can say. */
+async function holderOf(host: Host, port: number, protocol: Listener['protocol']): Promise<{ name: string; pid: number } | null> {
   const { stdout } = await host.run(['ss', '-H', protocol === 'tcp' ? '-ltnp' : '-lunp']);
   const line = stdout.split('\n').find((one) => one.split(/\s+/)[3]?.endsWith(`:${port}`) === true);
-  const owner = /users:\(\("([^"]+)",pid=(\d+)/.exec(line ?? '');
-  return owner === null ? '?' : `${owner[1]} (pid ${owner[2]})`;
+  const [, name, pid] = /users:\(\("([^"]+)",pid=(\d+)/.exec(line ?? '') ?? [];
+  return name === undefined ? null : { name, pid: Number(pid) };
 }

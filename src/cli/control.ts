@@ -116,7 +116,7 @@ async function checkStopped({ host }: CliContext, { settings, topology, manager 
   const idle = (await manager.status(topology.parts)).filter((one) => one.state !== 'running');
   // One that keeps ending may have its own port for a moment; what is wrong with it, health will say.
   const starting = new Set(idle.filter((one) => one.state === 'stopped').map((one) => one.part));
-  await checkPorts(host, settings, { topology, starting, listeners: readListeners() });
+  await checkPorts(host, settings, { topology, manager, starting, listeners: readListeners() });
   return idle.map((one) => one.part);
 }
 

@@ -132,8 +132,9 @@ export async function showPlan(
   const filled = { ...settings, ...missingSecrets(settings, secretsWanted(settings, planned)) };
   const seed = await seedOf(context, filled, { topology: planned, isNewFleet });
   const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
-  const changes = await sayPlan(context, topology, await prepare(context, filled, { topology, seed, isDryRun: true }));
-  await checkPorts(context.host, filled, { topology, starting: startingOf(changes), listeners: readListeners() });
+  const prepared = await prepare(context, filled, { topology, seed, isDryRun: true });
+  const changes = await sayPlan(context, topology, prepared);
+  await checkPorts(context.host, filled, { topology, manager: prepared.manager, starting: startingOf(changes), listeners: readListeners() });
 }
 
 /** A line per change that `prepared` asks for, and per component that is not there yet. Gives the changes. */
