@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Endpoint } from '../clients/redis.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { HISTORY, NAMES, PATTERNS, dropMoment } from './moment.ts';
+import { HISTORY, NAMES, PATTERN, PREFIXES, dropMoment } from './moment.ts';
 
 /** Beside the database that everybody uses: what is to take its place, and after that what stood there. */
 const BESIDE = 1;
@@ -17,8 +17,12 @@ const REPLICAS_MS = 10_000;
  * and the append-only file get it as one transaction. Done twice, everything is as it was, but what is of the moment stays of the moment.
  */
 const EXCHANGE = `
-for _, pattern in ipairs(ARGV) do
-  for _, key in ipairs(redis.call('KEYS', pattern)) do redis.call('MOVE', key, ${BESIDE}) end
+local names = {}
+for at = 2, #KEYS do names[KEYS[at]] = true end
+for _, key in ipairs(redis.call('KEYS', KEYS[1])) do
+  local isOfTheMoment = names[key]
+  for _, prefix in ipairs(ARGV) do isOfTheMoment = isOfTheMoment or key:sub(1, #prefix) == prefix end
+  if isOfTheMoment then redis.call('MOVE', key, ${BESIDE}) end
 end
 return redis.call('SWAPDB', 0, ${BESIDE})`;
 
@@ -52,7 +56,7 @@ export async function openExchange(primary: Endpoint & { password: string }): Pr
       await redis.select(0);
     }
   };
-  const exchange = (): Promise<unknown> => redis.eval(EXCHANGE, 0, ...NAMES, ...PATTERNS);
+  const exchange = (): Promise<unknown> => redis.eval(EXCHANGE, 1 + NAMES.length, PATTERN, ...NAMES, ...PREFIXES);
 
   return {
     async load(scratch, { signal, onProgress }) {

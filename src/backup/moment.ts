@@ -6,14 +6,16 @@ import { JOURNAL_KEY } from '../contract/journal.ts';
  * lock (redisstore.go and redisrouter.go of livekit-server), and the fleet's own heart-beats, orders, votes and fences.
  */
 export const NAMES = ['nodes', 'room_node_map', 'rooms', 'room_internal'];
-export const PATTERNS = ['room_participants:*', 'room_lock:*', 'agent_dispatch:*', 'agent_job:*', '{ingress}_state:*', 'fleet:*'];
+export const PREFIXES = ['room_participants:', 'room_lock:', 'agent_dispatch:', 'agent_job:', '{ingress}_state:', 'fleet:'];
+/** Finds all of them, and few others, in one pass over a million keys: some hundredths of a second. */
+export const PATTERN = `[${[...new Set([...NAMES, ...PREFIXES].map((word) => word[0]))].join('')}]*`;
 /** Of the fleet's, the one that is a record of the past. */
 export const HISTORY = JOURNAL_KEY;
 
 /** Keys of this Redis that are of the moment. */
 export async function momentKeys(redis: Redis): Promise<string[]> {
-  const found = await Promise.all(PATTERNS.map((pattern) => redis.keys(pattern)));
-  return [...NAMES, ...found.flat()].filter((key) => key !== HISTORY);
+  const found = await redis.keys(PATTERN);
+  return found.filter((key) => key !== HISTORY && (NAMES.includes(key) || PREFIXES.some((prefix) => key.startsWith(prefix))));
 }
 
 /** Removes what was of the moment when the data were taken. */

@@ -28,6 +28,14 @@ export interface Target {
   readonly isBare: boolean;
 }
 
+/** How it went. */
+export interface PutInPlace {
+  /** From the stop of the first part until all were well. */
+  readonly awaySeconds: number;
+  /** Where what stood before can be found; null where nothing did. */
+  readonly former: string | null;
+}
+
 /** Another machine that leaves or is upgraded takes longer than anyone would wait here. */
 const PATIENCE_MS = 10_000;
 /** The others wait so long at most, should this machine not come to an end. */
@@ -45,14 +53,13 @@ type Way =
 /**
  * Puts an archive that was proved in the place of what is there, and waits until all is well; else puts back what stood before.
  * @param given.next text of the settings as they are to be; null: they stay
- * @returns where what stood before can be found, null where nothing did
  * @throws FleetError those of deploy, OTHER_IS_LEAVING, REDIS_REFUSED
  */
 export async function putInPlace(
   context: CliContext,
   proved: Proved,
   { target, next, options }: { target: Target; next: string | null; options: WayOptions },
-): Promise<string | null> {
+): Promise<PutInPlace> {
   const machine = { ...target, ...(next === null ? {} : settingsOf(next, proved.head.role)) };
   const way = await wayOf(context, machine, proved);
   if (way.kind !== 'fleet') return replace(context, proved, { machine, way, next, options });
@@ -69,11 +76,10 @@ export async function putInPlace(
   };
   await takeTurn(topology.machine, goodbye, TURN_MS);
   try {
-    await replace(context, proved, { machine, way, next, options });
+    return { ...(await replace(context, proved, { machine, way, next, options })), former: place.addressOf(name) };
   } finally {
     await giveTurn(topology.machine, goodbye, (await goodbye.view()) ?? way.fleet);
   }
-  return place.addressOf(name);
 }
 
 async function wayOf(context: CliContext, { settings, topology, isBare }: Target, { redis }: Proved): Promise<Way> {
@@ -83,7 +89,8 @@ async function wayOf(context: CliContext, { settings, topology, isBare }: Target
     return seed.primary === topology.address ? { kind: 'files' } : { kind: 'none' };
   }
   const fleet = await viewFleet(context.host, settings, topology);
-  const hasOthers = fleet !== null && (fleet.replicas > 0 || fleet.primary.host !== topology.address || (fleet.registry?.records.length ?? 0) > 1);
+  // Sentinel takes for a replica, and keeps in mind, whoever has once asked for a copy (redis-cli --rdb).
+  const hasOthers = fleet !== null && (fleet.healthyReplicas > 0 || fleet.primary.host !== topology.address || (fleet.registry?.records.length ?? 0) > 1);
   return hasOthers ? { kind: 'fleet', fleet } : { kind: 'files' };
 }
 
@@ -91,7 +98,7 @@ async function replace(
   context: CliContext,
   { head, folder, manifest, redis }: Proved,
   { machine, way, next, options }: { machine: Target; way: Way; next: string | null; options: WayOptions },
-): Promise<string | null> {
+): Promise<PutInPlace> {
   const { host, envPath, signal } = context;
   const { settings, topology, isBare } = machine;
   const { layout } = topology;
@@ -109,6 +116,7 @@ async function replace(
   const staged = await stage({ topology, folder, members: manifest.members, envPath, env: next, hasRedis: way.kind === 'files', isBare, user });
   const deploying = { role: head.role, isNewFleet: false, ...options };
   const exchangeId = way.kind === 'fleet' ? head.id : null;
+  const stopped = context.now();
   if (!isBare) for (const part of staged.parts.toReversed()) await stopAnyway(manager, part);
   try {
     await swap(host, layout, { ...staged, exchangeId });
@@ -120,10 +128,11 @@ async function replace(
     if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, deploying).catch(() => undefined);
     throw error;
   }
+  const awaySeconds = Number(((context.now() - stopped) / 1000).toFixed(1));
   await acceptSwap(host, layout);
   if (exchangeId !== null) await withExchange(context, machine, (exchange) => exchange.end());
   await completeSwap(host, layout);
-  return existsSync(formerFolder(layout)) ? formerFolder(layout) : null;
+  return { awaySeconds, former: existsSync(formerFolder(layout)) ? formerFolder(layout) : null };
 }
 
 /** Rooms that go on, go on: what tells of them now goes into the data that come. A Redis that does not answer has nothing to tell. */

@@ -123,21 +123,22 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     }
     if (!options.isSure) await ask(context, 'REALLY_RESTORE', { madeAt: head.madeAt, path });
     reporter.emit({ kind: 'step-started', id: 'restore', code: 'STEP_RESTORE', params: { machine: head.machine, madeAt: head.madeAt } });
-    const kept = await putInPlace(context, proved, { target, next: next.text, options });
+    const { awaySeconds, former } = await putInPlace(context, proved, { target, next: next.text, options });
     const seconds = Number(((now() - began) / 1000).toFixed(1));
-    reporter.say('RESTORED', { madeAt: head.madeAt, seconds, size: megabytes(bytes), counts });
+    reporter.say('RESTORED', { madeAt: head.madeAt, seconds, away: awaySeconds, size: megabytes(bytes), counts });
     if (next.changed.length > 0) reporter.say('RESTORE_SETTINGS', { names: next.changed.join(', ') });
-    if (kept !== null) reporter.say('RESTORE_KEPT', { path: kept });
+    if (former !== null) reporter.say('RESTORE_KEPT', { path: former });
     reporter.result({
       path,
       madeAt: head.madeAt,
       machine: head.machine,
       role: head.role,
       seconds,
+      awaySeconds,
       bytes,
       counts: manifest.counts,
       settings: next.changed,
-      former: kept,
+      former,
     });
   } finally {
     await proved?.redis?.[Symbol.asyncDispose]();

@@ -331,7 +331,7 @@ export const texts = {
   STEP_RESTORE_CHECK: 'Check: unpack, load and count {path}',
   STEP_RESTORE: 'Restore of {machine} as of {madeAt}',
   RESTORE_PLANNED: '{path} is whole: {counts}. It would be restored on this machine as {command}; nothing was changed.',
-  RESTORED: 'Restored as of {madeAt}, in {seconds} s ({size} MB of data): {counts}',
+  RESTORED: 'Restored as of {madeAt}, in {seconds} s, {away} s of them without the parts concerned ({size} MB of data): {counts}',
   RESTORE_SETTINGS: 'Settings that are again those of the backup: {names}',
   RESTORE_KEPT: 'What stood before is in {path}',
   RESTORE_UNDONE: 'What stood before the restore is back.',

@@ -297,7 +297,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   STEP_RESTORE_CHECK: '检查：解包、载入并清点 {path}',
   STEP_RESTORE: '恢复 {machine} 于 {madeAt} 的状态',
   RESTORE_PLANNED: '{path} 完好：{counts}。将以 {command} 恢复到本机；未做任何更改。',
-  RESTORED: '已恢复到 {madeAt}，用时 {seconds} 秒（数据 {size} MB）：{counts}',
+  RESTORED: '已恢复到 {madeAt}，用时 {seconds} 秒，其中相关部件停了 {away} 秒（数据 {size} MB）：{counts}',
   RESTORE_SETTINGS: '改回备份时取值的设置：{names}',
   RESTORE_KEPT: '恢复前的内容在 {path}',
   RESTORE_UNDONE: '已回到恢复之前的状态。',
