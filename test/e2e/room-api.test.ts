@@ -149,10 +149,9 @@ describe('the room API', () => {
     expect((await ask('DELETE', '/r3')).status).toBe(204);
     const eve = new Room();
     clients.push(eve);
-    const gone = new Promise((resolve) => void eve.once(RoomEvent.Disconnected, resolve));
     // It may be over before it has begun.
     await eve.connect(String(body['url']), String(body['token']), { autoSubscribe: true, dynacast: false }).catch(() => undefined);
-    if (eve.isConnected) await gone;
+    await until(async () => !eve.isConnected, SOON_MS);
     const [apiKey, secret] = [env['LIVEKIT_API_KEY'] ?? '', env['LIVEKIT_API_SECRET'] ?? ''];
     const livekit = openLivekitRooms({ apiUrl: `http://127.0.0.1:${place.ports['GATEWAY_INTERNAL_PORT']}`, apiKey, secret, now: Date.now });
     await until(async () => (await livekit.listRooms()).every(({ name }) => name !== 'r3'), SOON_MS);

@@ -62,6 +62,25 @@ describe('the database', () => {
     await expect(openStore(path)).rejects.toThrow('schema 99');
   });
 
+  it('keeps why a room ended, whoever is the first to say that it has', async () => {
+    const store = await openStore(join(await temporaryDirectory(), 'service.db'));
+    const finished = { event: 'room_finished', participant: null, atMs: 6, roomCreatedAtMs: 5, receivedAtMs: 6, isMadeUp: false, body: '{}' };
+    for (const [id, isTakenBack] of [
+      ['r1', false],
+      ['r2', true],
+    ] as const) {
+      const key = (await store.addRoom(newRoom(id)))?.key ?? 0;
+      await store.noteMade(key, 5);
+      await store.noteEnding(key, 'ended');
+      if (isTakenBack) await store.noteEnding(key, null);
+      await store.addEvent({ ...finished, id: `EV_${id}`, room: id });
+      expect(await store.finishRoom(key, 7, 'ended')).toBe(false);
+    }
+    expect(await store.findRoom('r1')).toMatchObject({ state: 'finished', finishReason: 'ended' });
+    expect(await store.findRoom('r2')).toMatchObject({ state: 'finished', finishReason: 'empty' });
+    await store.close();
+  });
+
   it('undoes a whole event when a part of it cannot be stored', async () => {
     const path = join(await temporaryDirectory(), 'service.db');
     const store = await openStore(path);

@@ -113,7 +113,16 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
       // With its call; LiveKit's room then ends as after every call.
       if (room.isCall) return void (await store.calls.act(id, { kind: 'end', by: null }, now()));
       await starting.get(room.key)?.catch(() => undefined);
-      if ((await find(id)).livekitCreatedAtMs > 0) await askingOf(() => deleteRoom(livekit, room.id));
+      if ((await find(id)).livekitCreatedAtMs > 0) {
+        // LiveKit's webhook may be the first to say that it is over.
+        await store.noteEnding(room.key, 'ended');
+        try {
+          await askingOf(() => deleteRoom(livekit, room.id));
+        } catch (error) {
+          await store.noteEnding(room.key, null);
+          throw error;
+        }
+      }
       await store.finishRoom(room.key, now(), 'ended');
     },
     async closeReopened(id, livekitCreatedAtMs) {

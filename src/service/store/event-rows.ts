@@ -120,7 +120,7 @@ function left(
   return { type: 'participant.left', room, atMs: end.atMs, data: { identity, sid, name, reason: end.reason } };
 }
 
-/** Ends a life of a room, for this reason; false where that has ended already. */
+/** Ends a life of a room, for this reason where none was noted before (noteEnding); false where that has ended already. */
 export function* finishRoom(key: number, atMs: number, reason: string): Work<boolean> {
   const told = yield* endRoom(key, atMs, reason);
   if (told !== null) yield* announceAll(told);
@@ -150,11 +150,11 @@ function* endRoom(key: number, atMs: number, reason: string): Work<OutgoingEvent
   const people = yield* all(EVERYONE_OUT, atMs, key);
   return [
     ...people.map((one) => left(room, personOf(one), { atMs, reason: ROOM_CLOSED })),
-    { type: 'room.finished', room, atMs, data: { reason }, cause: String(key) },
+    { type: 'room.finished', room, atMs, data: { reason: String(row['finish_reason']) }, cause: String(key) },
   ];
 }
 
-const FINISH = `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = ? WHERE key = ? AND state <> 'finished' RETURNING id`;
+const FINISH = `UPDATE rooms SET state = 'finished', num_participants = 0, finished_at = ?, finish_reason = coalesce(finish_reason, ?) WHERE key = ? AND state <> 'finished' RETURNING id, finish_reason`;
 const EVERYONE_OUT = `UPDATE participants SET left_at = ?, reason = '${ROOM_CLOSED}' WHERE room_key = ? AND left_at IS NULL RETURNING sid, identity, name`;
 
 function personOf(row: Row): { sid: string; identity: string; name: string } {

@@ -105,6 +105,11 @@ export function* changeRoom(key: number, { name, metadata }: { name: string; met
   yield* change('UPDATE rooms SET name = ?, metadata = ? WHERE key = ?', name, metadata, key);
 }
 
+/** Keeps why the room is about to end, whoever is the first to say that it has; null: it goes on. */
+export function* noteEnding(key: number, reason: string | null): Work<void> {
+  yield* change(`UPDATE rooms SET finish_reason = ? WHERE key = ? AND state <> 'finished'`, reason, key);
+}
+
 /** Keeps when LiveKit made the room; events of an older room of this name do not count for this one. */
 export function* noteMade(key: number, livekitCreatedAtMs: number): Work<void> {
   yield* change('UPDATE rooms SET livekit_created_at = ? WHERE key = ? AND livekit_created_at < ?', livekitCreatedAtMs, key, livekitCreatedAtMs);

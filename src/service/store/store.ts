@@ -29,6 +29,8 @@ export interface Store {
   addRoomOnce(room: NewRoom, once: Once): Promise<RoomRecord | 'mismatch' | null>;
   changeRoom(key: number, wanted: { name: string; metadata: string }): Promise<void>;
   finishRoom(key: number, atMs: number, reason: string): Promise<boolean>;
+  /** Keeps why the room is about to end, whoever is the first to say that it has; null: it goes on. */
+  noteEnding(key: number, reason: string | null): Promise<void>;
   /** Ends rooms that LiveKit was never asked for, of some hundred that are old enough; gives how many those are, and the key of the last. */
   expireRooms(look: events.ExpiryLook): Promise<{ lastKey: number; count: number }>;
   /** Takes back a life that LiveKit did not make. */
@@ -120,6 +122,7 @@ export function createStore(database: Database): Store {
     addRoom: (room) => commit(() => rooms.addRoom(room)),
     addRoomOnce: (room, once) => commit(() => rooms.addRoomOnce(room, once)),
     changeRoom: (key, wanted) => commit(() => rooms.changeRoom(key, wanted)),
+    noteEnding: (key, reason) => commit(() => rooms.noteEnding(key, reason)),
     finishRoom: (key, atMs, reason) => commit(() => events.finishRoom(key, atMs, reason)),
     expireRooms: (look) => commit(() => events.expireRooms(look, FORGET_AT_A_TIME)),
     takeBack: (room) => commit(() => rooms.takeRoomBack(room)),
