@@ -166,11 +166,11 @@ describe('a restore', () => {
       ends.add(found[0] ?? '');
       expect(await readdir(`${data()}/state`)).not.toContain('restore');
       if (turn % 3 === 2) {
-        expect((await place.run(['restore', archive, '--yes'])).code).toBe(0);
+        expect(await place.run(['restore', archive, '--yes'])).toMatchObject({ code: 0, err: '' });
         expect(await days()).toEqual(['then', 'then', 'then']);
       }
     }
     expect(ends).toEqual(new Set(['today', 'then']));
-    expect((await place.run(['verify'])).code).toBe(0);
+    expect(await place.run(['verify'])).toMatchObject({ code: 0, err: '' });
   });
 });
