@@ -69,7 +69,7 @@ export async function createCluster({ lines = [], authentication = 'scram-sha-25
     if (server === null) return;
     const [child, ended] = [server, once(server, 'exit')];
     server = null;
-    if (signal === 'SIGKILL') for (const pid of childrenOf(child.pid ?? 0)) process.kill(pid, signal);
+    if (signal === 'SIGKILL') for (const pid of childrenOf(child.pid ?? 0)) killIfThere(pid);
     child.kill(signal);
     await ended;
   };
@@ -133,6 +133,15 @@ function accountOf(name: string): { uid: number; gid: number } {
       ?.split(':') ?? [];
   if (uid === undefined || gid === undefined) throw new Error(`there is no user ${name}`);
   return { uid: Number(uid), gid: Number(gid) };
+}
+
+/** Some of the children come and go by themselves. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
 }
 
 function childrenOf(pid: number): number[] {
