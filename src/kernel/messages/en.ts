@@ -324,6 +324,7 @@ export const texts = {
   STEP_BACKUP_PROOF: 'Proof: unpack, load and count {path}',
   BACKED_UP: '{path}\n{size} MB, {data} MB of data, in {seconds} s: {counts}',
   BACKUP_PROVED: 'Proved: {counts}',
+  BACKUP_DATABASE_APART: 'Not in it: what PostgreSQL keeps for the business service (DATABASE_URL). Back that up with pg_dump or as you do already.',
   BACKUP_PLANNED: 'Would write {path}: about {data} MB of data ({members})',
   BACKUP_LIST_EMPTY: 'No backups in {place}.',
   BACKUP_PRUNED: 'Removed: {names}',

@@ -290,6 +290,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   STEP_BACKUP_PROOF: '验证：解包、载入并清点 {path}',
   BACKED_UP: '{path}\n{size} MB，数据 {data} MB，用时 {seconds} 秒：{counts}',
   BACKUP_PROVED: '已验证：{counts}',
+  BACKUP_DATABASE_APART: '不在其中：PostgreSQL 为业务服务保管的数据（DATABASE_URL）。请用 pg_dump 或您已有的方式备份。',
   BACKUP_PLANNED: '将写入 {path}：数据约 {data} MB（{members}）',
   BACKUP_LIST_EMPTY: '{place} 中没有备份。',
   BACKUP_PRUNED: '已删除：{names}',
