@@ -1,4 +1,4 @@
-import { cp, lstat, mkdir, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
+import { cp, lstat, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ENV, RELAY, SERVICE } from './format.ts';
 import type { Manifest } from './format.ts';
@@ -75,6 +75,7 @@ export async function stage(options: StageOptions): Promise<Staged> {
   const name = version.slice(layout.root.length + 1);
   if (isBare && has(name)) await add(version, `${folder}/${name}`);
   if (env !== null) {
+    await writeFile(`${folder}/${ENV}`, env, { mode: 0o600 });
     await add(envPath, `${folder}/${ENV}`, true);
   }
   return { items, parts };

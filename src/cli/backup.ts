@@ -9,6 +9,7 @@ import type { Head, Manifest } from '../backup/format.ts';
 import type { Place } from '../backup/place.ts';
 import { prove } from '../backup/prove.ts';
 import { beyond, keepIfProved, removeBeyond } from '../backup/retention.ts';
+import { unfinishedSwap } from '../backup/swap.ts';
 import { writeArchive } from '../backup/write-archive.ts';
 import { probeAll } from '../health/probe.ts';
 import { withLock } from '../host/lock.ts';
@@ -56,6 +57,8 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
   if (options.isDryRun) return planBackup(context, { settings, topology, place });
   await withLock(topology.layout.lock, 'backup', () =>
     recorded(context, { settings, topology }, async () => {
+      // Some of its data may be those of then, and some of now.
+      if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
       const began = context.now();
       const made = await makeArchive(context, { settings, topology, place });
       const { name } = made;

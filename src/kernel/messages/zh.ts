@@ -120,6 +120,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   BACKUP_OTHER_ROLE: '{path} 来自以 {was} 部署的机器，而本机以 {wanted} 部署。未做任何更改。请在同类机器或尚未部署的机器上恢复。',
   BACKUP_NO_SPACE: '{path} 剩余 {free} MB，需要 {needed} MB。未做任何更改。请腾出空间后重新执行同一命令。',
   BACKUP_REDIS_UNSAVED: 'Redis 无法把快照写入 {path}。是否还有空间？请看：./部署.sh logs redis',
+  RESTORE_UNFINISHED: '本机有一次未完成的恢复，没有完整的数据可备份。请先执行 ./部署.sh start，回到恢复之前的状态。',
   BACKUP_PART_SICK: '{part} 应答不正常（{detail}），无法取得其数据。请看：./部署.sh status、./部署.sh logs {part}',
   BACKUP_PLACE_UNUSABLE: '{place} 无法存放备份：{reason}。请指定另一个目录或桶：.env 中的 BACKUP_DIR，或 --to。',
   NOT_SURE_RESTORE: '没有终端可供确认是否真的要恢复 {path}。请加 --yes 再执行同一命令。',
