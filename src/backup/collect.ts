@@ -1,10 +1,11 @@
-import { lstat, mkdir, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { redisFolder } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
+import { readBelow } from './foreign-hands.ts';
 import { ENV, REDIS, RELAY, SERVICE, isMember } from './format.ts';
 import type { DatabaseCounts, Manifest } from './format.ts';
 import { RDB_HEAD_BYTES, countRdbKeys } from './rdb.ts';
@@ -39,9 +40,13 @@ export interface Collected {
 }
 
 /** The databases of this machine's parts, by member, those that are there. */
-export async function databasesOf({ parts, layout }: Pick<Topology, 'parts' | 'layout'>): Promise<ReadonlyMap<string, { path: string; bytes: number }>> {
+export async function databasesOf(
+  { parts, layout }: Pick<Topology, 'parts' | 'layout'>,
+  { DATABASE_URL }: Pick<Settings, 'DATABASE_URL'>,
+): Promise<ReadonlyMap<string, { path: string; bytes: number }>> {
   const candidates = [
-    ...(parts.includes('service') ? [[SERVICE, `${layout.state}/service/service.db`] as const] : []),
+    // With DATABASE_URL, what still stands there is of before.
+    ...(parts.includes('service') && DATABASE_URL === '' ? [[SERVICE, `${layout.state}/service/service.db`] as const] : []),
     [RELAY, `${layout.state}/agent/webhooks.db`] as const,
   ];
   const found = new Map<string, { path: string; bytes: number }>();
@@ -67,7 +72,7 @@ export async function collect(source: Source): Promise<Collected> {
   const work = workFolder(topology.layout);
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true, mode: 0o700 });
-  const databases = await databasesOf(topology);
+  const databases = await databasesOf(topology, settings);
   const counted: { redis: Manifest['counts']['redis']; databases: Record<string, DatabaseCounts> } = { redis: null, databases: {} };
   const snapshot = topology.hasMedia
     ? takeSnapshot({
@@ -110,23 +115,23 @@ export async function collect(source: Source): Promise<Collected> {
 
 async function* smallFiles({ env, topology: { layout } }: Source): AsyncGenerator<Member> {
   yield inMemory(ENV, Buffer.from(env));
-  yield* filesBelow(layout.config, 'config');
-  for (const name of CADDY_KEPT) yield* filesBelow(`${layout.state}/caddy/${name}`, `caddy/${name}`);
-  yield* fileAt(`${layout.state}/agent/${FLEET_MEMORY}`, `agent/${FLEET_MEMORY}`);
+  yield* filesBelow(layout.config, '', 'config');
+  for (const name of CADDY_KEPT) yield* filesBelow(`${layout.state}/caddy`, name, 'caddy');
+  yield* fileBelow(`${layout.state}/agent`, FLEET_MEMORY, 'agent');
 }
 
-async function* filesBelow(folder: string, name: string): AsyncGenerator<Member> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch(ignoreMissing);
-  for (const entry of (entries ?? []).toSorted((a, b) => (`${a.parentPath}/${a.name}` < `${b.parentPath}/${b.name}` ? -1 : 1))) {
-    const path = `${entry.parentPath}/${entry.name}`;
-    if (entry.isFile()) yield* fileAt(path, `${name}${path.slice(folder.length)}`);
-  }
+async function* filesBelow(folder: string, path: string, name: string): AsyncGenerator<Member> {
+  const top = await lstat(`${folder}/${path}`).catch(ignoreMissing);
+  if (top?.isDirectory() !== true) return;
+  const entries = await readdir(`${folder}/${path}`, { withFileTypes: true, recursive: true }).catch(ignoreMissing);
+  const paths = (entries ?? []).filter((entry) => entry.isFile()).map((entry) => `${entry.parentPath}/${entry.name}`.slice(folder.length).replace(/^\/+/, ''));
+  for (const one of paths.toSorted()) yield* fileBelow(folder, one, name);
 }
 
 /** Nothing where there is no such file, or it is not one of those that an archive may have (locks, sockets). */
-async function* fileAt(path: string, name: string): AsyncGenerator<Member> {
-  const info = await lstat(path).catch(ignoreMissing);
-  if (info?.isFile() === true && info.size <= LARGEST_SMALL && isMember(name)) yield inMemory(name, await readFile(path));
+async function* fileBelow(folder: string, path: string, name: string): AsyncGenerator<Member> {
+  const content = isMember(`${name}/${path}`) ? await readBelow(folder, path, { longest: LARGEST_SMALL }) : null;
+  if (content !== null) yield inMemory(`${name}/${path}`, content);
 }
 
 function inMemory(name: string, from: Buffer): Member {

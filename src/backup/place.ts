@@ -51,7 +51,7 @@ export function folderPlace(folder: string): Place {
       const beside = addressOf(`.${name}.part-${process.pid}`);
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
-        await removeLeftovers(folder);
+        await removeLeftovers(folder, name);
         await pipeline(chunks, createWriteStream(beside, { flags: 'wx', mode: 0o600, flush: true, highWaterMark: CHUNK_BYTES }), { signal });
         const { size } = await stat(beside);
         await rename(beside, addressOf(name));
@@ -76,11 +76,12 @@ export function newestFirst(a: Kept, b: Kept): number {
   return a.madeAt === b.madeAt ? (a.name < b.name ? -1 : 1) : a.madeAt < b.madeAt ? 1 : -1;
 }
 
-/** What killed runs have left. */
-async function removeLeftovers(folder: string): Promise<void> {
+/** What killed runs of this machine have left: other machines, whose processes nobody here knows, may be writing theirs. */
+async function removeLeftovers(folder: string, own: string): Promise<void> {
   for (const name of await readdir(folder)) {
-    const pid = /^\.livekit-fleet-.*\.part-(\d+)$/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(`${folder}/${name}`, { force: true });
+    const [, archive = '', pid = ''] = /^\.(livekit-fleet-.*)\.part-(\d+)$/.exec(name) ?? [];
+    const machine = parseArchiveName(archive)?.machine;
+    if (machine !== undefined && machine === parseArchiveName(own)?.machine && !existsSync(`/proc/${pid}`)) await rm(`${folder}/${name}`, { force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Endpoint } from '../clients/redis.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -34,7 +35,8 @@ export async function takeSnapshot(options: {
     // One that somebody else has begun holds what was there before.
     while ((await info()).get('rdb_bgsave_in_progress') === '1') await pause(signal);
     const [, name = 'dump.rdb'] = (await redis.config('GET', 'dbfilename')) as string[];
-    const path = `${folder}/${name}`;
+    // What Redis says is what the service user says; root removes this file.
+    const path = `${folder}/${basename(name)}`;
     await rm(path, { force: true });
     // Redis may be writing its append-only file anew: then it saves after that.
     await redis.bgsave('SCHEDULE');

@@ -1,7 +1,8 @@
-import { chmod, chown, cp, mkdir, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
+import { cp, lstat, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ENV, RELAY, SERVICE } from './format.ts';
 import type { Manifest } from './format.ts';
+import { giveFolder } from './foreign-hands.ts';
 import { redisPlace } from './prove.ts';
 import { redisFolder } from '../render/redis.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -48,25 +49,25 @@ export async function stage(options: StageOptions): Promise<Staged> {
   };
   if (hasRedis) {
     await keep(`${redisFolder(topology)}/redis.conf`, `${redisPlace(folder)}/redis.conf`);
-    await own(redisPlace(folder), user);
+    await giveFolder(redisPlace(folder), user);
     await add(redisFolder(topology), redisPlace(folder));
     parts.push('redis');
   }
   if (topology.parts.includes('service') && has(SERVICE)) {
     await place(`${folder}/${SERVICE}`, `${folder}/service/service.db`);
-    await own(`${folder}/service`, user);
+    await giveFolder(`${folder}/service`, user);
     await add(`${layout.state}/service`, `${folder}/service`);
     parts.push('service');
   }
   if (topology.parts.includes('caddy') && members.some((one) => one.name.startsWith('caddy/'))) {
     const isChanged = await fillCaddy(`${layout.state}/caddy`, `${folder}/caddy`);
-    await own(`${folder}/caddy`, user);
+    await giveFolder(`${folder}/caddy`, user);
     if (isChanged) await add(`${layout.state}/caddy`, `${folder}/caddy`);
     if (isChanged) parts.push('caddy');
   }
   if (isBare && (has(RELAY) || members.some((one) => one.name.startsWith('agent/')))) {
     if (has(RELAY)) await place(`${folder}/${RELAY}`, `${folder}/agent/webhooks.db`);
-    await own(`${folder}/agent`, user);
+    await giveFolder(`${folder}/agent`, user);
     await add(`${layout.state}/agent`, `${folder}/agent`);
     parts.push('agent');
   }
@@ -74,6 +75,7 @@ export async function stage(options: StageOptions): Promise<Staged> {
   const name = version.slice(layout.root.length + 1);
   if (isBare && has(name)) await add(version, `${folder}/${name}`);
   if (env !== null) {
+    await writeFile(`${folder}/${ENV}`, env, { mode: 0o600 });
     await add(envPath, `${folder}/${ENV}`, true);
   }
   return { items, parts };
@@ -87,7 +89,7 @@ async function fillCaddy(live: string, staged: string): Promise<boolean> {
   let isChanged = false;
   const archived = `${staged}.archived`;
   await rename(staged, archived);
-  await cp(live, staged, { recursive: true, preserveTimestamps: true, filter: async (path) => isKept(await stat(path).catch(() => null)) }).catch(
+  await cp(live, staged, { recursive: true, preserveTimestamps: true, filter: async (path) => isKept(await lstat(path).catch(() => null)) }).catch(
     ignoreMissing,
   );
   await mkdir(staged, { recursive: true });
@@ -106,7 +108,7 @@ async function fillCaddy(live: string, staged: string): Promise<boolean> {
   return isChanged;
 }
 
-/** Folders and files, but no socket. */
+/** Folders and files, but no socket, and no link: it could lead anywhere. */
 function isKept(info: { isFile(): boolean; isDirectory(): boolean } | null): boolean {
   return info !== null && (info.isFile() || info.isDirectory());
 }
@@ -123,17 +125,6 @@ async function place(from: string, to: string): Promise<void> {
 
 async function keep(from: string, to: string): Promise<void> {
   await cp(from, to, { preserveTimestamps: true }).catch(ignoreMissing);
-}
-
-/** Gives a folder and all that is in it to the user that the parts run as. */
-async function own(folder: string, { uid, gid }: { uid: number; gid: number }): Promise<void> {
-  await chown(folder, uid, gid);
-  await chmod(folder, 0o750);
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    const path = `${entry.parentPath}/${entry.name}`;
-    await chown(path, uid, gid);
-    if (entry.isDirectory()) await chmod(path, 0o750);
-  }
 }
 
 function ignoreMissing(error: unknown): void {

@@ -6,8 +6,10 @@ import { collect, databasesOf, workFolder } from '../backup/collect.ts';
 import { encrypt } from '../backup/encryption.ts';
 import { FORMAT, archiveName } from '../backup/format.ts';
 import type { Head, Manifest } from '../backup/format.ts';
-import type { Kept, Place } from '../backup/place.ts';
+import type { Place } from '../backup/place.ts';
 import { prove } from '../backup/prove.ts';
+import { beyond, keepIfProved, removeBeyond } from '../backup/retention.ts';
+import { unfinishedSwap } from '../backup/swap.ts';
 import { writeArchive } from '../backup/write-archive.ts';
 import { probeAll } from '../health/probe.ts';
 import { withLock } from '../host/lock.ts';
@@ -55,13 +57,17 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
   if (options.isDryRun) return planBackup(context, { settings, topology, place });
   await withLock(topology.layout.lock, 'backup', () =>
     recorded(context, { settings, topology }, async () => {
+      // Some of its data may be those of then, and some of now.
+      if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
       const began = context.now();
       const made = await makeArchive(context, { settings, topology, place });
-      if (options.isProved) await proveArchive(context, { settings, topology, place, name: made.name });
-      const removed = options.isPruned ? await removeBeyond(place, settings.BACKUP_KEEP, topology.machine) : [];
+      const { name } = made;
+      if (options.isProved) await keepIfProved(place, name, () => proveArchive(context, { settings, topology, place, name }));
+      const removed = options.isPruned ? await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name }) : [];
       const seconds = Number(((context.now() - began) / 1000).toFixed(1));
       const path = place.addressOf(made.name);
       context.reporter.say('BACKED_UP', { path, size: megabytes(made.bytes), data: megabytes(made.dataBytes), seconds, counts: describeCounts(made.counts) });
+      if (isApart(settings, topology)) context.reporter.say('BACKUP_DATABASE_APART');
       if (options.isProved) context.reporter.say('BACKUP_PROVED', { counts: describeCounts(made.counts) });
       if (removed.length > 0) context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
       context.reporter.result({ path, bytes: made.bytes, dataBytes: made.dataBytes, seconds, counts: made.counts, isProved: options.isProved, removed });
@@ -90,7 +96,7 @@ export async function pruneBackups(
   const { settings, topology } = loadSettings(context);
   const place = placeOf(settings, topology.layout, to);
   const count = keep ?? settings.BACKUP_KEEP;
-  const removed = isDryRun ? (await beyond(place, count)).map((one) => one.name) : await removeBeyond(place, count);
+  const removed = isDryRun ? (await beyond(place, { keep: count })).map((one) => one.name) : await removeBeyond(place, { keep: count });
   if (removed.length === 0) context.reporter.say('BACKUP_NOTHING_TO_PRUNE', { keep: count, place: place.name });
   else if (isDryRun) for (const name of removed) context.reporter.line(`  - ${place.addressOf(name)}`);
   else context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
@@ -109,6 +115,11 @@ export function describeCounts({ redis, databases }: Manifest['counts']): string
 
 export function megabytes(bytes: number): string {
   return (bytes / 1_000_000).toFixed(1);
+}
+
+/** Whether the business service's data are kept by a database that is not this machine's. */
+function isApart({ DATABASE_URL }: Settings, { parts }: Topology): boolean {
+  return parts.includes('service') && DATABASE_URL !== '';
 }
 
 interface Machine {
@@ -199,7 +210,7 @@ async function checkRedis(settings: Settings, topology: Topology, user: { uid: n
 
 async function headOf({ projectRoot, host }: CliContext, settings: Settings, topology: Topology): Promise<Head> {
   const { version } = JSON.parse(readFileSync(`${projectRoot}/package.json`, 'utf8')) as { version: string };
-  const databases = [...(await databasesOf(topology)).values()].reduce((sum, one) => sum + one.bytes, 0);
+  const databases = [...(await databasesOf(topology, settings)).values()].reduce((sum, one) => sum + one.bytes, 0);
   return {
     product: 'livekit-fleet',
     format: FORMAT,
@@ -231,33 +242,22 @@ async function appendOnlyBytes({ state }: Layout): Promise<number> {
 
 /** The text of `.env` with what the command line or the environment says instead, but for what concerns backups. */
 function settingsInForce(context: CliContext): string {
-  const { envText } = loadSettings(context);
+  return editEnv(loadSettings(context).envText, givenSettings());
+}
+
+/** What the command line or the environment says instead of `.env`, but for what concerns backups. */
+export function givenSettings(): Record<string, string> {
   const given = variableNames.filter((name) => !name.startsWith('BACKUP_') && (process.env[name] ?? '').trim() !== '');
-  return editEnv(envText, Object.fromEntries(given.map((name) => [name, (process.env[name] ?? '').trim()])));
+  return Object.fromEntries(given.map((name) => [name, (process.env[name] ?? '').trim()]));
 }
 
 async function planBackup({ reporter }: CliContext, { settings, topology, place }: Machine): Promise<void> {
-  const databases = await databasesOf(topology);
+  const databases = await databasesOf(topology, settings);
   const redis = topology.hasMedia ? await appendOnlyBytes(topology.layout) : 0;
   const members = [...(topology.hasMedia ? ['redis.rdb'] : []), ...databases.keys(), 'env', 'config', ...(topology.parts.includes('caddy') ? ['caddy'] : [])];
   const bytes = [...databases.values()].reduce((sum, one) => sum + one.bytes, redis);
   const path = place.addressOf(archiveName({ machine: topology.machine, madeAt: new Date().toISOString() }, passphraseOf(settings) !== null));
   reporter.say('BACKUP_PLANNED', { path, data: megabytes(bytes), members: members.join(', ') });
+  if (isApart(settings, topology)) reporter.say('BACKUP_DATABASE_APART');
   reporter.result({ path, dataBytes: bytes, members });
-}
-
-/** Archives beyond the number that is kept of each machine, or of this one. */
-async function beyond(place: Place, keep: number, machine?: string): Promise<Kept[]> {
-  const seen = new Map<string, number>();
-  return (await place.list()).filter((one) => {
-    const count = (seen.get(one.machine) ?? 0) + 1;
-    seen.set(one.machine, count);
-    return count > keep && (machine === undefined || one.machine === machine);
-  });
-}
-
-async function removeBeyond(place: Place, keep: number, machine?: string): Promise<string[]> {
-  const old = await beyond(place, keep, machine);
-  for (const one of old) await place.remove(one.name);
-  return old.map((one) => one.name);
 }

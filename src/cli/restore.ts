@@ -17,7 +17,7 @@ import { editEnv, readEnv } from '../settings/env-file.ts';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
 import { COMMANDS } from '../topology/topology.ts';
-import { describeCounts, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
+import { describeCounts, givenSettings, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
 import { passphraseOf, sourceOf } from './backup-place.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings, settingsOf } from './context.ts';
@@ -155,7 +155,8 @@ async function checkHead(path: string, head: Head, { settings, topology, isBare 
     throw new FleetError('BACKUP_OTHER_ROLE', { path, was: COMMANDS[head.role], wanted: COMMANDS[topology.role] }, { exitCode: 2 });
   const { bavail, bsize } = await statfs(topology.layout.state);
   const free = bavail * bsize;
-  if (free < head.bytes) throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: megabytes(free), needed: megabytes(head.bytes) });
+  if (free < head.bytes)
+    throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: megabytes(free), needed: megabytes(head.bytes) }, { exitCode: 2 });
 }
 
 /** The settings as they are to be: those of the archive, where it is of this very machine or nothing is deployed here; null: as they are. */
@@ -167,8 +168,8 @@ async function nextSettings(
   const now = await readFile(envPath, 'utf8').catch(() => '');
   if (!isBare && head.machine !== topology.machine) return { text: null, changed: [] };
   const archived = await readFile(placeIn(folder, ENV), 'utf8');
-  // Data stay where they are on this machine.
-  const text = isBare ? archived : editEnv(archived, { DATA_DIR: topology.layout.root });
+  // Data stay where they are on this machine, or go where they were asked to; so does what else was said for a new one.
+  const text = editEnv(archived, { ...(isBare ? givenSettings() : {}), DATA_DIR: topology.layout.root });
   const [before, after] = [now, text].map((one) => new Map(readEnv(one).assignments.map(({ name, value }) => [name, value])));
   const names = [...new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])])];
   const changed = names.filter((name) => (before?.get(name) ?? '') !== (after?.get(name) ?? ''));

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createInstallation } from '../e2e/installation.ts';
@@ -89,5 +89,30 @@ describe('backup and restore', () => {
     expect(await readFile(place.envFile, 'utf8')).toContain('HEALTH_TIMEOUT=30');
     expect((await place.run(['status'])).code).toBe(0);
     expect((await place.run(['verify'])).code).toBe(0);
+  });
+
+  it('is not backed up half restored', async () => {
+    await mkdir(`${data()}/state/restore`);
+    await writeFile(`${data()}/state/restore/plan.json`, JSON.stringify({ phase: 'swapping', parts: [], items: [], exchangeId: null }));
+    const before = await readdir(`${data()}/backups`);
+    expect(JSON.parse((await place.run(['backup', '--json'])).out)).toMatchObject({ error: 'RESTORE_UNFINISHED' });
+    expect(await readdir(`${data()}/backups`)).toEqual(before);
+    expect((await place.run(['start'])).code).toBe(0);
+    expect(await readdir(`${data()}/state`)).not.toContain('restore');
+  });
+
+  it('comes back where nothing is, with its data elsewhere, and the next command finds them there', async () => {
+    const kept = `${place.folder}/kept.tar.zst`;
+    await copyFile(archive, kept);
+    await place.run(['stop']);
+    await rm(data(), { recursive: true });
+    await rm(place.envFile);
+    const elsewhere = `${place.folder}/elsewhere`;
+    expect(await place.run(['restore', kept, '--yes'], { DATA_DIR: elsewhere })).toMatchObject({ code: 0, err: '' });
+    expect(await readFile(place.envFile, 'utf8')).toMatch(new RegExp(`^DATA_DIR=${elsewhere}$`, 'm'));
+    expect(await readdir(`${elsewhere}/state`)).toContain('service');
+    await expect(stat(data())).rejects.toThrow('ENOENT');
+    expect((await place.run(['status'])).code).toBe(0);
+    await withRedis(async (redis) => expect(await redis.hget('sip_trunk', 'ST_1')).toBe('trunk'));
   });
 });

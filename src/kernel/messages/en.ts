@@ -142,6 +142,8 @@ export const errors = {
     '{path} is of a machine that was deployed with {was}; this one was with {wanted}. Nothing was changed. Restore it on such a machine, or on one where nothing is deployed.',
   BACKUP_NO_SPACE: '{path} has {free} MB of free space, and {needed} MB are needed. Nothing was changed. Free some space and run the same command again.',
   BACKUP_REDIS_UNSAVED: 'Redis could not write a snapshot into {path}. Is there space? See: ./部署.sh logs redis',
+  RESTORE_UNFINISHED:
+    'A restore of this machine has not come to its end, so that there is nothing whole to back up. This puts back what stood before: ./部署.sh start',
   BACKUP_PART_SICK: '{part} does not answer as it should ({detail}), so that its data cannot be taken. See: ./部署.sh status, ./部署.sh logs {part}',
   BACKUP_PLACE_UNUSABLE: 'Backups cannot be kept in {place}: {reason}. Name another folder or bucket: BACKUP_DIR in .env, or --to.',
   NOT_SURE_RESTORE: 'There is no terminal to ask whether {path} is really to be restored. Run the command again with --yes.',
@@ -324,6 +326,7 @@ export const texts = {
   STEP_BACKUP_PROOF: 'Proof: unpack, load and count {path}',
   BACKED_UP: '{path}\n{size} MB, {data} MB of data, in {seconds} s: {counts}',
   BACKUP_PROVED: 'Proved: {counts}',
+  BACKUP_DATABASE_APART: 'Not in it: what PostgreSQL keeps for the business service (DATABASE_URL). Back that up with pg_dump or as you do already.',
   BACKUP_PLANNED: 'Would write {path}: about {data} MB of data ({members})',
   BACKUP_LIST_EMPTY: 'No backups in {place}.',
   BACKUP_PRUNED: 'Removed: {names}',
