@@ -74,7 +74,7 @@ export function createCourier(deps: CourierDeps): Courier {
   const known = new Set<number>();
   const underWay = new Set<Promise<void>>();
   const trouble = createTrouble(deps);
-  const ledger = createLedger({ endpoint: endpoint.id, store, takeState: trouble.takeState, onGone: (seq) => known.delete(seq), onError });
+  const ledger = createLedger({ endpoint: endpoint.id, store, takeState: trouble.takeState, onGone: forget, onError });
   let [lastSeq, isBehind, isReading, isStopped] = [0, true, false, false];
   let timer: { readonly atMs: number; readonly handle: NodeJS.Timeout } | null = null;
   /** How far was read, at some times of the last seconds. */
@@ -98,6 +98,12 @@ export function createCourier(deps: CourierDeps): Courier {
       lookAt(now() + AGAIN_MS);
     }
     isReading = false;
+    pump();
+  }
+
+  /** What has left the queue makes place for what was not read. */
+  function forget(seqs: readonly number[]): void {
+    for (const seq of seqs) known.delete(seq);
     pump();
   }
 
@@ -242,7 +248,8 @@ export function createCourier(deps: CourierDeps): Courier {
   return {
     wake() {
       isBehind = true;
-      void read();
+      // Also what was read before: it may have waited for the endpoint to be ours again.
+      pump();
     },
     async stop() {
       isStopped = true;
