@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 import * as z from 'zod';
 
 /** LiveKit signs webhooks with tokens that live five minutes (livekit/protocol, webhook/resource_url_notifier.go). */
@@ -7,6 +7,8 @@ const WEBHOOK_LIFETIME_S = 300;
 const LEEWAY_S = 5;
 
 const headerSchema = z.object({ alg: z.literal('HS256') });
+/** As it is written here and by LiveKit. */
+const HEADER = encode({ alg: 'HS256', typ: 'JWT' });
 const claimsSchema = z.looseObject({ iss: z.string(), exp: z.number(), nbf: z.number().optional(), sha256: z.string().optional() });
 
 /** API key → secret. */
@@ -50,13 +52,13 @@ export function signWebhook(body: Uint8Array, signer: Signer): string {
 
 /** True if `token` was signed with one of `keys`, is valid at `nowMs`, and names the hash of exactly this body. */
 export function isWebhookTokenValid(token: string, body: Uint8Array, options: { keys: ApiKeys; nowMs: number }): boolean {
-  const hash = signedBodyHash(token, options);
-  return hash !== null && isHashOf(hash, body);
+  const vouched = signedBodyHash(token, options);
+  return vouched !== null && isHashOf(vouched, body);
 }
 
 /** True for the hash, in standard base64, of exactly this body. */
-export function isHashOf(hash: string, body: Uint8Array): boolean {
-  return isEqual(hash, hashBody(body));
+export function isHashOf(vouched: string, body: Uint8Array): boolean {
+  return isEqual(vouched, hashBody(body));
 }
 
 /**
@@ -67,7 +69,7 @@ export function signedBodyHash(token: string, options: { keys: ApiKeys; nowMs: n
   const [header, payload, signature, ...rest] = token.split('.');
   if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) return null;
   const claims = claimsSchema.safeParse(decode(payload)).data;
-  if (claims?.sha256 === undefined || !headerSchema.safeParse(decode(header)).success) return null;
+  if (claims?.sha256 === undefined || !(header === HEADER || headerSchema.safeParse(decode(header)).success)) return null;
   const secret = Object.hasOwn(options.keys, claims.iss) ? options.keys[claims.iss] : undefined;
   if (secret === undefined || !isEqual(signature, sign(`${header}.${payload}`, secret))) return null;
   const nowS = options.nowMs / 1000;
@@ -82,12 +84,12 @@ export function tokenExpiryMs(token: string): number {
 
 function signClaims(claims: Readonly<Record<string, unknown>>, { apiKey, secret, nowMs }: Signer, ttlSeconds: number): string {
   const nowS = Math.floor(nowMs / 1000);
-  const text = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ ...claims, iss: apiKey, nbf: nowS, exp: nowS + ttlSeconds })}`;
+  const text = `${HEADER}.${encode({ ...claims, iss: apiKey, nbf: nowS, exp: nowS + ttlSeconds })}`;
   return `${text}.${sign(text, secret)}`;
 }
 
 function hashBody(body: Uint8Array): string {
-  return createHash('sha256').update(body).digest('base64');
+  return hash('sha256', body, 'base64');
 }
 
 function sign(text: string, secret: string): string {

@@ -42,7 +42,7 @@ export const operations: readonly Operation[] = [
     method: 'GET',
     path: '/rooms/:id',
     scope: 'rooms:read',
-    users: { zh: '知道其 id 的房间', en: 'a room whose id they know' },
+    users: { zh: '知道其 id 的房间；通话则须在其中', en: 'a room whose id they know; of calls, their own' },
     zh: '查看房间',
     en: 'Shows a room',
     answer: roomView,

@@ -15,7 +15,7 @@ export const callOperations: readonly Operation[] = [
     method: 'POST',
     path: '/calls',
     scope: 'calls:write',
-    users: AS_THEMSELVES,
+    users: { zh: '以自己的身份；不能自定 id', en: 'as themselves, without an id of their own' },
     zh: '呼叫：建房并对 invitees 振铃。Idempotency-Key：一天内相同的请求只呼叫一次',
     en: 'Calls: makes a room and rings for the invitees. Idempotency-Key: the same request within a day is one call',
     body: createCallSchema,

@@ -7,7 +7,7 @@ import { identitySchema, roomIdSchema } from './rooms.ts';
 import { tokenIdSchema } from './tokens.ts';
 
 /** What every operation may answer. */
-const ALWAYS: readonly ApiProblemCode[] = ['BAD_REQUEST', 'UNAUTHORIZED', 'FORBIDDEN', 'RATE_LIMITED', 'INTERNAL'];
+const ALWAYS: readonly ApiProblemCode[] = ['BAD_REQUEST', 'UNAUTHORIZED', 'FORBIDDEN', 'RATE_LIMITED', 'INTERNAL', 'DATABASE_UNAVAILABLE'];
 /** What it may answer to an end user. */
 const OF_USERS: readonly ApiProblemCode[] = ['NOT_YOURS', 'AUTH_UNAVAILABLE'];
 const WITH_BODY: readonly ApiProblemCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];

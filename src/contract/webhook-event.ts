@@ -33,5 +33,5 @@ export type WebhookEvent = z.infer<typeof eventSchema>;
 
 /** The event in a webhook's raw body; null where it is none. */
 export function parseWebhookEvent(body: Uint8Array): WebhookEvent | null {
-  return parseJson(eventSchema, Buffer.from(body).toString('utf8'));
+  return parseJson(eventSchema, (Buffer.isBuffer(body) ? body : Buffer.from(body)).toString('utf8'));
 }

@@ -9,6 +9,7 @@ import { addRoute, countAnswer, createCounts } from './metrics/request-times.ts'
 import { refuseUnknown, sendProblem } from './problem.ts';
 import { createCalls } from './calls/calls.ts';
 import { createRooms } from './rooms/rooms.ts';
+import { limitOutsiders } from './listen.ts';
 import { addCallRoutes } from './routes/calls.ts';
 import { addDocsRoute } from './routes/docs.ts';
 import { addHealthRoutes } from './routes/health.ts';
@@ -30,6 +31,8 @@ const HEADERS_TIMEOUT_MS = 5_000;
 const TIMEOUT_CHECK_MS = 1_000;
 /** Far more than a fleet's joins need at a time, far less than the process may open. */
 const MAX_CONNECTIONS = 1_024;
+/** Of these from other machines. */
+const MAX_OUTSIDERS = 768;
 const BODY_BYTES = 64 * 1024;
 const MAX_HEAD_BYTES = 16 * 1024;
 
@@ -82,6 +85,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     schemaController: { compilersFactory: { buildValidator: () => refuseSchema, buildSerializer: () => refuseSchema } },
   });
   app.server.maxConnections = MAX_CONNECTIONS;
+  limitOutsiders(app.server, MAX_OUTSIDERS);
   // A connection that a client keeps open after its last answer would hold up the stop until its keep-alive ends.
   let isClosing = false;
   app.addHook('preClose', async () => {

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { operations } from '../../src/contract/api.ts';
+import { openApiDocument } from '../../src/contract/openapi.ts';
 import { apiProblems } from '../../src/contract/problems.ts';
 import { scopes } from '../../src/contract/scopes.ts';
 import { buildApp } from '../../src/service/app.ts';
@@ -66,6 +67,12 @@ it('says of every operation which scope it needs, and what end users may', async
     expect([operationId, security]).toEqual([operationId, [{ token: [scope] }, ...(users === undefined ? [] : [{ user: [] }])]]);
     expect(description).toBe(users === undefined ? undefined : `End users: ${users.en}`);
   }
+});
+
+it('says of every operation that the database may not answer', async () => {
+  const { paths } = openApiDocument('en') as { paths: Record<string, Record<string, { responses: Record<string, { description: string }> }>> };
+  for (const { responses } of Object.values(paths).flatMap((methods) => Object.values(methods)))
+    expect(responses['503']?.description).toContain('DATABASE_UNAVAILABLE');
 });
 
 it('what is asked at random is answered as the document says', async () => {

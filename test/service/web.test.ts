@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import Fastify from 'fastify';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRateLimit } from '../../src/service/auth/rate-limit.ts';
-import { listenOn } from '../../src/service/listen.ts';
+import { limitOutsiders, listenOn } from '../../src/service/listen.ts';
 import { isBeside } from '../../src/service/web.ts';
 import { apiToken, startLivekitStandIn, startService } from './fixtures.ts';
 import type { TestService } from './fixtures.ts';
@@ -129,6 +130,30 @@ describe('the port', () => {
     if (bind !== '0.0.0.0') await expect(fetch(`http://127.0.0.9:${port}/`)).rejects.toThrow('fetch failed');
     await app.close();
     for (const host of hosts) await expect(fetch(`http://${host}:${port}/`)).rejects.toThrow('fetch failed');
+  });
+
+  it.each(['127.0.0.2', '0.0.0.0'])('%s takes so many connections from elsewhere, and who is on this machine still comes in', async (bind) => {
+    const [port = 0] = await freePorts(1);
+    const app = Fastify({ forceCloseConnections: true });
+    app.get('/', () => 'here');
+    limitOutsiders(app.server, 2);
+    await listenOn(app, { bind, port });
+    onTestFinished(async () => void (await app.close()));
+    const open = (): Socket => connect({ port, host: '127.0.0.2', localAddress: '127.0.0.7' });
+    const held = [open(), open()];
+    onTestFinished(() => held.forEach((socket) => socket.destroy()));
+    for (const socket of held) await once(socket, 'connect');
+    const refused = open().on('error', () => undefined);
+    refused.write('GET / HTTP/1.1\r\nhost: service\r\n\r\n');
+    await new Promise((closed) => refused.resume().once('close', closed));
+    expect(refused.bytesRead).toBe(0);
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('here');
+    held[0]?.destroy();
+    await vi.waitFor(async () => {
+      const next = open().on('error', () => undefined);
+      next.end('GET / HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n');
+      expect(await text(next)).toContain('here');
+    });
   });
 
   it('takes no word of a caller from elsewhere on whom it asks for', async () => {

@@ -36,6 +36,9 @@ export type Refusal = 'ENDED' | 'NOT_YOURS' | 'WRONG_STATE' | 'FULL';
 /** A client that enters anew after a network change says first that it leaves (livekit-client, RTCEngine.restartConnection), and is back at once. */
 const HUNG_UP_MS = 3_000;
 
+/** People that a call has had in all: with each action all of them are read, and its end tells of all. */
+const MOST_PARTIES = 1_000;
+
 /** A new call, which rings. @param wanted.invitees at least one; @param nowMs since 1970 */
 export function beginCall(
   wanted: Pick<Call, 'caller' | 'mode' | 'ringMs' | 'graceMs' | 'busy' | 'maxParties'> & { invitees: readonly Invitee[] },
@@ -116,6 +119,7 @@ function invite(draft: Draft, by: string, invitees: readonly Invitee[]): Refusal
   const engaged = wanted.filter(({ isBusy }) => isBusy && busy === 'reject');
   const called = wanted.filter((one) => !engaged.includes(one));
   if (maxParties > 0 && parties.filter(takesPart).length + called.length > maxParties) return 'FULL';
+  if (parties.length + wanted.filter(({ identity }) => draft.find(identity) === undefined).length > MOST_PARTIES) return 'FULL';
   const { nowMs } = draft;
   for (const one of wanted) {
     const party = newParty(one.identity, by, nowMs);

@@ -25,6 +25,8 @@ export interface Calls {
   end(id: string, by: string | null): Promise<CallView>;
   /** @param by whose it has to be; null: anybody's */
   read(id: string, by: string | null): Promise<CallView>;
+  /** True where this person is one of the call, also one that is over for them. */
+  hasParty(id: string, identity: string): Promise<boolean>;
   /** Gives each with its number, by which the next page is asked for. */
   list(page: CallPage): Promise<Array<{ key: number; view: CallView }>>;
   /** What rings for this person, and what they are in, with fresh tokens. */
@@ -86,8 +88,11 @@ export function createCalls({ store, rooms, now }: { store: Store; rooms: Rooms;
     end: (id, by) => act(id, { kind: 'end', by }),
     async read(id, by) {
       const record = found(await store.calls.find(id), id);
-      const isTheirs = by === null || record.call.parties.some(({ identity }) => identity === by);
-      return callViewOf(found(isTheirs ? record : null, id));
+      return callViewOf(found(by === null || isOf(record, by) ? record : null, id));
+    },
+    async hasParty(id, identity) {
+      const record = await store.calls.find(id);
+      return record !== null && isOf(record, identity);
     },
     list: async (page) => (await store.calls.list(page)).map(({ key, record }) => ({ key, view: callViewOf(record) })),
     async sync(identity, isPlain) {
@@ -95,4 +100,8 @@ export function createCalls({ store, rooms, now }: { store: Store; rooms: Rooms;
       return { calls: await Promise.all(records.map(async (record) => ({ call: callViewOf(record), join: await tryJoining(record, identity, isPlain) }))) };
     },
   };
+}
+
+function isOf({ call }: CallRecord, by: string): boolean {
+  return call.parties.some(({ identity }) => identity === by);
 }

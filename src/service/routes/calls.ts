@@ -15,6 +15,8 @@ export function addCallRoutes(api: FastifyInstance, calls: Calls): void {
   api.post('/calls', async (request, reply) => {
     const wanted = createCallSchema.parse(request.body);
     checkIsFor(request.principal, wanted.caller);
+    // An end user's call takes the id of no room that an application is about to make.
+    if (request.principal.kind === 'user' && wanted.id !== undefined) throw new HttpProblem('NOT_YOURS', { identity: wanted.caller });
     return reply.code(201).send(await calls.create(wanted, idempotencyKeyOf(request)));
   });
   api.get('/calls', async (request) => {

@@ -39,7 +39,13 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, calls, store }: { r
     const found = await rooms.list({ limit, cursor, state, type });
     return { rooms: found, cursor: found.length === limit ? (found.at(-1)?.id ?? null) : null };
   });
-  api.get('/rooms/:id', async (request) => rooms.read(idOf(request)));
+  api.get('/rooms/:id', async (request) => {
+    const [id, { principal }] = [idOf(request), request];
+    const room = await rooms.read(id);
+    // Whoever is not of a call does not see it.
+    if (room.isCall && principal.kind === 'user' && !(await calls.hasParty(id, principal.identity))) throw new HttpProblem('ROOM_NOT_FOUND', { id });
+    return room;
+  });
   api.patch('/rooms/:id', async (request) => rooms.update(idOf(request), updateRoomSchema.parse(request.body)));
   api.delete('/rooms/:id', async (request, reply) => {
     await rooms.end(idOf(request));

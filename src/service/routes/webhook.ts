@@ -36,11 +36,13 @@ export async function addWebhookRoute(hook: FastifyInstance, { config, store, no
   // The signature covers the raw bytes: nothing may parse them first.
   hook.removeAllContentTypeParsers();
   hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_WEBHOOK_BYTES }, (_request, body, done) => done(null, body));
-  hook.addHook('onRequest', async (request) => {
+  hook.addHook('onRequest', (request, _reply, done) => {
     hashes.set(request, checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() }));
+    done();
   });
-  hook.addHook('onError', async (_request, _reply, error: unknown) => {
+  hook.addHook('onError', (_request, _reply, error: unknown, done) => {
     if (error instanceof HttpProblem) counters.refused(error.code);
+    done();
   });
   hook.post('/api/webhook', async (request) => {
     const event = readEvent(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0), hashes.get(request) ?? '', now());

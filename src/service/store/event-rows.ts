@@ -72,7 +72,8 @@ function* apply({ event, room, participant: who, atMs }: StoredEvent, { key, sta
       }
       const end = state === 'finished' ? { atMs: finishedAtMs ?? atMs, reason: ROOM_CLOSED } : null;
       const isNew = (yield* change(ADD, key, who.sid, who.identity, who.name, who.joinedAtMs ?? atMs, end?.atMs ?? null, end?.reason ?? null)) > 0;
-      yield* change(isNew ? ENTER : START, key);
+      if (state === 'new') yield* change(isNew ? ENTER : START, key);
+      else if (isNew && state === 'live') yield* change(ENTER_LIVE, key);
       if (isNew) return [...started, joined(room, who, atMs), ...(end === null ? [] : [left(room, who, end)])];
       // Who left before it was told that they joined; that is told already.
       yield* change(COMPLETE, who.joinedAtMs ?? atMs, who.name, key, who.sid);
@@ -99,7 +100,9 @@ function* apply({ event, room, participant: who, atMs }: StoredEvent, { key, sta
 
 const ROOM_CLOSED = 'ROOM_CLOSED';
 const START = `UPDATE rooms SET state = 'live' WHERE key = ? AND state = 'new'`;
-const ENTER = `UPDATE rooms SET state = 'live', num_participants = num_participants + 1 WHERE key = ? AND state <> 'finished'`;
+const ENTER = `UPDATE rooms SET state = 'live', num_participants = num_participants + 1 WHERE key = ? AND state = 'new'`;
+/** `state` is in the conditions of indexes: where it is not set they are not looked at. */
+const ENTER_LIVE = `UPDATE rooms SET num_participants = num_participants + 1 WHERE key = ? AND state = 'live'`;
 const EXIT = `UPDATE rooms SET num_participants = num_participants - 1 WHERE key = ? AND state <> 'finished'`;
 const ADD = `INSERT INTO participants (room_key, sid, identity, name, joined_at, left_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (room_key, sid) DO NOTHING`;

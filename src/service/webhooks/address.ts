@@ -2,7 +2,7 @@ import { BlockList, isIP } from 'node:net';
 
 /** Where http needs no TLS: this machine, and private networks (RFC 1918, 4193, 6598). */
 const inner = new BlockList();
-/** Where no endpoint is: link-local (there clouds keep their machines' credentials), this network, multicast. */
+/** Where no endpoint is: link-local and some others (there clouds keep their machines' credentials), this network, multicast. */
 const never = new BlockList();
 for (const [net, bits] of [
   ['127.0.0.0', 8],
@@ -18,12 +18,18 @@ for (const [net, bits] of [
   ['0.0.0.0', 8],
   ['169.254.0.0', 16],
   ['224.0.0.0', 3],
+  // Alibaba Cloud's and Oracle's metadata.
+  ['100.100.100.200', 32],
+  ['192.0.0.192', 32],
 ] as const)
   never.addSubnet(net, bits, 'ipv4');
 for (const [net, bits] of [
   ['::', 128],
   ['fe80::', 10],
   ['ff00::', 8],
+  // Amazon's and Google's metadata.
+  ['fd00:ec2::254', 128],
+  ['fd20:ce::254', 128],
 ] as const)
   never.addSubnet(net, bits, 'ipv6');
 

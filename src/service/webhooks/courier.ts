@@ -56,6 +56,8 @@ export const CONNECTIONS = 32;
 const WINDOW = 2_000;
 const BATCH = 500;
 const OF_ROOM = 64;
+/** Rooms whose first message failed: a message is a kilobyte. */
+const MOST_WAITING = 5_000;
 /** How long another service's transaction may be under way, and how often what it left is looked for. */
 const LATE_MS = 10_000;
 const LATE_LOOK_MS = 1_000;
@@ -72,7 +74,7 @@ export function createCourier(deps: CourierDeps): Courier {
   const known = new Set<number>();
   const underWay = new Set<Promise<void>>();
   const trouble = createTrouble(deps);
-  const ledger = createLedger({ endpoint: endpoint.id, store, takeState: trouble.takeState, onGone: (seq) => known.delete(seq), onError });
+  const ledger = createLedger({ endpoint: endpoint.id, store, takeState: trouble.takeState, onGone: forget, onError });
   let [lastSeq, isBehind, isReading, isStopped] = [0, true, false, false];
   let timer: { readonly atMs: number; readonly handle: NodeJS.Timeout } | null = null;
   /** How far was read, at some times of the last seconds. */
@@ -80,10 +82,10 @@ export function createCourier(deps: CourierDeps): Courier {
 
   /** Reads what has come, as far as there is room. */
   async function read(): Promise<void> {
-    if (isReading || isStopped || known.size > WINDOW / 2) return;
+    if (isReading || isStopped || !hasPlace(WINDOW / 2)) return;
     isReading = true;
     try {
-      while (isBehind && known.size < WINDOW) {
+      while (isBehind && hasPlace(WINDOW)) {
         isBehind = false;
         const rows = await store.queued(endpoint.id, isHeld === null ? lastSeq : beforeLate(), BATCH);
         isBehind ||= rows.length === BATCH;
@@ -99,6 +101,17 @@ export function createCourier(deps: CourierDeps): Courier {
     pump();
   }
 
+  /** What has left the queue makes place for what was not read. */
+  function forget(seqs: readonly number[]): void {
+    for (const seq of seqs) known.delete(seq);
+    pump();
+  }
+
+  /** Rooms whose first message waits for its time hold up no other's. */
+  function hasPlace(most: number): boolean {
+    return known.size - waiting.size < most && waiting.size < MOST_WAITING;
+  }
+
   /** What other services began before, they may commit after what is known already: a little is read again, for a while. */
   function beforeLate(): number {
     const nowMs = now();
@@ -110,7 +123,8 @@ export function createCourier(deps: CourierDeps): Courier {
   function take(row: QueuedMessage): void {
     if (known.has(row.seq)) return;
     const lane = lanes.get(row.room);
-    if (lane !== undefined && (lane.hasMore || lane.rows.length >= OF_ROOM)) {
+    // A room that waits takes no other's place: only its first is in memory.
+    if (lane !== undefined && (lane.hasMore || lane.rows.length >= OF_ROOM || waiting.has(lane))) {
       [lane.hasMore, lane.isPassed] = [true, true];
       return;
     }
@@ -209,7 +223,6 @@ export function createCourier(deps: CourierDeps): Courier {
       lane.rows.shift();
       ledger.dead({ seq: row.seq, attempts, error, atMs: nowMs });
     } else {
-      // A room that waits takes no other's place: only its first stays.
       for (const { seq } of lane.rows.slice(1)) known.delete(seq);
       lane.hasMore ||= lane.rows.length > 1;
       lane.rows = [{ ...row, attempts, dueAtMs: next }];
@@ -235,7 +248,8 @@ export function createCourier(deps: CourierDeps): Courier {
   return {
     wake() {
       isBehind = true;
-      void read();
+      // Also what was read before: it may have waited for the endpoint to be ours again.
+      pump();
     },
     async stop() {
       isStopped = true;

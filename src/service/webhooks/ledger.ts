@@ -16,8 +16,8 @@ export interface LedgerDeps {
   readonly endpoint: string;
   readonly store: Pick<WebhookStore, 'settle'>;
   readonly takeState: () => EndpointState | null;
-  /** It is in the queue no more. */
-  readonly onGone: (seq: number) => void;
+  /** They are in the queue no more. */
+  readonly onGone: (seqs: readonly number[]) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -46,8 +46,7 @@ export function createLedger({ endpoint, store, takeState, onGone, onError }: Le
         state = takeState() ?? state;
       }
     }
-    for (const seq of batch.delivered) onGone(seq);
-    for (const { seq } of batch.dead) onGone(seq);
+    onGone([...batch.delivered, ...batch.dead.map(({ seq }) => seq)]);
   }
 
   const gather = (): Promise<void> => {

@@ -254,3 +254,20 @@ describe('a group call', () => {
     expect(one.states()).toEqual({ ann: 'accepted', bob: 'accepted', cid: 'ringing' });
   });
 });
+
+it('a call has had a thousand people at most, whoever of them is still asked', () => {
+  const one = ring({ mode: 'group' });
+  one.do({ kind: 'accept', by: 'bob' }, { kind: 'joined', identity: 'ann' }, { kind: 'joined', identity: 'bob' });
+  for (let from = 0; from < 900; from += 100) one.do({ kind: 'invite', by: 'ann', invitees: guests(from, 100) });
+  expect(one.refuses({ kind: 'invite', by: 'ann', invitees: guests(900, 99) })).toBe('FULL');
+  one.do({ kind: 'invite', by: 'ann', invitees: guests(900, 98) });
+  one.wait(60_000);
+  expect(one.refuses({ kind: 'invite', by: 'ann', invitees: guests(998, 1) })).toBe('FULL');
+  // Who was asked before may be asked again.
+  one.do({ kind: 'invite', by: 'ann', invitees: guests(0, 1) });
+  expect(one.call.parties).toHaveLength(1_000);
+});
+
+function guests(from: number, count: number): Invitee[] {
+  return free(...Array.from({ length: count }, (_, index) => `guest ${from + index}`));
+}

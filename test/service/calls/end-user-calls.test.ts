@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { startLivekitStandIn, startService, temporaryDirectory } from '../fixtures.ts';
 import type { Answer } from '../fixtures.ts';
 
-const wanted = { id: 'c1', caller: 'ann', invitees: ['bob'] };
+const wanted = { caller: 'ann', invitees: ['bob'] };
 
 it('an end user calls, answers and hangs up as themselves alone', async () => {
   const { publicKey, privateKey } = await generateKeyPair('ES256');
@@ -19,20 +19,26 @@ it('an end user calls, answers and hangs up as themselves alone', async () => {
   };
   const notTheirs = { status: 403, body: { code: 'NOT_YOURS' } };
   expect(await as('eve', 'POST', '/calls', wanted)).toMatchObject(notTheirs);
-  expect((await as('ann', 'POST', '/calls', wanted)).status).toBe(201);
+  // An application may be about to make a room of that id.
+  expect(await as('ann', 'POST', '/calls', { ...wanted, id: 'lobby' })).toMatchObject(notTheirs);
+  const made = await as('ann', 'POST', '/calls', wanted);
+  expect(made.status).toBe(201);
+  const id = String(made.body['id']);
   // Whoever is named, it is the token that counts.
   for (const what of ['accept', 'reject', 'cancel', 'leave', 'end'])
-    expect(await as('eve', 'POST', `/calls/c1/${what}`, { by: 'bob' })).toMatchObject(notTheirs);
-  expect(await as('eve', 'POST', '/calls/c1/invite', { by: 'ann', invitees: ['eve'] })).toMatchObject(notTheirs);
+    expect(await as('eve', 'POST', `/calls/${id}/${what}`, { by: 'bob' })).toMatchObject(notTheirs);
+  expect(await as('eve', 'POST', `/calls/${id}/invite`, { by: 'ann', invitees: ['eve'] })).toMatchObject(notTheirs);
   expect(await as('eve', 'GET', '/calls?by=ann')).toMatchObject(notTheirs);
   expect(await as('eve', 'GET', '/users/ann/sync')).toMatchObject(notTheirs);
-  expect(await as('bob', 'POST', '/calls/c1/accept', { by: 'bob', metadata: 'admin' })).toMatchObject(notTheirs);
+  expect(await as('bob', 'POST', `/calls/${id}/accept`, { by: 'bob', metadata: 'admin' })).toMatchObject(notTheirs);
   // Whoever is not of a call does not see it.
-  expect((await as('eve', 'GET', '/calls/c1')).status).toBe(404);
+  expect((await as('eve', 'GET', `/calls/${id}`)).status).toBe(404);
+  expect(await as('eve', 'GET', `/rooms/${id}`)).toMatchObject({ status: 404, body: { code: 'ROOM_NOT_FOUND' } });
+  expect((await as('bob', 'GET', `/rooms/${id}`)).body).toMatchObject({ id, isCall: true });
   expect((await as('eve', 'GET', '/calls')).body).toEqual({ calls: [], cursor: null });
-  expect(await as('eve', 'POST', '/calls/c1/end', {})).toMatchObject({ status: 403, body: { code: 'NOT_YOUR_CALL' } });
-  expect((await as('bob', 'GET', '/users/bob/sync')).body).toMatchObject({ calls: [{ call: { id: 'c1' }, join: null }] });
-  expect((await as('bob', 'POST', '/calls/c1/accept', { by: 'bob' })).status).toBe(200);
-  expect((await as('bob', 'GET', '/calls')).body).toMatchObject({ calls: [{ id: 'c1', state: 'active' }] });
-  expect((await as('ann', 'POST', '/calls/c1/end', {})).body).toMatchObject({ state: 'ended', reason: 'completed' });
+  expect(await as('eve', 'POST', `/calls/${id}/end`, {})).toMatchObject({ status: 403, body: { code: 'NOT_YOUR_CALL' } });
+  expect((await as('bob', 'GET', '/users/bob/sync')).body).toMatchObject({ calls: [{ call: { id }, join: null }] });
+  expect((await as('bob', 'POST', `/calls/${id}/accept`, { by: 'bob' })).status).toBe(200);
+  expect((await as('bob', 'GET', '/calls')).body).toMatchObject({ calls: [{ id, state: 'active' }] });
+  expect((await as('ann', 'POST', `/calls/${id}/end`, {})).body).toMatchObject({ state: 'ended', reason: 'completed' });
 });
