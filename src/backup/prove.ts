@@ -1,4 +1,6 @@
+import { statfsSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
+import { FleetError } from '../kernel/errors.ts';
 import { REDIS } from './format.ts';
 import type { DatabaseCounts, Head, Manifest } from './format.ts';
 import { explainDamage, openArchive } from './open-archive.ts';
@@ -31,6 +33,18 @@ export interface ProveOptions {
   readonly signal: AbortSignal;
 }
 
+/** What stays free beside what is unpacked: the parts that serve write to the same disk. Bytes, and the part of the disk that counts where it is less. */
+const RESERVE = 256 * 1024 * 1024;
+const RESERVE_PART = 0.05;
+/** The disk is asked after so many bytes. */
+const LOOK_BYTES = 1024 * 1024;
+
+/** How many bytes may still be unpacked into a folder's disk. */
+export function roomIn(folder: string): number {
+  const { blocks, bavail, bsize } = statfsSync(folder);
+  return Math.max(0, bavail * bsize - Math.min(RESERVE, blocks * bsize * RESERVE_PART));
+}
+
 /** Where Redis looks for what it is to load. */
 export function redisPlace(folder: string): string {
   return `${folder}/redis`;
@@ -51,6 +65,7 @@ export async function prove(options: ProveOptions): Promise<Proved> {
   let scratch: Promise<ScratchRedis> | null = null;
   let done = 0;
   let total = 0;
+  let look = 0;
   const tar = openArchive(source, options.bytes, options.askPassphrase);
   try {
     const contents = await explainDamage(source, () =>
@@ -69,6 +84,9 @@ export async function prove(options: ProveOptions): Promise<Proved> {
         onBytes: (bytes) => {
           signal.throwIfAborted();
           done += bytes;
+          // What an archive says of its size may be wrong.
+          if (done >= look && roomIn(folder) === 0) throw new FleetError('DISK_FULL', { path: folder });
+          if (done >= look) look = done + LOOK_BYTES;
           if (total > 0) onProgress(`${Math.min(100, Math.floor((done / total) * 100))} %`);
         },
       }),

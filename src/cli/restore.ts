@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, rmdir, statfs } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rmdir } from 'node:fs/promises';
 import { appliedFile } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { ENV } from '../backup/format.ts';
 import type { Head } from '../backup/format.ts';
 import { explainDamage, openArchive } from '../backup/open-archive.ts';
-import { placeIn, prove } from '../backup/prove.ts';
+import { placeIn, prove, roomIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
 import { stagingFolder } from '../backup/swap.ts';
 import { readHead } from '../backup/unpack.ts';
@@ -153,8 +153,7 @@ async function checkHead(path: string, head: Head, { settings, topology, isBare 
   if (isOther) throw new FleetError('BACKUP_OTHER_FLEET', { path, machine: head.machine }, { exitCode: 2 });
   if (!isBare && head.role !== topology.role)
     throw new FleetError('BACKUP_OTHER_ROLE', { path, was: COMMANDS[head.role], wanted: COMMANDS[topology.role] }, { exitCode: 2 });
-  const { bavail, bsize } = await statfs(topology.layout.state);
-  const free = bavail * bsize;
+  const free = roomIn(topology.layout.state);
   if (free < head.bytes)
     throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: megabytes(free), needed: megabytes(head.bytes) }, { exitCode: 2 });
 }

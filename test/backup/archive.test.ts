@@ -1,3 +1,6 @@
+import { execa } from 'execa';
+import { statfsSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { Decrypter, Encrypter } from 'age-encryption';
@@ -6,7 +9,7 @@ import { encrypt } from '../../src/backup/encryption.ts';
 import { archiveName, parseArchiveName } from '../../src/backup/format.ts';
 import { countRdbKeys } from '../../src/backup/rdb.ts';
 import { FleetError } from '../../src/kernel/errors.ts';
-import { archiveOf, headOf, proveBytes, rdbOf, wholeArchive } from './archives.ts';
+import { archiveOf, headOf, proveBytes, rdbOf, scratchFolder, wholeArchive } from './archives.ts';
 
 const failure = (code: string): unknown => expect.objectContaining({ code });
 const of = async (work: Promise<unknown>): Promise<string> =>
@@ -100,6 +103,25 @@ describe.runIf(process.getuid?.() === 0)('an archive', () => {
     await expect(proveBytes(await archiveOf(headOf({ format: 0 }), members, counts))).rejects.toEqual(failure('BACKUP_OLDER'));
     await expect(proveBytes(zstdCompressSync('something else'))).rejects.toEqual(failure('BACKUP_DAMAGED'));
     await expect(proveBytes(Buffer.from('PK something else that is long enough'))).rejects.toEqual(failure('BACKUP_FOREIGN_FILE'));
+  });
+
+  it('does not fill the disk, whatever it says of its size', async () => {
+    const small = await scratchFolder();
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', small]);
+    try {
+      const bytes = await archiveOf(headOf({ bytes: 1 }), { 'config/large': Buffer.alloc(80_000_000) }, { redis: null, databases: {} });
+      expect(bytes.length).toBeLessThan(100_000);
+      await mkdir(`${small}/scratch`);
+      let least = Number.POSITIVE_INFINITY;
+      const watch = setInterval(() => (least = Math.min(least, statfsSync(small).bavail * statfsSync(small).bsize)), 1);
+      await expect(proveBytes(bytes, '', `${small}/scratch`)).rejects.toEqual(failure('DISK_FULL'));
+      clearInterval(watch);
+      expect(least).toBeGreaterThan(500_000);
+      expect(await readdir(small)).toEqual([]);
+    } finally {
+      await execa('umount', [small]);
+      await rm(small, { recursive: true });
+    }
   });
 
   it('writes nothing that is not on the list', async () => {

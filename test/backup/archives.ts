@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { globSync } from 'node:fs';
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import { buffer } from 'node:stream/consumers';
@@ -96,12 +96,10 @@ export async function wholeArchive(): Promise<{ head: Head; members: Record<stri
   return { head, members, counts, bytes: await archiveOf(head, members, counts) };
 }
 
-/** Proves bytes; gives what is left in the scratch folder as well. @throws what prove throws */
-export async function proveBytes(bytes: Buffer, passphrase = ''): Promise<{ keys: number | null; members: string[] }> {
-  const folder = await scratchFolder();
+/** Proves bytes, in a folder that is removed after. @throws what prove throws */
+export async function proveBytes(bytes: Buffer, passphrase = '', scratch?: string): Promise<{ keys: number | null; members: string[] }> {
+  const folder = scratch ?? (await scratchFolder());
   try {
-    const file = `${folder}/archive`;
-    await writeFile(file, bytes);
     await mkdir(`${folder}/new`, { mode: 0o711 });
     const proved = await prove({
       source: 'the archive',
