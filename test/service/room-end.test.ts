@@ -34,6 +34,16 @@ it('a room that LiveKit ended, one that nobody knows, and a new one of the same 
   expect(livekit.calls.filter(({ method }) => method === 'DeleteRoom')).toHaveLength(1);
 });
 
+it('a room that LiveKit ended, and somebody opened anew with a former token, is ended where that is asked', async () => {
+  const livekit = await startLivekitStandIn(undefined, { answers: { DeleteRoom: [200, {}] } });
+  const service = await startService(livekit.url);
+  await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true });
+  await service.webhook(roomEvent('EV_1', 'room_finished'));
+  await service.webhook(roomEvent('EV_2', 'room_started', { createdAtMs: livekitStartMs + 1000 }));
+  expect((await service.call('DELETE', '/api/v1/rooms/r1')).status).toBe(204);
+  expect(livekit.calls.filter(({ method }) => method === 'DeleteRoom')).toMatchObject([{ body: { room: 'r1' } }]);
+});
+
 it('rooms that nobody joined within a day are ended, others are not', async () => {
   const livekit = await startLivekitStandIn();
   const service = await startService(livekit.url);

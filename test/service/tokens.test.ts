@@ -4,6 +4,7 @@ import { operations } from '../../src/contract/api.ts';
 import { covers, scopes } from '../../src/contract/scopes.ts';
 import { createServerTokens } from '../../src/service/auth/server-tokens.ts';
 import { openStore } from '../../src/service/store/store.ts';
+import type { TokenRecord } from '../../src/service/store/token-rows.ts';
 import { apiToken, startLivekitStandIn, startService, storedText, temporaryDirectory } from './fixtures.ts';
 import type { Answer, TestService } from './fixtures.ts';
 
@@ -23,6 +24,34 @@ function as(service: TestService, token: string): (method: 'GET' | 'POST' | 'PAT
 }
 
 describe('server tokens', () => {
+  it('one is good as soon as it is made, also while the others are being read', async () => {
+    const records: TokenRecord[] = [];
+    const waiting: Array<() => void> = [];
+    const store = {
+      // As over a database that answers later.
+      list: async () => {
+        const found = [...records];
+        await new Promise<void>((answer) => waiting.push(answer));
+        return found;
+      },
+      add: async (record: TokenRecord) => void records.push(record),
+      remove: async () => false,
+      noteUse: async () => undefined,
+    };
+    const tokens = createServerTokens({ store: { tokens: store }, sha256: [], now: () => 0 });
+    const first = tokens.find('lkft_none');
+    const making = tokens.create(
+      { name: 'an application', scopes: ['rooms:read'] },
+      { kind: 'server', id: 'tok_1', scopes: new Set(scopes), expiresAtMs: null },
+    );
+    await vi.waitFor(() => expect(records).toHaveLength(1));
+    waiting.shift()?.();
+    expect(await first).toBeNull();
+    const found = tokens.find((await making).token);
+    waiting.shift()?.();
+    expect(await found).toMatchObject({ kind: 'server' });
+  });
+
   it('several are good at once, until each is revoked', async () => {
     const service = await startService((await startLivekitStandIn()).url);
     const [former, next] = [await makeToken(service, ['rooms:*']), await makeToken(service, ['*'])];

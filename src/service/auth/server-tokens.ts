@@ -95,6 +95,8 @@ export function createServerTokens(options: { store: Pick<Store, 'tokens'>; sha2
         lastUsedAtMs: null,
       };
       await store.tokens.add(record);
+      // What was asked before does not know it.
+      await reading?.catch(() => undefined);
       readAtMs = Number.NEGATIVE_INFINITY;
       return { ...viewOf(record), token };
     },

@@ -109,7 +109,11 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     },
     async end(id) {
       const room = await find(id);
-      if (room.state === 'finished') return;
+      if (room.state === 'finished') {
+        // Who still has a token may have opened anew what LiveKit ended by itself.
+        if (room.livekitCreatedAtMs > 0 && room.finishReason !== 'ended') await askingOf(() => deleteRoom(livekit, id));
+        return;
+      }
       // With its call; LiveKit's room then ends as after every call.
       if (room.isCall) return void (await store.calls.act(id, { kind: 'end', by: null }, now()));
       await starting.get(room.key)?.catch(() => undefined);
