@@ -173,6 +173,7 @@ describe('a restore', () => {
       }
     }
     expect(ends).toEqual(new Set(['today', 'then']));
-    expect(await place.run(['verify'])).toMatchObject({ code: 0, err: '' });
+    // LiveKit writes its entry into a Redis that was replaced within two seconds; till then it has no node for a room.
+    await until(async () => (await place.run(['verify'])).code === 0, 20_000);
   });
 });
