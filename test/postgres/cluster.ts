@@ -114,7 +114,8 @@ async function programs(): Promise<string> {
       await execa('mkdir', ['-p', '/etc/postgresql-common']);
       await writeFile(CREATE_CLUSTER, 'create_main_cluster = false\n');
     }
-    await needPrograms({ postgres: 'postgresql' });
+    // The server itself is in no folder of programs.
+    await needPrograms({ pg_ctlcluster: 'postgresql' });
   }
   const found = findServer();
   if (found === undefined) throw new Error('there is no PostgreSQL');
