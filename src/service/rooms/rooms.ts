@@ -131,7 +131,8 @@ export function createRooms(deps: { config: ServiceConfig; store: Store; now: ()
     },
     async closeReopened(id, livekitCreatedAtMs) {
       const room = await store.findRoom(id);
-      if (room === null || room.finishReason !== 'ended' || livekitCreatedAtMs <= room.livekitCreatedAtMs) return false;
+      // A room that is only about to end may live on.
+      if (room?.state !== 'finished' || room.finishReason !== 'ended' || livekitCreatedAtMs <= room.livekitCreatedAtMs) return false;
       await askingOf(() => deleteRoom(livekit, room.id));
       return true;
     },
