@@ -149,9 +149,10 @@ describe('a restore', () => {
     expect((await place.run(['status'])).code).toBe(0);
   });
 
+  const killAt = (n: number): Promise<{ stderr: string; signal?: string | undefined }> =>
+    execa(process.execPath, [`${import.meta.dirname}/restore-killed-at.ts`, place.envFile, archive, String(n)], { reject: false });
+
   it('is as if it had not begun, or whole, after a kill before each of its acts', async () => {
-    const killAt = (n: number): Promise<{ stderr: string; signal?: string | undefined }> =>
-      execa(process.execPath, [`${import.meta.dirname}/restore-killed-at.ts`, place.envFile, archive, String(n)], { reject: false });
     const all = (await killAt(0)).stderr.trimEnd().split('\n');
     expect(await days()).toEqual(['then', 'then', 'then']);
     const acts = all.flatMap((name, index) => (name === all[index - 1] && name === all[index - 2] && name === all[index + 1] ? [] : [index + 1]));
