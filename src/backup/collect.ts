@@ -2,6 +2,7 @@ import { lstat, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { redisFolder } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
@@ -153,5 +154,5 @@ function explainCopy(error: unknown, path: string): unknown {
 }
 
 function ignoreMissing(error: unknown): undefined {
-  if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))) throw error;
+  if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error;
 }

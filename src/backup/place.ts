@@ -2,6 +2,7 @@ import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { parseArchiveName } from './format.ts';
 
 /** An archive that is kept somewhere. */
@@ -99,8 +100,4 @@ function unusable(folder: string, error: unknown): FleetError {
 
 function isMissing(error: unknown): boolean {
   return hasCode(error, 'ENOENT');
-}
-
-function hasCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { ENV, RELAY, SERVICE } from './format.ts';
 import type { Manifest } from './format.ts';
 import { giveFolder } from './foreign-hands.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { redisPlace } from './prove.ts';
 import { redisFolder } from '../render/redis.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -128,5 +129,5 @@ async function keep(from: string, to: string): Promise<void> {
 }
 
 function ignoreMissing(error: unknown): void {
-  if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  if (!hasCode(error, 'ENOENT')) throw error;
 }

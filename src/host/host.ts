@@ -21,6 +21,7 @@ import { lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 
 /** Result of a finished command. */
 export interface RunResult {
@@ -271,9 +272,5 @@ function ignoreMissing(error: unknown): undefined {
 }
 
 function isMissing(error: unknown): boolean {
-  return hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR');
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return hasCode(error, 'ENOENT', 'ENOTDIR');
 }
