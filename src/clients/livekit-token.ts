@@ -9,7 +9,7 @@ const LEEWAY_S = 5;
 const headerSchema = z.object({ alg: z.literal('HS256') });
 /** As it is written here and by LiveKit. */
 const HEADER = encode({ alg: 'HS256', typ: 'JWT' });
-const claimsSchema = z.looseObject({ iss: z.string(), exp: z.number(), nbf: z.number().optional(), sha256: z.string().optional() });
+const claimsSchema = z.object({ iss: z.string(), exp: z.number(), nbf: z.number().optional(), sha256: z.string().optional() });
 
 /** API key → secret. */
 export type ApiKeys = Readonly<Record<string, string>>;
@@ -58,7 +58,8 @@ export function isWebhookTokenValid(token: string, body: Uint8Array, options: { 
 
 /** True for the hash, in standard base64, of exactly this body. */
 export function isHashOf(vouched: string, body: Uint8Array): boolean {
-  return isEqual(vouched, hashBody(body));
+  // Nothing is secret here: who has the key vouched for it.
+  return vouched === hashBody(body);
 }
 
 /**

@@ -8,11 +8,11 @@ const seconds = z.coerce.number().pipe(z.int().min(0)).catch(0);
  * What of LiveKit's webhook (livekit/protocol, `WebhookEvent` as protobuf's JSON, which leaves out what is empty) the agent and
  * the service rely on. Both take the same, so that the service never refuses what the agent took.
  */
-const eventSchema = z.looseObject({
+const eventSchema = z.object({
   id: z.string().min(1),
   event: z.string().default(''),
   createdAt: seconds,
-  room: z.looseObject({ name: z.string().default(''), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).nullish(),
+  room: z.object({ name: z.string().default(''), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).nullish(),
   participant: z
     .looseObject({
       identity: z.string().default(''),
@@ -22,8 +22,8 @@ const eventSchema = z.looseObject({
       disconnectReason: z.string().optional().catch(undefined),
     })
     .nullish(),
-  egressInfo: z.looseObject({ roomName: z.string().optional() }).nullish(),
-  ingressInfo: z.looseObject({ roomName: z.string().optional() }).nullish(),
+  egressInfo: z.object({ roomName: z.string().optional() }).nullish(),
+  ingressInfo: z.object({ roomName: z.string().optional() }).nullish(),
 });
 
 /** Largest body that is taken: an event carries one room or participant, some kilobytes. */
@@ -31,7 +31,7 @@ export const MAX_WEBHOOK_BYTES = 1024 * 1024;
 
 export type WebhookEvent = z.infer<typeof eventSchema>;
 
-/** The event in a webhook's raw body; null where it is none. */
-export function parseWebhookEvent(body: Uint8Array): WebhookEvent | null {
-  return parseJson(eventSchema, (Buffer.isBuffer(body) ? body : Buffer.from(body)).toString('utf8'));
+/** The event in a webhook's raw body, or the text of it; null where it is none. */
+export function parseWebhookEvent(body: Uint8Array | string): WebhookEvent | null {
+  return parseJson(eventSchema, typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
 }

@@ -65,7 +65,8 @@ test('who left and what ended is told in the form of LiveKit’s own webhooks', 
     participant: { sid: 'PA_1', identity: 'alice' },
   });
   expect(JSON.stringify(leftEvents(ghost))).toBe(JSON.stringify(leftEvents({ ...ghost, isTold: true })));
-  expect(parseWebhookEvent(Buffer.from(JSON.stringify(finishedEvent(ghost))))).toMatchObject({ event: 'room_finished', room: { sid: 'RM_1' } });
+  expect(parseWebhookEvent(Buffer.from(JSON.stringify(finishedEvent(ghost))))).toMatchObject({ event: 'room_finished', room: { name: '房间' } });
+  expect(finishedEvent(ghost)).toMatchObject({ room: { sid: 'RM_1' } });
 });
 
 test('a room is waited for as long as LiveKit itself would keep it', () => {

@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { MAX_WEBHOOK_BYTES } from '../../contract/webhook-event.ts';
 import type { ServiceConfig } from '../config.ts';
 import { observe } from '../metrics/request-times.ts';
@@ -9,6 +9,12 @@ import type { Store } from '../store/store.ts';
 import { checkSigner, readEvent } from '../webhooks/event.ts';
 import type { StoredEvent } from '../webhooks/event.ts';
 import type { IncomingCounters } from '../webhooks/incoming-counters.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    vouchedHash: string;
+  }
+}
 
 interface WebhookDeps {
   readonly config: ServiceConfig;
@@ -31,13 +37,13 @@ export async function addWebhookRoute(hook: FastifyInstance, { config, store, no
       log.warn({ err: error, room }, 'opened anew with a former token, and not ended');
     }
   };
-  /** What the header of a request vouches for. */
-  const hashes = new WeakMap<FastifyRequest, string>();
+  // What the header of a request vouches for.
+  hook.decorateRequest('vouchedHash', '');
   // The signature covers the raw bytes: nothing may parse them first.
   hook.removeAllContentTypeParsers();
   hook.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_WEBHOOK_BYTES }, (_request, body, done) => done(null, body));
   hook.addHook('onRequest', (request, _reply, done) => {
-    hashes.set(request, checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() }));
+    request.vouchedHash = checkSigner(request.headers.authorization, { keys: config.livekitKeys, nowMs: now() });
     done();
   });
   hook.addHook('onError', (_request, _reply, error: unknown, done) => {
@@ -45,7 +51,7 @@ export async function addWebhookRoute(hook: FastifyInstance, { config, store, no
     done();
   });
   hook.post('/api/webhook', async (request) => {
-    const event = readEvent(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0), hashes.get(request) ?? '', now());
+    const event = readEvent(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0), request.vouchedHash, now());
     const fate = await store.receive(event);
     counters.count(event.event, fate);
     if (event.atMs > 0) observe(lag, Math.max(0, event.receivedAtMs - event.atMs) / 1000);

@@ -17,7 +17,7 @@ interface Job {
 }
 
 /** All that is asked for in one turn of the event loop is committed at its end; the next turn's goes on while the disk is busy with it. */
-export function createGroupCommit(db: DatabaseSync, log: LogSync): GroupCommit {
+export function createGroupCommit(db: DatabaseSync, { log, onCommitted }: { log: LogSync; onCommitted: () => void }): GroupCommit {
   let waiting: Job[] = [];
   const flush = (): void => {
     const jobs = waiting;
@@ -34,6 +34,7 @@ export function createGroupCommit(db: DatabaseSync, log: LogSync): GroupCommit {
       return;
     }
     log.sync(() => finish(jobs));
+    onCommitted();
   };
   return {
     flush,
