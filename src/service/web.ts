@@ -46,3 +46,12 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
 export function isBeside(address: string | undefined): boolean {
   return address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1';
 }
+
+/** Whose address it is, as far as it tells: an IPv6 host has a network of 2^64 addresses (RFC 4291, 2.5.4) and may come from each of them. */
+export function networkOf(address: string): string {
+  if (!address.includes(':') || address.includes('.')) return address.slice(address.lastIndexOf(':') + 1);
+  const [head = '', tail] = address.replace(/%.*$/, '').split('::');
+  const [first, last] = [head, tail ?? ''].map((part) => (part === '' ? [] : part.split(':')));
+  const zeros = tail === undefined ? [] : Array.from({ length: 8 - (first?.length ?? 0) - (last?.length ?? 0) }, () => '0');
+  return [...(first ?? []), ...zeros, ...(last ?? [])].slice(0, 4).join(':');
+}

@@ -62,6 +62,15 @@ describe('server tokens', () => {
     expect(await service.call('DELETE', `/api/v1/tokens/${former.id}`)).toMatchObject({ status: 404, body: { code: 'TOKEN_NOT_FOUND' } });
   });
 
+  it('a room with invitees is a call, whichever way it is asked for', async () => {
+    const service = await startService((await startLivekitStandIn()).url);
+    const [ofRooms, ofBoth] = [await makeToken(service, ['rooms:*']), await makeToken(service, ['rooms:*', 'calls:*'])];
+    const wanted = { caller: 'ann', invitees: ['bob'] };
+    expect(await as(service, ofRooms.token)('POST', '/rooms', wanted)).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } });
+    expect((await as(service, ofRooms.token)('POST', '/rooms', {})).status).toBe(201);
+    expect((await as(service, ofBoth.token)('POST', '/rooms', wanted)).status).toBe(201);
+  });
+
   it('are listed without what they are, and nothing but their hash is kept', async () => {
     const service = await startService((await startLivekitStandIn()).url);
     const expiresAt = new Date(Date.now() + 3_600_000).toISOString();

@@ -6,7 +6,7 @@ import Fastify from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRateLimit } from '../../src/service/auth/rate-limit.ts';
 import { limitOutsiders, listenOn } from '../../src/service/listen.ts';
-import { isBeside } from '../../src/service/web.ts';
+import { isBeside, networkOf } from '../../src/service/web.ts';
 import { apiToken, startLivekitStandIn, startService } from './fixtures.ts';
 import type { TestService } from './fixtures.ts';
 import { freePorts } from '../e2e/installation.ts';
@@ -79,6 +79,16 @@ describe('rate limits', () => {
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '100']);
     expect(await answer.json()).toMatchObject({ code: 'RATE_LIMITED', detail: 'Try again in 100 s' });
   });
+
+  it.each([
+    ['192.168.1.9', '192.168.1.9'],
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['2001:db8::6', '2001:db8:0:0'],
+    ['2001:db8:1:2::', '2001:db8:1:2'],
+    ['fe80::1%eth0', 'fe80:0:0:0'],
+    ['::1', '0:0:0:0'],
+  ])('count %s as %s: an IPv6 host may come from each address of its network', (address, network) => expect(networkOf(address)).toBe(network));
 
   it('refuse an address that was wrong too often, and still take a good token from there', async () => {
     const { service } = await startWith({ limits: { tokenPerSecond: 0, userPerSecond: 0, addressPerSecond: 0.01 } });

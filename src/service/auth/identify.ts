@@ -9,6 +9,7 @@ import type { Principal, ServerPrincipal } from './principal.ts';
 import { createRateLimit } from './rate-limit.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { ServerTokens } from './server-tokens.ts';
+import { networkOf } from '../web.ts';
 
 export interface Identification {
   /** Who asks, and as often as they may. @throws HttpProblem 401 UNAUTHORIZED, 429 RATE_LIMITED, 503 AUTH_UNAVAILABLE */
@@ -33,7 +34,7 @@ export function createIdentification({ config, tokens, now }: { config: ServiceC
   const admitOther = (request: FastifyRequest, token: string): Awaitable<Principal> => {
     const known = endUsers?.known(token) ?? null;
     if (known !== null) return admit(known);
-    refuseAfter(ofStrangers.waitOf(request.ip));
+    refuseAfter(ofStrangers.waitOf(networkOf(request.ip)));
     if (endUsers === null || !isJwt(token)) return refuse(request);
     return check(endUsers, token, request);
   };
@@ -43,7 +44,7 @@ export function createIdentification({ config, tokens, now }: { config: ServiceC
       throw error;
     });
   const refuse = (request: FastifyRequest): never => {
-    refuseAfter(ofStrangers.take(request.ip));
+    refuseAfter(ofStrangers.take(networkOf(request.ip)));
     throw new HttpProblem('UNAUTHORIZED');
   };
   const decide = (found: ServerPrincipal | null, request: FastifyRequest, token: string): Awaitable<Principal> =>
@@ -55,7 +56,7 @@ export function createIdentification({ config, tokens, now }: { config: ServiceC
       const found = tokens.find(token);
       return found instanceof Promise ? found.then((one) => decide(one, request, token)) : decide(found, request, token);
     },
-    countStranger: (request) => refuseAfter(ofStrangers.take(request.ip)),
+    countStranger: (request) => refuseAfter(ofStrangers.take(networkOf(request.ip))),
   };
 }
 

@@ -14,7 +14,7 @@ import {
   updateParticipantSchema,
   updateRoomSchema,
 } from '../../contract/rooms.ts';
-import { checkIsFor } from '../auth/principal.ts';
+import { checkIsFor, checkMayAsk } from '../auth/principal.ts';
 import type { Calls } from '../calls/calls.ts';
 import { HttpProblem } from '../problem.ts';
 import type { Rooms } from '../rooms/rooms.ts';
@@ -30,6 +30,7 @@ export function addRoomRoutes(api: FastifyInstance, { rooms, calls, store }: { r
     const { caller, invitees, mode, ringTimeout, reconnectGrace, busy, ...wanted } = createRoomSchema.parse(request.body ?? {});
     const key = idempotencyKeyOf(request);
     if (caller === undefined || invitees === undefined) return reply.code(201).send(await rooms.create(wanted, key));
+    checkMayAsk(request.principal, { scope: 'calls:write' });
     const { start: _atTheFirstJoin, ...room } = wanted;
     const { id } = await calls.create(createCallSchema.parse({ ...room, caller, invitees, mode, ringTimeout, reconnectGrace, busy }), key);
     return reply.code(201).send(await rooms.read(id));
