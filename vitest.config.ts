@@ -21,13 +21,11 @@ export default defineConfig({
           include: ['test/postgres/*.test.ts', 'test/service/**/*.test.ts'],
           // About SQLite, or about no database.
           exclude: [
-            'event-order',
             'log-sync',
             'calls/call-store.property',
             'calls/call-machine',
             'calls/call-machine.property',
             'calls/deadlines',
-            'crash',
             'main',
             'readiness',
             'slow-requests',

@@ -8,7 +8,17 @@ import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { openStore } from '../../src/service/store/store.ts';
 import { freePorts } from '../e2e/installation.ts';
-import { apiToken, livekitStartMs, roomEvent, serviceConfig, sign, startLivekitStandIn, temporaryDirectory } from './fixtures.ts';
+import {
+  apiToken,
+  emptyDatabase,
+  isOverPostgres,
+  livekitStartMs,
+  roomEvent,
+  serviceConfig,
+  sign,
+  startLivekitStandIn,
+  temporaryDirectory,
+} from './fixtures.ts';
 import { startReceiver } from './receiver.ts';
 
 const main = fileURLToPath(new URL('../../src/service/main.ts', import.meta.url));
@@ -21,7 +31,7 @@ it('killed at any moment, the service has all that it acknowledged, and tells of
   const directory = await temporaryDirectory();
   const livekit = await startLivekitStandIn();
   const [port = 0] = await freePorts(1);
-  const config = { ...serviceConfig(directory, livekit.url), port, logLevel: 'error' as const };
+  const config = { ...serviceConfig(directory, livekit.url), database: await emptyDatabase(directory), port, logLevel: 'error' as const };
   const file = join(directory, 'service.json');
   await writeFile(file, JSON.stringify(config));
   // Now and then it takes a message and is cut before it says so, or takes none.
@@ -72,7 +82,7 @@ it('killed at any moment, the service has all that it acknowledged, and tells of
   const writers = Array.from({ length: WRITERS }, (_, index) => write(index));
   const moments: number[] = [];
   for (let kill = 0; kill < KILLS; kill++) {
-    moments.push(Math.round(100 + Math.random() * 900));
+    moments.push(Math.round(100 + Math.random() * (isOverPostgres() ? 4_000 : 900)));
     await delay(moments.at(-1));
     child.kill('SIGKILL');
     await once(child, 'exit');

@@ -102,6 +102,9 @@ export function serviceConfig(directory: string, livekitApiUrl: string): Service
   };
 }
 
+/** Whether this run is over PostgreSQL: a transaction of its own for each change takes many times longer. */
+export const isOverPostgres = (): boolean => inject('postgresUrl') !== undefined;
+
 /** An empty database for the test, of the kind that this run is over: a file in `directory`, or a place in the PostgreSQL of the tests. */
 export async function emptyDatabase(directory: string): Promise<string> {
   const admin = inject('postgresUrl');
@@ -127,7 +130,7 @@ export async function askPostgres(url: string, sql: string): Promise<Record<stri
 }
 
 /** Rows of the service's database, whichever that is. */
-export async function rowsOf({ database }: TestService, sql: string): Promise<Record<string, unknown>[]> {
+export async function rowsOf({ database }: Pick<TestService, 'database'>, sql: string): Promise<Record<string, unknown>[]> {
   if (isPostgres(database)) return askPostgres(database, sql);
   const db = new DatabaseSync(database, { readOnly: true });
   try {
