@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { LivekitParticipant, LivekitRoom } from '../../src/clients/livekit-rooms.ts';
 import { createReconciler } from '../../src/service/rooms/reconcile.ts';
+import type { Reconciler } from '../../src/service/rooms/reconcile.ts';
 import { livekitStartMs, roomEvent, startLivekitStandIn, startService } from './fixtures.ts';
 
 const person = (sid: string, identity: string): LivekitParticipant => ({
@@ -21,16 +22,18 @@ async function setUp() {
     said.people = people;
     said.rooms = [{ name: 'r1', createdAtMs: livekitStartMs, numParticipants: people.length }];
   };
-  const reconciler = createReconciler({
-    livekit: { listRooms: async () => said.rooms ?? Promise.reject(new Error('away')), listParticipants: async () => said.people },
-    store: service.store,
-    now: Date.now,
-  });
+  const reconcilerAt = (now: () => number): Reconciler =>
+    createReconciler({
+      livekit: { listRooms: async () => said.rooms ?? Promise.reject(new Error('away')), listParticipants: async () => said.people },
+      store: service.store,
+      now,
+    });
+  const reconciler = reconcilerAt(Date.now);
   const shown = async (): Promise<unknown> => {
     const { state, numParticipants } = (await service.call('GET', '/api/v1/rooms/r1')).body;
     return [state, numParticipants];
   };
-  return { service, reconciler, said, has, shown };
+  return { service, reconciler, reconcilerAt, said, has, shown };
 }
 
 it('a room that LiveKit has no more at two looks is finished, and marked so', async () => {
@@ -51,6 +54,16 @@ it('a room that LiveKit has no more at two looks is finished, and marked so', as
   await service.webhook(roomEvent('EV_2', 'participant_left', { participant: 'ann' }));
   await service.webhook(roomEvent('EV_3', 'room_finished'));
   expect(await shown()).toEqual(['finished', 0]);
+});
+
+it('what two services make up of the same room, each in its own second, is one', async () => {
+  const { service, reconciler, reconcilerAt, has } = await setUp();
+  const other = reconcilerAt(() => Date.now() + 2_000);
+  has([person('PA_ann', 'ann')]);
+  for (const one of [reconciler, other, reconciler, other]) await one.look();
+  const { events } = (await service.call('GET', '/api/v1/rooms/r1/events')).body;
+  expect(events).toMatchObject([{ event: 'participant_joined', isMadeUp: true }]);
+  expect(events).toHaveLength(1);
 });
 
 it('those who came and went unheard are counted, and once', async () => {

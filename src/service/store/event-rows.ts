@@ -25,8 +25,9 @@ export type EventFate = 'taken' | 'late' | 'duplicate';
 /** Keeps the event and what it says about its room. @returns also the room's life, as it was before */
 export function* addEvent(event: StoredEvent): Work<{ fate: EventFate; life: Life }> {
   const life = yield* lifeOf(event);
-  const { id, room, participant, receivedAtMs, isMadeUp, body, atMs } = event;
-  const at = Math.floor(atMs / 1000);
+  const { id, room, roomCreatedAtMs, participant, receivedAtMs, isMadeUp, body, atMs } = event;
+  // Several services may make up the same one, each in its own second.
+  const at = Math.floor((isMadeUp ? roomCreatedAtMs : atMs) / 1000);
   const added = yield* change(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
   if (added === 0) return { fate: 'duplicate', life };
   const told = life.isPresent ? yield* apply(event, life) : [];
