@@ -150,6 +150,6 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms, counters: incoming, lag: counts.webhookLag }));
+  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms, counters: incoming, lag: counts.webhookLag, isClosing: () => isClosing }));
   return app;
 }
