@@ -25,8 +25,9 @@ import type { CliContext } from './context.ts';
 import { recorded } from './journal.ts';
 import { ask } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
-import { putInPlace } from './put-in-place.ts';
+import { putInPlace, targetAfter } from './put-in-place.ts';
 import type { Target } from './put-in-place.ts';
+import { checkDatabaseTarget } from './restore-database.ts';
 import { settleRestore } from './settle-restore.ts';
 
 export interface RestoreOptions extends WayOptions {
@@ -37,7 +38,8 @@ export interface RestoreOptions extends WayOptions {
 /**
  * Makes of this machine what an archive says. All of it is checked, loaded and counted first; then what is there is set aside, what
  * the archive has takes its place by renames, and unless all parts are well in the end what stood before is back.
- * @throws FleetError BACKUP_NOT_FOUND, those of prove, BACKUP_OTHER_FLEET, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE, NOT_SURE_RESTORE, all
+ * @throws FleetError BACKUP_NOT_FOUND, those of prove, BACKUP_OTHER_FLEET, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE, NOT_SURE_RESTORE, those of
+ * checkDatabaseTarget, all
  * before anything is touched; those of deploy, after which what stood before stands again
  */
 export async function restore(from: CliContext, given: string, options: RestoreOptions): Promise<void> {
@@ -117,13 +119,21 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     const counts = describeCounts(manifest.counts);
     const bytes = manifest.members.reduce((sum, one) => sum + one.bytes, 0);
     const next = await nextSettings(context, proved, target);
+    const database = await checkDatabaseTarget(context, proved, { ...targetAfter(target, next.text, proved), path });
+    const address = database?.postgres.access.address ?? '';
+    if (database !== null) reporter.say(database.isReplaced ? 'RESTORE_DATABASE' : 'RESTORE_DATABASE_STAYS', { address, madeAt: head.madeAt });
     if (options.isDryRun) {
       reporter.say('RESTORE_PLANNED', { path, counts, command: COMMANDS[head.role] });
       return reporter.result({ path, ...head, counts: manifest.counts, isWhole: true, settings: next.changed });
     }
     if (!options.isSure) await ask(context, 'REALLY_RESTORE', { madeAt: head.madeAt, path });
     reporter.emit({ kind: 'step-started', id: 'restore', code: 'STEP_RESTORE', params: { machine: head.machine, madeAt: head.madeAt } });
-    const { awaySeconds, former } = await putInPlace(context, proved, { target, next: next.text, options });
+    const { awaySeconds, former } = await putInPlace(context, proved, {
+      target,
+      next: next.text,
+      database: database?.isReplaced === true ? database : null,
+      options,
+    });
     const seconds = Number(((now() - began) / 1000).toFixed(1));
     reporter.say('RESTORED', { madeAt: head.madeAt, seconds, away: awaySeconds, size: megabytes(bytes), counts });
     if (next.changed.length > 0) reporter.say('RESTORE_SETTINGS', { names: next.changed.join(', ') });
