@@ -9,9 +9,10 @@ import { explainDamage, openArchive } from '../backup/open-archive.ts';
 import { placeIn, prove, roomIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
 import { stagingFolder } from '../backup/swap.ts';
-import { readHead } from '../backup/unpack.ts';
+import { damaged, readHead } from '../backup/unpack.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { keyFingerprint } from '../render/app.ts';
 import { editEnv, readEnv } from '../settings/env-file.ts';
 import { isPlaceholder } from '../settings/parse.ts';
@@ -106,7 +107,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
       folder,
       redisServer: async () => {
         // Before Redis come the settings, which say where this machine has its components, or gets them from.
-        const own = target.isBare ? settingsOf(await readFile(placeIn(folder, ENV), 'utf8')) : target;
+        const own = target.isBare ? settingsOf(await archivedEnv(path, folder)) : target;
         return redisServer(context, own.settings, own.topology);
       },
       user: await scratchUser(context, settings),
@@ -118,7 +119,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     const { head, manifest } = proved;
     const counts = describeCounts(manifest.counts);
     const bytes = manifest.members.reduce((sum, one) => sum + one.bytes, 0);
-    const next = await nextSettings(context, proved, target);
+    const next = await nextSettings(context, proved, { ...target, path });
     const database = await checkDatabaseTarget(context, proved, { ...targetAfter(target, next.text, proved), path });
     const address = database?.postgres.access.address ?? '';
     if (database !== null) reporter.say(database.isReplaced ? 'RESTORE_DATABASE' : 'RESTORE_DATABASE_STAYS', { address, madeAt: head.madeAt });
@@ -168,15 +169,22 @@ async function checkHead(path: string, head: Head, { settings, topology, isBare 
     throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: megabytes(free), needed: megabytes(head.bytes) }, { exitCode: 2 });
 }
 
+/** The settings of an archive that is unpacked. @throws FleetError BACKUP_DAMAGED where it has none */
+function archivedEnv(path: string, folder: string): Promise<string> {
+  return readFile(placeIn(folder, ENV), 'utf8').catch((error: unknown) =>
+    Promise.reject(hasCode(error, 'ENOENT') ? damaged(path, `${ENV}: missing`, error) : error),
+  );
+}
+
 /** The settings as they are to be: those of the archive, where it is of this very machine or nothing is deployed here; null: as they are. */
 async function nextSettings(
   { envPath }: CliContext,
   { head, folder }: Proved,
-  { topology, isBare }: Target,
+  { topology, isBare, path }: Target & { path: string },
 ): Promise<{ text: string | null; changed: string[] }> {
   const now = await readFile(envPath, 'utf8').catch(() => '');
   if (!isBare && head.machine !== topology.machine) return { text: null, changed: [] };
-  const archived = await readFile(placeIn(folder, ENV), 'utf8');
+  const archived = await archivedEnv(path, folder);
   // Data stay where they are on this machine, or go where they were asked to; so does what else was said for a new one.
   const text = editEnv(archived, { ...(isBare ? givenSettings() : {}), DATA_DIR: topology.layout.root });
   const [before, after] = [now, text].map((one) => new Map(readEnv(one).assignments.map(({ name, value }) => [name, value])));

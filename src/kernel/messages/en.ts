@@ -84,6 +84,7 @@ export const errors = {
   FLEET_PORTS:
     '{variable} is {was} on the fleet’s machines ({hosts}); with {wanted} this one would be cut off. Write {variable}={was}. To change it for the fleet: let all but one leave, change it there, and deploy the others again with it.',
   ROLE_CHANGES: 'This machine was deployed with {was}; {wanted} would end parts that others count on. First run ./部署.sh {way}, then {wanted}.',
+  DATA_DIR_UNUSABLE: 'DATA_DIR={path} cannot be used ({reason}). Name an empty folder, or one that does not exist yet.',
   DATA_DIR_MOVES:
     'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',
   NO_PRIMARY:
