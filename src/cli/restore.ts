@@ -12,11 +12,11 @@ import { stagingFolder } from '../backup/swap.ts';
 import { damaged, readHead } from '../backup/unpack.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { translate } from '../kernel/messages/translate.ts';
 import { hasCode } from '../kernel/has-code.ts';
 import { keyFingerprint } from '../render/app.ts';
 import { editEnv, readEnv } from '../settings/env-file.ts';
 import { isPlaceholder } from '../settings/parse.ts';
-import type { Settings } from '../settings/schema.ts';
 import { COMMANDS } from '../topology/topology.ts';
 import { describeCounts, givenSettings, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
 import { passphraseOf, sourceOf } from './backup-place.ts';
@@ -24,7 +24,7 @@ import { requireRoot } from './become-root.ts';
 import { loadSettings, settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
 import { recorded } from './journal.ts';
-import { ask } from './make-way.ts';
+import { ask, readHidden } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { putInPlace, targetAfter } from './put-in-place.ts';
 import type { Target } from './put-in-place.ts';
@@ -48,7 +48,8 @@ export async function restore(from: CliContext, given: string, options: RestoreO
   // Where there are no settings yet, they are in the archive.
   const context = { ...from, isEnvNamed: false };
   const { name: path } = sourceOf(loadSettings(context).settings, given);
-  await adoptDataDir(context, given);
+  const askPassphrase = passphraseFor(context, path);
+  await adoptDataDir(context, given, askPassphrase);
   const { settings, topology } = loadSettings(context);
   if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
   await checkOperatingSystem(context.host);
@@ -58,7 +59,7 @@ export async function restore(from: CliContext, given: string, options: RestoreO
     await withLock(topology.layout.lock, 'restore', async () => {
       const run = async (): Promise<void> => {
         await settleRestore(context, settings, topology);
-        await restoreFrom(context, given, options);
+        await restoreFrom(context, given, { ...options, askPassphrase });
       };
       await (options.isDryRun ? run() : recorded(context, { settings, topology }, run));
     });
@@ -69,24 +70,30 @@ export async function restore(from: CliContext, given: string, options: RestoreO
 }
 
 /** On a machine where nothing is deployed, the data go where they were. */
-async function adoptDataDir(context: CliContext, given: string): Promise<void> {
+async function adoptDataDir(context: CliContext, given: string, askPassphrase: () => Promise<string>): Promise<void> {
   const { settings, topology } = loadSettings(context);
   if (existsSync(appliedFile(topology)) || existsSync(context.envPath) || (process.env['DATA_DIR'] ?? '') !== '') return;
   const { name, bytes } = sourceOf(settings, given);
-  const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, passphraseFor(name, settings))));
+  const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, askPassphrase)));
   process.env['DATA_DIR'] = dataDir;
 }
 
-/** Asked for where an archive is encrypted. @throws FleetError BACKUP_PASSPHRASE_MISSING */
-function passphraseFor(path: string, settings: Settings): () => Promise<string> {
+/**
+ * Asked for where an archive is encrypted: the settings say it, or a person at a terminal, who is asked once.
+ * @throws FleetError BACKUP_PASSPHRASE_MISSING, BACKUP_PASSPHRASE_UNREADABLE
+ */
+function passphraseFor(context: CliContext, path: string): () => Promise<string> {
+  let typed = '';
   return async () => {
-    const passphrase = passphraseOf(settings);
-    if (passphrase === null) throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
-    return passphrase;
+    const said = passphraseOf(loadSettings(context).settings);
+    if (said !== null) return said;
+    if (typed === '' && process.stdin.isTTY) typed = await readHidden(context, translate(context.language, 'ASK_PASSPHRASE', { path }));
+    if (typed === '') throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
+    return typed;
   };
 }
 
-async function restoreFrom(context: CliContext, given: string, options: RestoreOptions): Promise<void> {
+async function restoreFrom(context: CliContext, given: string, options: RestoreOptions & { askPassphrase: () => Promise<string> }): Promise<void> {
   const { reporter, host, now, signal } = context;
   const began = now();
   const { settings, topology } = loadSettings(context);
@@ -103,7 +110,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     proved = await prove({
       source: path,
       bytes: chunks,
-      askPassphrase: passphraseFor(path, settings),
+      askPassphrase: options.askPassphrase,
       folder,
       redisServer: async () => {
         // Before Redis come the settings, which say where this machine has its components, or gets them from.

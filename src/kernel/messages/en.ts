@@ -358,6 +358,7 @@ export const texts = {
   RESTORE_KEPT: 'What stood before is in {path}',
   RESTORE_UNDONE: 'What stood before the restore is back.',
   RESTORE_FINISHED: 'A restore had been interrupted at its very end; it is complete.',
+  ASK_PASSPHRASE: 'Passphrase of {path}: ',
   REALLY_RESTORE: 'Replace the data of this machine by those of {madeAt} ({path})? [y/N] ',
   VERIFIED: 'The meeting worked from end to end.',
 } as const;

@@ -316,6 +316,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   RESTORE_KEPT: '恢复前的内容在 {path}',
   RESTORE_UNDONE: '已回到恢复之前的状态。',
   RESTORE_FINISHED: '有一次恢复在最后一步被中断；现已完成。',
+  ASK_PASSPHRASE: '{path} 的口令：',
   REALLY_RESTORE: '用 {madeAt} 的数据（{path}）替换本机数据？[y/N] ',
   VERIFIED: '会议全程正常。',
 };
