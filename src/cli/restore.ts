@@ -128,11 +128,11 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     const bytes = manifest.members.reduce((sum, one) => sum + one.bytes, 0);
     const next = await nextSettings(context, proved, { ...target, path });
     const database = await checkDatabaseTarget(context, proved, { ...targetAfter(target, next.text, proved), path });
-    const address = database?.postgres.access.address ?? '';
-    if (database !== null) reporter.say(database.isReplaced ? 'RESTORE_DATABASE' : 'RESTORE_DATABASE_STAYS', { address, madeAt: head.madeAt });
+    const said = database === null ? null : { address: database.postgres.access.address, isReplaced: database.isReplaced };
+    if (said !== null) reporter.say(said.isReplaced ? 'RESTORE_DATABASE' : 'RESTORE_DATABASE_STAYS', { address: said.address, madeAt: head.madeAt });
     if (options.isDryRun) {
       reporter.say('RESTORE_PLANNED', { path, counts, command: COMMANDS[head.role] });
-      return reporter.result({ path, ...head, counts: manifest.counts, isWhole: true, settings: next.changed });
+      return reporter.result({ path, ...head, counts: manifest.counts, isWhole: true, settings: next.changed, database: said });
     }
     if (!options.isSure) await ask(context, 'REALLY_RESTORE', { madeAt: head.madeAt, path });
     reporter.emit({ kind: 'step-started', id: 'restore', code: 'STEP_RESTORE', params: { machine: head.machine, madeAt: head.madeAt } });
@@ -156,6 +156,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
       bytes,
       counts: manifest.counts,
       settings: next.changed,
+      database: said,
       former,
     });
   } finally {

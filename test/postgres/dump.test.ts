@@ -242,6 +242,30 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await expect(countDump(postgres, `${folder}/orders`)).rejects.toMatchObject({ message: 'a statement with a backslash' });
   });
 
+  it('are taken by a role that may only read them', async () => {
+    await fill(0, 2);
+    const role = `taker${number}`;
+    await askPostgres(url, `CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${role}`);
+    const as = new URL(url);
+    [as.username, as.password] = [role, 'x'];
+    const taker = (await reachPostgres(as.href, { user, signal })).postgres;
+    const taking = (): Promise<DatabaseCounts> => dumpDatabase(taker, { to: `${folder}/then`, signal, onProgress });
+    await expect(taking()).rejects.toMatchObject({ code: 'BACKUP_DATABASE_FAILED', params: { reason: expect.stringContaining('sequence') as unknown } });
+    await rm(`${folder}/then`);
+    await askPostgres(url, `GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO ${role}`);
+    expect(await taking()).toMatchObject({ rows: { rooms: 2 } });
+  });
+
+  it('do not fill a disk with half of a dump', async () => {
+    await askPostgres(url, `INSERT INTO tokens (id, name, sha256, scopes, created_at) SELECT n, '', n, repeat('x', 1000), 0 FROM generate_series(1, 3000) n`);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
+    try {
+      await expect(dump('then')).rejects.toMatchObject({ code: 'DISK_FULL', params: { path: `${folder}/then` } });
+    } finally {
+      await execa('umount', [folder]);
+    }
+  });
+
   it('are reached with a password that stands in no command’s words and in no log', async () => {
     await fill(0, 2);
     const seen = new Set<string>();
