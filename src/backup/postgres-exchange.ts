@@ -61,7 +61,8 @@ export async function undoPostgres(postgres: Postgres, { id, former, signal }: {
   await explain(postgres.access.address, async () => {
     const session = await openSession(postgres, signal);
     try {
-      await session.ask('BEGIN');
+      // An older server ends what it is doing for the one that was killed first.
+      await session.ask("BEGIN; SET LOCAL lock_timeout = '600s'");
       await lockServices(session);
       const facts = await readFacts(session);
       const [mark] = await session.ask(`SELECT obj_description(to_regclass('${VERSION_TABLE}'), 'pg_class')`);
