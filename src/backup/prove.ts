@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { POSTGRES, REDIS, RELAY, SERVICE } from './format.ts';
 import type { DatabaseCounts, Head, Manifest } from './format.ts';
 import { explainDamage, openArchive } from './open-archive.ts';
@@ -48,6 +49,16 @@ const LOOK_BYTES = 1024 * 1024;
 export function roomIn(folder: string): number {
   const { blocks, bavail, bsize } = statfsSync(folder);
   return Math.max(0, bavail * bsize - Math.min(RESERVE, blocks * bsize * RESERVE_PART));
+}
+
+/** Turns what says that a disk is full into DISK_FULL: an error of the system's, or a Redis that cannot write there any more (MISCONF). */
+export async function explainFullDisk<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isMisconf = error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('MISCONF');
+    throw hasCode(error, 'ENOSPC', 'EDQUOT') || isMisconf ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : error;
+  }
 }
 
 /** Where Redis looks for what it is to load. */
@@ -103,8 +114,13 @@ export async function prove(options: ProveOptions): Promise<Proved> {
     return { ...contents, folder, redis, schemas };
   } catch (error) {
     await (scratch as Promise<ScratchRedis> | null)?.then((one) => one[Symbol.asyncDispose]()).catch(() => undefined);
-    throw error instanceof NotLoaded ? damaged(source, `${REDIS}: ${error.message}`, error) : error;
+    throw error instanceof NotLoaded ? fault(options, `${REDIS}: ${error.message}`, error) : error;
   }
+}
+
+/** Whoever loads data writes as well: where no space is left, that is what is wrong, and not the archive. */
+function fault({ source, folder }: ProveOptions, reason: string, cause?: unknown): FleetError {
+  return roomIn(folder) === 0 ? new FleetError('DISK_FULL', { path: folder }, { cause }) : damaged(source, reason, cause);
 }
 
 async function load({ folder, redisServer, user, signal, onProgress }: ProveOptions): Promise<ScratchRedis> {
@@ -124,7 +140,7 @@ async function checkDatabases({ members, counts }: Manifest, options: ProveOptio
     if (wanted === undefined) continue;
     if (name !== POSTGRES) {
       const { problem, counts: found } = checkDatabase(placeIn(folder, name));
-      if (found === null) throw damaged(source, `${name}: ${problem ?? ''}`);
+      if (found === null) throw fault(options, `${name}: ${problem ?? ''}`);
       checkRows(source, name, { wanted, found: found.rows });
     } else {
       const found = await countOf(wanted, options);

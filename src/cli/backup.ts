@@ -9,7 +9,7 @@ import type { Head, Manifest } from '../backup/format.ts';
 import type { Place } from '../backup/place.ts';
 import { reachPostgres } from '../backup/postgres-facts.ts';
 import type { Postgres } from '../backup/postgres-session.ts';
-import { prove } from '../backup/prove.ts';
+import { explainFullDisk, prove } from '../backup/prove.ts';
 import { beyond, keepIfProved, removeBeyond } from '../backup/retention.ts';
 import { unfinishedSwap } from '../backup/swap.ts';
 import { writeArchive } from '../backup/write-archive.ts';
@@ -62,9 +62,10 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       // Some of its data may be those of then, and some of now.
       if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
       const began = context.now();
-      const made = await makeArchive(context, { settings, topology, place });
+      const made = await explainFullDisk(topology.layout.state, () => makeArchive(context, { settings, topology, place }));
       const { name } = made;
-      if (options.isProved) await keepIfProved(place, name, () => proveArchive(context, { settings, topology, place, name }));
+      const proof = (): Promise<void> => explainFullDisk(topology.layout.state, () => proveArchive(context, { settings, topology, place, name }));
+      if (options.isProved) await keepIfProved(place, name, proof);
       const removed = options.isPruned ? await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name }) : [];
       const seconds = Number(((context.now() - began) / 1000).toFixed(1));
       const path = place.addressOf(made.name);

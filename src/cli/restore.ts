@@ -6,7 +6,7 @@ import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { ENV } from '../backup/format.ts';
 import type { Head } from '../backup/format.ts';
 import { explainDamage, openArchive } from '../backup/open-archive.ts';
-import { placeIn, prove, roomIn } from '../backup/prove.ts';
+import { explainFullDisk, placeIn, prove, roomIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
 import { stagingFolder } from '../backup/swap.ts';
 import { damaged, readHead } from '../backup/unpack.ts';
@@ -59,7 +59,7 @@ export async function restore(from: CliContext, given: string, options: RestoreO
     await withLock(topology.layout.lock, 'restore', async () => {
       const run = async (): Promise<void> => {
         await settleRestore(context, settings, topology);
-        await restoreFrom(context, given, { ...options, askPassphrase });
+        await explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase }));
       };
       await (options.isDryRun ? run() : recorded(context, { settings, topology }, run));
     });
