@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { codeOf, hasCode } from '../kernel/has-code.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
 
 /** Backups go here unless BACKUP_DIR says otherwise. */
@@ -8,10 +9,13 @@ export const BACKUPS = 'backups';
 
 /**
  * Refuses a DATA_DIR in which others have something: its owner and rights become ours.
- * @throws FleetError DATA_DIR_FOREIGN
+ * @throws FleetError DATA_DIR_FOREIGN, DATA_DIR_UNUSABLE where not even root is told what is there
  */
 export async function checkDataDir(host: Host, { layout }: Topology): Promise<void> {
-  const [foreign] = await listOthers(host, layout);
+  const [foreign] = await listOthers(host, layout).catch((error: unknown) => {
+    if (!hasCode(error, 'EACCES', 'EPERM', 'ELOOP', 'ENAMETOOLONG')) throw error;
+    throw new FleetError('DATA_DIR_UNUSABLE', { path: layout.root, reason: codeOf(error) }, { exitCode: 2, cause: error });
+  });
   if (foreign !== undefined) throw new FleetError('DATA_DIR_FOREIGN', { path: layout.root, entry: foreign }, { exitCode: 2 });
 }
 

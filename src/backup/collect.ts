@@ -7,8 +7,10 @@ import { redisFolder } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
 import { readBelow } from './foreign-hands.ts';
-import { ENV, REDIS, RELAY, SERVICE, isMember } from './format.ts';
-import type { DatabaseCounts, Manifest } from './format.ts';
+import { ENV, POSTGRES, REDIS, RELAY, SERVICE, isMember } from './format.ts';
+import type { Manifest } from './format.ts';
+import { dumpDatabase } from './postgres-dump.ts';
+import type { Postgres } from './postgres-session.ts';
 import { RDB_HEAD_BYTES, countRdbKeys } from './rdb.ts';
 import { takeSnapshot } from './redis-snapshot.ts';
 import type { Snapshot } from './redis-snapshot.ts';
@@ -25,6 +27,8 @@ const LARGEST_SMALL = 16 * 1024 * 1024;
 export interface Source {
   readonly settings: Settings;
   readonly topology: Topology;
+  /** Where the service keeps its data, where that is PostgreSQL and they are there. */
+  readonly postgres: Postgres | null;
   /** Text of the settings in force. */
   readonly env: string;
   readonly signal: AbortSignal;
@@ -44,13 +48,13 @@ export interface Collected {
 export async function databasesOf(
   { parts, layout }: Pick<Topology, 'parts' | 'layout'>,
   { DATABASE_URL }: Pick<Settings, 'DATABASE_URL'>,
-): Promise<ReadonlyMap<string, { path: string; bytes: number }>> {
+): Promise<ReadonlyMap<typeof SERVICE | typeof RELAY, { path: string; bytes: number }>> {
   const candidates = [
     // With DATABASE_URL, what still stands there is of before.
     ...(parts.includes('service') && DATABASE_URL === '' ? [[SERVICE, `${layout.state}/service/service.db`] as const] : []),
     [RELAY, `${layout.state}/agent/webhooks.db`] as const,
   ];
-  const found = new Map<string, { path: string; bytes: number }>();
+  const found = new Map<typeof SERVICE | typeof RELAY, { path: string; bytes: number }>();
   for (const [name, path] of candidates) {
     const info = await lstat(path).catch(() => null);
     // The service user may write there: a link could lead anywhere.
@@ -66,15 +70,15 @@ export function workFolder({ state }: Layout): string {
 
 /**
  * Takes everything of this machine as of now: Redis and the databases begin at once, side by side; the small files go first.
- * @throws FleetError BACKUP_REDIS_UNSAVED, DISK_FULL, while the members are read
+ * @throws FleetError BACKUP_REDIS_UNSAVED, BACKUP_DATABASE_FAILED, DISK_FULL, while the members are read
  */
 export async function collect(source: Source): Promise<Collected> {
-  const { topology, settings, signal, onProgress } = source;
+  const { topology, settings, postgres, signal, onProgress } = source;
   const work = workFolder(topology.layout);
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true, mode: 0o700 });
   const databases = await databasesOf(topology, settings);
-  const counted: { redis: Manifest['counts']['redis']; databases: Record<string, DatabaseCounts> } = { redis: null, databases: {} };
+  const counted: Manifest['counts'] = { redis: null, databases: {} };
   const snapshot = topology.hasMedia
     ? takeSnapshot({
         at: { host: '127.0.0.1', port: settings.REDIS_PORT, password: settings.REDIS_PASSWORD },
@@ -88,8 +92,10 @@ export async function collect(source: Source): Promise<Collected> {
     const counts = copyDatabase(path, to, (percent) => onProgress(`${name} ${percent} %`)).catch((error: unknown) => Promise.reject(explainCopy(error, to)));
     return { name, to, counts };
   });
+  const dump = postgres === null ? [] : [dumpCopy(postgres, `${work}/${POSTGRES}`, source)];
   // Whichever fails first is heard when its member's turn comes.
-  for (const one of [snapshot, ...copies.map((copy) => copy.counts)]) one?.catch(() => undefined);
+  const all = [...copies, ...dump];
+  for (const one of [snapshot, ...all.map((copy) => copy.counts)]) one?.catch(() => undefined);
 
   async function* members(): AsyncGenerator<Member> {
     yield* smallFiles(source);
@@ -98,7 +104,7 @@ export async function collect(source: Source): Promise<Collected> {
       counted.redis = await countKeys(taken.file);
       yield { name: REDIS, bytes: taken.bytes, from: chunksOf(taken) };
     }
-    for (const { name, to, counts } of copies) {
+    for (const { name, to, counts } of all) {
       counted.databases[name] = await counts;
       yield { name, bytes: (await stat(to)).size, from: to };
     }
@@ -108,10 +114,18 @@ export async function collect(source: Source): Promise<Collected> {
     counts: () => counted,
     async close() {
       await (await snapshot?.catch(() => null))?.file.close();
-      await Promise.allSettled(copies.map((copy) => copy.counts));
+      await Promise.allSettled(all.map((copy) => copy.counts));
       await rm(work, { recursive: true, force: true });
     },
   };
+}
+
+function dumpCopy(
+  postgres: Postgres,
+  to: string,
+  { signal, onProgress }: Source,
+): { name: typeof POSTGRES; to: string; counts: ReturnType<typeof dumpDatabase> } {
+  return { name: POSTGRES, to, counts: dumpDatabase(postgres, { to, signal, onProgress: (percent) => onProgress(`PostgreSQL ${percent} %`) }) };
 }
 
 async function* smallFiles({ env, topology: { layout } }: Source): AsyncGenerator<Member> {

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 
-/** The format that this program writes, and the oldest that it reads. */
-export const FORMAT = 1;
+/** The newest format that this program writes, and the oldest that it reads and writes: that of an archive without PostgreSQL. */
+export const FORMAT = 2;
 export const OLDEST_FORMAT = 1;
 
 /** First member of an archive: whose it is. */
@@ -14,11 +14,12 @@ export const SEAL = 'manifest.sha256';
 export const REDIS = 'redis.rdb';
 export const SERVICE = 'service.db';
 export const RELAY = 'relay.db';
+export const POSTGRES = 'postgres.dump';
 /** The settings in force. */
 export const ENV = 'env';
 
 /** What may be in an archive: nothing that is not listed here is ever written to a disk. */
-const MEMBER = /^(?:redis\.rdb|service\.db|relay\.db|env|(?:config|caddy|agent)(?:\/[A-Za-z0-9_@+][A-Za-z0-9_.@+-]{0,150}){1,8})$/;
+const MEMBER = /^(?:redis\.rdb|service\.db|relay\.db|postgres\.dump|env|(?:config|caddy|agent)(?:\/[A-Za-z0-9_@+][A-Za-z0-9_.@+-]{0,150}){1,8})$/;
 
 /** Whether an archive may have a member of this name besides its head, manifest and seal. */
 export function isMember(name: string): boolean {
@@ -47,7 +48,14 @@ export const headSchema = formatSchema.extend({
   bytes: count,
 });
 
-const databaseSchema = z.object({ /** SQLite's user_version. */ schema: count, /** Rows by table. */ rows: z.record(z.string(), count) });
+const databaseSchema = z.object({
+  /** Version of the tables. */
+  schema: count,
+  /** Rows by table. */
+  rows: z.record(z.string(), count),
+  /** Major version of the pg_dump that wrote it. */
+  madeWith: count.optional(),
+});
 
 export const manifestSchema = z.object({
   id: z.uuid(),
@@ -55,7 +63,8 @@ export const manifestSchema = z.object({
   counts: z.object({
     /** Of Redis's first database; null where Redis's file does not say it. */
     redis: z.object({ keys: count, expires: count }).nullable(),
-    databases: z.record(z.string(), databaseSchema),
+    /** By member. */
+    databases: z.partialRecord(z.enum([SERVICE, RELAY, POSTGRES]), databaseSchema),
   }),
 });
 

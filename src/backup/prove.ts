@@ -1,20 +1,26 @@
 import { statfsSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { FleetError } from '../kernel/errors.ts';
-import { REDIS } from './format.ts';
+import { hasCode } from '../kernel/has-code.ts';
+import { POSTGRES, REDIS, RELAY, SERVICE } from './format.ts';
 import type { DatabaseCounts, Head, Manifest } from './format.ts';
 import { explainDamage, openArchive } from './open-archive.ts';
+import { countDump } from './postgres-script.ts';
+import { PostgresFailure } from './postgres-session.ts';
+import { requireTools } from './postgres-tools.ts';
 import { NotLoaded, startScratchRedis } from './scratch-redis.ts';
 import type { ScratchRedis } from './scratch-redis.ts';
 import { checkDatabase } from './sqlite-copy.ts';
 import { damaged, unpack } from './unpack.ts';
 import type { ArchiveContents } from './unpack.ts';
 
-/** An archive that is unpacked, whole, and that Redis and SQLite have loaded and counted. Its Redis still runs. */
+/** An archive that is unpacked, whole, and that Redis, SQLite and pg_restore have read and counted. Its Redis still runs. */
 export interface Proved extends ArchiveContents {
   readonly folder: string;
   /** Null where the archive has no Redis. */
   readonly redis: ScratchRedis | null;
+  /** In which schemas PostgreSQL's tables are. */
+  readonly schemas: readonly string[];
 }
 
 export interface ProveOptions {
@@ -45,6 +51,16 @@ export function roomIn(folder: string): number {
   return Math.max(0, bavail * bsize - Math.min(RESERVE, blocks * bsize * RESERVE_PART));
 }
 
+/** Turns what says that a disk is full into DISK_FULL: an error of the system's, or a Redis that cannot write there any more (MISCONF). */
+export async function explainFullDisk<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isMisconf = error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('MISCONF');
+    throw hasCode(error, 'ENOSPC', 'EDQUOT') || isMisconf ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : error;
+  }
+}
+
 /** Where Redis looks for what it is to load. */
 export function redisPlace(folder: string): string {
   return `${folder}/redis`;
@@ -57,8 +73,9 @@ export function placeIn(folder: string, name: string): string {
 
 /**
  * Unpacks an archive into a scratch folder, holds every member against its checksum, loads Redis's data into a Redis of its own and the
- * databases into SQLite, and counts. Redis begins to load while the rest is still being unpacked.
- * @throws FleetError BACKUP_DAMAGED with the reason; those of openArchive and unpack
+ * databases into SQLite, has pg_restore read all of PostgreSQL's dump, and counts. Redis begins to load while the rest is still being
+ * unpacked.
+ * @throws FleetError BACKUP_DAMAGED with the reason; those of openArchive, unpack and requireTools
  */
 export async function prove(options: ProveOptions): Promise<Proved> {
   const { source, folder, onProgress, signal } = options;
@@ -91,14 +108,19 @@ export async function prove(options: ProveOptions): Promise<Proved> {
         },
       }),
     );
-    for (const [name, wanted] of Object.entries(contents.manifest.counts.databases)) checkCounts(source, name, { folder, wanted });
+    const schemas = await checkDatabases(contents.manifest, options);
     const redis = scratch === null ? null : await (scratch as Promise<ScratchRedis>);
     if (redis !== null) checkKeys(source, redis, contents.manifest);
-    return { ...contents, folder, redis };
+    return { ...contents, folder, redis, schemas };
   } catch (error) {
     await (scratch as Promise<ScratchRedis> | null)?.then((one) => one[Symbol.asyncDispose]()).catch(() => undefined);
-    throw error instanceof NotLoaded ? damaged(source, `${REDIS}: ${error.message}`, error) : error;
+    throw error instanceof NotLoaded ? fault(options, `${REDIS}: ${error.message}`, error) : error;
   }
+}
+
+/** Whoever loads data writes as well: where no space is left, that is what is wrong, and not the archive. */
+function fault({ source, folder }: ProveOptions, reason: string, cause?: unknown): FleetError {
+  return roomIn(folder) === 0 ? new FleetError('DISK_FULL', { path: folder }, { cause }) : damaged(source, reason, cause);
 }
 
 async function load({ folder, redisServer, user, signal, onProgress }: ProveOptions): Promise<ScratchRedis> {
@@ -107,11 +129,40 @@ async function load({ folder, redisServer, user, signal, onProgress }: ProveOpti
   return startScratchRedis({ program: await redisServer(), folder: place, user, signal, onProgress: (percent) => onProgress(`Redis ${percent} %`) });
 }
 
-function checkCounts(source: string, name: string, { folder, wanted }: { folder: string; wanted: DatabaseCounts }): void {
-  const { problem, counts } = checkDatabase(placeIn(folder, name));
-  if (problem !== null || counts === null) throw damaged(source, `${name}: ${problem ?? ''}`);
+/** Holds each database against what was counted of it; gives the schemas of PostgreSQL's. */
+async function checkDatabases({ members, counts }: Manifest, options: ProveOptions): Promise<string[]> {
+  const { source, folder } = options;
+  let schemas: string[] = [];
+  for (const name of [SERVICE, RELAY, POSTGRES] as const) {
+    const wanted = counts.databases[name];
+    const isThere = members.some((one) => one.name === name);
+    if (isThere !== (wanted !== undefined)) throw damaged(source, `${name}: ${isThere ? 'not counted' : 'missing'}`);
+    if (wanted === undefined) continue;
+    if (name !== POSTGRES) {
+      const { problem, counts: found } = checkDatabase(placeIn(folder, name));
+      if (found === null) throw fault(options, `${name}: ${problem ?? ''}`);
+      checkRows(source, name, { wanted, found: found.rows });
+    } else {
+      const found = await countOf(wanted, options);
+      checkRows(source, name, { wanted, found: found.rows });
+      schemas = found.schemas;
+    }
+  }
+  return schemas;
+}
+
+async function countOf({ madeWith }: DatabaseCounts, { source, folder, user }: ProveOptions): Promise<Awaited<ReturnType<typeof countDump>>> {
+  const tools = await requireTools(async () => madeWith ?? null);
+  try {
+    return await countDump({ tools, user }, placeIn(folder, POSTGRES));
+  } catch (error) {
+    throw error instanceof PostgresFailure ? damaged(source, `${POSTGRES}: ${error.message}`, error) : error;
+  }
+}
+
+function checkRows(source: string, name: string, { wanted, found }: { wanted: DatabaseCounts; found: Readonly<Record<string, number>> }): void {
   for (const [table, rows] of Object.entries(wanted.rows))
-    if (counts.rows[table] !== rows) throw damaged(source, `${name}: ${table} has ${counts.rows[table] ?? 'no'} rows instead of ${rows}`);
+    if (found[table] !== rows) throw damaged(source, `${name}: ${table} has ${found[table] ?? 'no'} rows instead of ${rows}`);
 }
 
 /** Those that have expired since are gone from the first database, or not yet. */

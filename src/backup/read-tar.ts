@@ -15,7 +15,10 @@ export class DamagedTar extends Error {}
  * as they come. @throws DamagedTar for anything else, also where it ends too early
  */
 export async function* readTar(chunks: AsyncIterable<Buffer>): AsyncGenerator<TarMember> {
-  const source = pieces(chunks);
+  const iterator = chunks[Symbol.asyncIterator]();
+  // Whoever ends early lets go of what is read.
+  await using _ = { [Symbol.asyncDispose]: async () => void (await iterator.return?.(undefined)) };
+  const source = pieces(iterator);
   let longName: string | null = null;
   for (;;) {
     const header = await source.exactly(BLOCK);
@@ -53,8 +56,7 @@ interface Pieces {
   all(): AsyncGenerator<Buffer>;
 }
 
-function pieces(chunks: AsyncIterable<Buffer>): Pieces {
-  const iterator = chunks[Symbol.asyncIterator]();
+function pieces(iterator: AsyncIterator<Buffer>): Pieces {
   let rest: Buffer = Buffer.alloc(0);
   /** Something, if there is anything left. */
   async function more(): Promise<boolean> {

@@ -22,9 +22,15 @@ const planSchema = z.object({
   items: z.array(itemSchema),
   /** Of the restore, where the fleet's Redis exchanges its data too (exchange.ts). */
   exchangeId: z.string().nullable(),
+  /** Of the restore, where the service's tables in PostgreSQL are replaced too (postgres-exchange.ts): what undoes that. */
+  database: z
+    .object({ url: z.string(), id: z.string(), /** A dump of what stood there; null: nothing did. */ former: z.string().nullable() })
+    .nullable()
+    .default(null),
 });
 
 export type SwapItem = z.infer<typeof itemSchema>;
+export type SwapDatabase = NonNullable<SwapPlan['database']>;
 type SwapPlan = z.infer<typeof planSchema>;
 
 const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
@@ -55,14 +61,14 @@ function planFile(layout: Layout): string {
 export async function swap(
   host: Host,
   layout: Layout,
-  { items, parts, exchangeId }: { items: readonly SwapItem[]; parts: readonly Part[]; exchangeId: string | null },
+  { items, parts, exchangeId, database }: { items: readonly SwapItem[]; parts: readonly Part[]; exchangeId: string | null; database: SwapDatabase | null },
 ): Promise<void> {
   await host.makeFolder(asideFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
   for (const item of items) {
     const text = item.isText && item.hadLive ? await host.read(item.live) : null;
     if (text !== null) await host.write(item.former, text.content, PRIVATE);
   }
-  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items], exchangeId });
+  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items], exchangeId, database });
   for (const item of items) {
     if (item.isText) await host.write(item.live, (await host.read(item.staged))?.content ?? '', PRIVATE);
     else {

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 import { FORMAT, HEAD, MANIFEST, OLDEST_FORMAT, SEAL, formatSchema, headSchema, isMember, manifestSchema } from './format.ts';
 import type { Head, Manifest } from './format.ts';
@@ -104,21 +106,25 @@ async function readText(member: TarMember, source: string): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-async function write(member: TarMember, { placeOf, onMember, onBytes }: UnpackOptions): Promise<{ bytes: number; sha256: string }> {
+async function write(member: TarMember, { source, placeOf, onMember, onBytes }: UnpackOptions): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256');
   const path = placeOf(member.name);
-  if (path !== null) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const file = path === null ? null : await open(path, 'wx', 0o600);
+  let file: FileHandle | null = null;
   try {
+    if (path !== null) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    file = path === null ? null : await open(path, 'wx', 0o600);
     for await (const chunk of member.bytes()) {
       const written = file?.write(chunk);
+      // A piece that is written while something else fails is nobody's.
+      written?.catch(() => undefined);
       hash.update(chunk);
       onBytes(chunk.length);
       await written;
     }
   } catch (error) {
-    if (path !== null && error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
-      throw new FleetError('DISK_FULL', { path }, { cause: error });
+    if (path !== null && hasCode(error, 'ENOSPC', 'EDQUOT')) throw new FleetError('DISK_FULL', { path }, { cause: error });
+    // A file in the place of another one’s folder, or the other way round.
+    if (hasCode(error, 'EEXIST', 'ENOTDIR', 'EISDIR')) throw damaged(source, `${member.name} does not belong there`, error);
     throw error;
   } finally {
     await file?.close();

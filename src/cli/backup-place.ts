@@ -49,6 +49,14 @@ export function passphraseOf(settings: Settings): string | null {
   if (text !== '') return text;
   if (path === '') return null;
   try {
+    const { mode, uid } = statSync(path);
+    // Whoever reads it reads all that was ever backed up.
+    if ((mode & 0o077) !== 0 || (process.getuid?.() === 0 && uid !== 0))
+      throw new FleetError(
+        'BACKUP_PASSPHRASE_UNREADABLE',
+        { path, reason: `others than root may read it; chown root ${path}; chmod 600 ${path}` },
+        { exitCode: 2 },
+      );
     const [line = ''] = readFileSync(path, 'utf8').split(/\r?\n/);
     if (line === '') throw new FleetError('BACKUP_PASSPHRASE_UNREADABLE', { path, reason: 'its first line is empty' }, { exitCode: 2 });
     return line;

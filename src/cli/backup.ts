@@ -4,10 +4,12 @@ import { mkdir, rm, stat } from 'node:fs/promises';
 import { readDeployed } from '../apply/chosen-version.ts';
 import { collect, databasesOf, workFolder } from '../backup/collect.ts';
 import { encrypt } from '../backup/encryption.ts';
-import { FORMAT, archiveName } from '../backup/format.ts';
+import { FORMAT, OLDEST_FORMAT, POSTGRES, archiveName } from '../backup/format.ts';
 import type { Head, Manifest } from '../backup/format.ts';
 import type { Place } from '../backup/place.ts';
-import { prove } from '../backup/prove.ts';
+import { reachPostgres } from '../backup/postgres-facts.ts';
+import type { Postgres } from '../backup/postgres-session.ts';
+import { explainFullDisk, prove } from '../backup/prove.ts';
 import { beyond, keepIfProved, removeBeyond } from '../backup/retention.ts';
 import { unfinishedSwap } from '../backup/swap.ts';
 import { writeArchive } from '../backup/write-archive.ts';
@@ -49,7 +51,7 @@ export function progressOf({ reporter, now }: CliContext, id: string): (detail: 
   };
 }
 
-/** Writes an archive of this machine as of now. @throws FleetError BACKUP_PART_SICK, BACKUP_REDIS_UNSAVED, DISK_FULL, BACKUP_PLACE_UNUSABLE */
+/** Writes an archive of this machine as of now. @throws FleetError BACKUP_PART_SICK, DATABASE_UNREACHABLE, DATABASE_CLIENT_MISSING, DATABASE_CLIENT_OLD, BACKUP_REDIS_UNSAVED, DISK_FULL, BACKUP_PLACE_UNUSABLE */
 export async function backup(context: CliContext, options: BackupOptions): Promise<void> {
   requireRoot('backup');
   const { settings, topology } = deployed(context);
@@ -60,14 +62,14 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       // Some of its data may be those of then, and some of now.
       if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
       const began = context.now();
-      const made = await makeArchive(context, { settings, topology, place });
+      const made = await explainFullDisk(topology.layout.state, () => makeArchive(context, { settings, topology, place }));
       const { name } = made;
-      if (options.isProved) await keepIfProved(place, name, () => proveArchive(context, { settings, topology, place, name }));
+      const proof = (): Promise<void> => explainFullDisk(topology.layout.state, () => proveArchive(context, { settings, topology, place, name }));
+      if (options.isProved) await keepIfProved(place, name, proof);
       const removed = options.isPruned ? await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name }) : [];
       const seconds = Number(((context.now() - began) / 1000).toFixed(1));
       const path = place.addressOf(made.name);
       context.reporter.say('BACKED_UP', { path, size: megabytes(made.bytes), data: megabytes(made.dataBytes), seconds, counts: describeCounts(made.counts) });
-      if (isApart(settings, topology)) context.reporter.say('BACKUP_DATABASE_APART');
       if (options.isProved) context.reporter.say('BACKUP_PROVED', { counts: describeCounts(made.counts) });
       if (removed.length > 0) context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
       context.reporter.result({ path, bytes: made.bytes, dataBytes: made.dataBytes, seconds, counts: made.counts, isProved: options.isProved, removed });
@@ -117,9 +119,11 @@ export function megabytes(bytes: number): string {
   return (bytes / 1_000_000).toFixed(1);
 }
 
-/** Whether the business service's data are kept by a database that is not this machine's. */
-function isApart({ DATABASE_URL }: Settings, { parts }: Topology): boolean {
-  return parts.includes('service') && DATABASE_URL !== '';
+/** PostgreSQL, where the service keeps its data there; null also where it has not made its tables yet. */
+async function postgresOf(context: CliContext, settings: Settings, { parts }: Topology): Promise<{ postgres: Postgres; bytes: number } | null> {
+  if (!parts.includes('service') || settings.DATABASE_URL === '') return null;
+  const { postgres, facts } = await reachPostgres(settings.DATABASE_URL, { user: await scratchUser(context, settings), signal: context.signal });
+  return facts.tables.length === 0 ? null : { postgres, bytes: facts.tables.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 interface Machine {
@@ -139,12 +143,13 @@ interface Made {
 export async function makeArchive(context: CliContext, { settings, topology, place }: Machine): Promise<Made> {
   const { reporter, signal } = context;
   await checkRedis(settings, topology, await findUser(context.host, settings.SERVICE_USER));
+  const database = await postgresOf(context, settings, topology);
   const passphrase = passphraseOf(settings);
-  const head = await headOf(context, settings, topology);
+  const head = await headOf(context, { settings, topology, database });
   const name = archiveName(head, passphrase !== null);
   reporter.emit({ kind: 'step-started', id: 'backup', code: 'STEP_BACKUP', params: { machine: head.machine, place: place.name } });
   const onProgress = progressOf(context, 'backup');
-  const collected = await collect({ settings, topology, env: settingsInForce(context), signal, onProgress });
+  const collected = await collect({ settings, topology, postgres: database?.postgres ?? null, env: settingsInForce(context), signal, onProgress });
   try {
     let dataBytes = 0;
     const archive = writeArchive({
@@ -208,12 +213,15 @@ async function checkRedis(settings: Settings, topology: Topology, user: { uid: n
   if (health?.ok !== true) throw new FleetError('BACKUP_PART_SICK', { part: 'redis', detail: health?.detail ?? '' });
 }
 
-async function headOf({ projectRoot, host }: CliContext, settings: Settings, topology: Topology): Promise<Head> {
+async function headOf(
+  { projectRoot, host }: CliContext,
+  { settings, topology, database }: { settings: Settings; topology: Topology; database: { bytes: number } | null },
+): Promise<Head> {
   const { version } = JSON.parse(readFileSync(`${projectRoot}/package.json`, 'utf8')) as { version: string };
-  const databases = [...(await databasesOf(topology, settings)).values()].reduce((sum, one) => sum + one.bytes, 0);
+  const databases = [...(await databasesOf(topology, settings)).values()].reduce((sum, one) => sum + one.bytes, database?.bytes ?? 0);
   return {
     product: 'livekit-fleet',
-    format: FORMAT,
+    format: database === null ? OLDEST_FORMAT : FORMAT,
     id: randomUUID(),
     madeAt: new Date().toISOString(),
     machine: topology.machine,
@@ -251,13 +259,21 @@ export function givenSettings(): Record<string, string> {
   return Object.fromEntries(given.map((name) => [name, (process.env[name] ?? '').trim()]));
 }
 
-async function planBackup({ reporter }: CliContext, { settings, topology, place }: Machine): Promise<void> {
+async function planBackup(context: CliContext, { settings, topology, place }: Machine): Promise<void> {
+  const { reporter } = context;
+  const database = await postgresOf(context, settings, topology);
   const databases = await databasesOf(topology, settings);
   const redis = topology.hasMedia ? await appendOnlyBytes(topology.layout) : 0;
-  const members = [...(topology.hasMedia ? ['redis.rdb'] : []), ...databases.keys(), 'env', 'config', ...(topology.parts.includes('caddy') ? ['caddy'] : [])];
-  const bytes = [...databases.values()].reduce((sum, one) => sum + one.bytes, redis);
+  const members = [
+    ...(topology.hasMedia ? ['redis.rdb'] : []),
+    ...databases.keys(),
+    ...(database === null ? [] : [POSTGRES]),
+    'env',
+    'config',
+    ...(topology.parts.includes('caddy') ? ['caddy'] : []),
+  ];
+  const bytes = [...databases.values()].reduce((sum, one) => sum + one.bytes, redis + (database?.bytes ?? 0));
   const path = place.addressOf(archiveName({ machine: topology.machine, madeAt: new Date().toISOString() }, passphraseOf(settings) !== null));
   reporter.say('BACKUP_PLANNED', { path, data: megabytes(bytes), members: members.join(', ') });
-  if (isApart(settings, topology)) reporter.say('BACKUP_DATABASE_APART');
   reporter.result({ path, dataBytes: bytes, members });
 }

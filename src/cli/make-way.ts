@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline/promises';
 import { readOccupancy } from '../apply/drain.ts';
 import type { FleetView } from '../clients/sentinel.ts';
@@ -40,6 +41,22 @@ export async function makeWay(context: CliContext, settings: Settings, topology:
 export async function ask(context: CliContext, code: TextCode, params: Readonly<Record<string, string | number>>): Promise<void> {
   const answer = await readLine(context, translate(context.language, code, params));
   if (!/^\s*(y|yes|是)\s*$/i.test(answer)) throw new FleetError('DECLINED', {}, { exitCode: 130 });
+}
+
+/** The line that is typed behind a question, on a terminal that does not show it. */
+export async function readHidden(context: CliContext, question: string): Promise<string> {
+  stty('-echo');
+  try {
+    return await readLine(context, question);
+  } finally {
+    stty('echo');
+    // The end of the line was not shown either.
+    process.stderr.write('\n');
+  }
+}
+
+function stty(word: 'echo' | '-echo'): void {
+  spawnSync('stty', [word], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 
 /** The line that is typed behind a question. */

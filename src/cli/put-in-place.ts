@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { viewFleet } from '../apply/ask-fleet.ts';
 import { giveTurn, takeTurn } from '../apply/goodbye.ts';
@@ -18,6 +19,8 @@ import type { CliContext } from './context.ts';
 import { bringUp, seedOf } from './deploy.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
+import { beginDatabaseRestore } from './restore-database.ts';
+import type { DatabaseRestore, DatabaseTarget } from './restore-database.ts';
 import { stopAnyway, undoRestore, withExchange } from './settle-restore.ts';
 
 /** The machine that an archive is to be restored on, before anything is. */
@@ -53,16 +56,17 @@ type Way =
 /**
  * Puts an archive that was proved in the place of what is there, and waits until all is well; else puts back what stood before.
  * @param given.next text of the settings as they are to be; null: they stay
+ * @param given.database where PostgreSQL's tables are to be replaced; null: not at all
  * @throws FleetError those of deploy, OTHER_IS_LEAVING, REDIS_REFUSED
  */
 export async function putInPlace(
   context: CliContext,
   proved: Proved,
-  { target, next, options }: { target: Target; next: string | null; options: WayOptions },
+  { target, next, database, options }: { target: Target; next: string | null; database: DatabaseTarget | null; options: WayOptions },
 ): Promise<PutInPlace> {
-  const machine = { ...target, ...(next === null ? {} : settingsOf(next, proved.head.role)) };
+  const machine = targetAfter(target, next, proved);
   const way = await wayOf(context, machine, proved);
-  if (way.kind !== 'fleet') return replace(context, proved, { machine, way, next, options });
+  if (way.kind !== 'fleet') return replace(context, proved, { machine, way, next, database, options });
   const { settings, topology } = machine;
   // Of the data that the whole fleet has: they are replaced on all its machines.
   const place = placeOf(settings, topology.layout, undefined);
@@ -76,10 +80,15 @@ export async function putInPlace(
   };
   await takeTurn(topology.machine, goodbye, TURN_MS);
   try {
-    return { ...(await replace(context, proved, { machine, way, next, options })), former: place.addressOf(name) };
+    return { ...(await replace(context, proved, { machine, way, next, database, options })), former: place.addressOf(name) };
   } finally {
     await giveTurn(topology.machine, goodbye, (await goodbye.view()) ?? way.fleet);
   }
+}
+
+/** The machine with the settings as they are to be. */
+export function targetAfter(target: Target, next: string | null, { head }: Proved): Target {
+  return { ...target, ...(next === null ? {} : settingsOf(next, head.role)) };
 }
 
 async function wayOf(context: CliContext, { settings, topology, isBare }: Target, { redis }: Proved): Promise<Way> {
@@ -96,9 +105,10 @@ async function wayOf(context: CliContext, { settings, topology, isBare }: Target
 
 async function replace(
   context: CliContext,
-  { head, folder, manifest, redis }: Proved,
-  { machine, way, next, options }: { machine: Target; way: Way; next: string | null; options: WayOptions },
+  proved: Proved,
+  { machine, way, next, database, options }: { machine: Target; way: Way; next: string | null; database: DatabaseTarget | null; options: WayOptions },
 ): Promise<PutInPlace> {
+  const { head, folder, manifest, redis } = proved;
   const { host, envPath, signal } = context;
   const { settings, topology, isBare } = machine;
   const { layout } = topology;
@@ -117,12 +127,18 @@ async function replace(
   const deploying = { role: head.role, isNewFleet: false, ...options };
   const exchangeId = way.kind === 'fleet' ? head.id : null;
   const stopped = context.now();
-  if (!isBare) for (const part of staged.parts.toReversed()) await stopAnyway(manager, part);
+  const parts = topology.parts.filter((part) => staged.parts.includes(part) || (part === 'service' && database !== null));
+  if (!isBare) for (const part of parts.toReversed()) await stopAnyway(manager, part);
+  let tables: DatabaseRestore | null = null;
   try {
-    await swap(host, layout, { ...staged, exchangeId });
+    if (database !== null) tables = await beginDatabaseRestore(context, proved, { target: database, topology, id: randomUUID() });
+    await swap(host, layout, { items: staged.items, parts, exchangeId, database: tables?.plan ?? null });
+    await tables?.put();
+    await tables?.close();
     if (exchangeId !== null) await withExchange(context, machine, (exchange, replicas) => exchange.begin(exchangeId, replicas));
     await bringUp(context, deploying);
   } catch (error) {
+    await tables?.close();
     await undoRestore(context, machine, manager);
     // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
     if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, deploying).catch(() => undefined);

@@ -6,16 +6,17 @@ import { checkOperatingSystem } from '../apply/operating-system.ts';
 import { ENV } from '../backup/format.ts';
 import type { Head } from '../backup/format.ts';
 import { explainDamage, openArchive } from '../backup/open-archive.ts';
-import { placeIn, prove, roomIn } from '../backup/prove.ts';
+import { explainFullDisk, placeIn, prove, roomIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
 import { stagingFolder } from '../backup/swap.ts';
-import { readHead } from '../backup/unpack.ts';
+import { damaged, readHead } from '../backup/unpack.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { translate } from '../kernel/messages/translate.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { keyFingerprint } from '../render/app.ts';
 import { editEnv, readEnv } from '../settings/env-file.ts';
 import { isPlaceholder } from '../settings/parse.ts';
-import type { Settings } from '../settings/schema.ts';
 import { COMMANDS } from '../topology/topology.ts';
 import { describeCounts, givenSettings, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
 import { passphraseOf, sourceOf } from './backup-place.ts';
@@ -23,10 +24,11 @@ import { requireRoot } from './become-root.ts';
 import { loadSettings, settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
 import { recorded } from './journal.ts';
-import { ask } from './make-way.ts';
+import { ask, readHidden } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
-import { putInPlace } from './put-in-place.ts';
+import { putInPlace, targetAfter } from './put-in-place.ts';
 import type { Target } from './put-in-place.ts';
+import { checkDatabaseTarget } from './restore-database.ts';
 import { settleRestore } from './settle-restore.ts';
 
 export interface RestoreOptions extends WayOptions {
@@ -37,7 +39,8 @@ export interface RestoreOptions extends WayOptions {
 /**
  * Makes of this machine what an archive says. All of it is checked, loaded and counted first; then what is there is set aside, what
  * the archive has takes its place by renames, and unless all parts are well in the end what stood before is back.
- * @throws FleetError BACKUP_NOT_FOUND, those of prove, BACKUP_OTHER_FLEET, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE, NOT_SURE_RESTORE, all
+ * @throws FleetError BACKUP_NOT_FOUND, those of prove, BACKUP_OTHER_FLEET, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE, NOT_SURE_RESTORE, those of
+ * checkDatabaseTarget, all
  * before anything is touched; those of deploy, after which what stood before stands again
  */
 export async function restore(from: CliContext, given: string, options: RestoreOptions): Promise<void> {
@@ -45,7 +48,8 @@ export async function restore(from: CliContext, given: string, options: RestoreO
   // Where there are no settings yet, they are in the archive.
   const context = { ...from, isEnvNamed: false };
   const { name: path } = sourceOf(loadSettings(context).settings, given);
-  await adoptDataDir(context, given);
+  const askPassphrase = passphraseFor(context, path);
+  await adoptDataDir(context, given, askPassphrase);
   const { settings, topology } = loadSettings(context);
   if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
   await checkOperatingSystem(context.host);
@@ -55,7 +59,7 @@ export async function restore(from: CliContext, given: string, options: RestoreO
     await withLock(topology.layout.lock, 'restore', async () => {
       const run = async (): Promise<void> => {
         await settleRestore(context, settings, topology);
-        await restoreFrom(context, given, options);
+        await explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase }));
       };
       await (options.isDryRun ? run() : recorded(context, { settings, topology }, run));
     });
@@ -66,24 +70,30 @@ export async function restore(from: CliContext, given: string, options: RestoreO
 }
 
 /** On a machine where nothing is deployed, the data go where they were. */
-async function adoptDataDir(context: CliContext, given: string): Promise<void> {
+async function adoptDataDir(context: CliContext, given: string, askPassphrase: () => Promise<string>): Promise<void> {
   const { settings, topology } = loadSettings(context);
   if (existsSync(appliedFile(topology)) || existsSync(context.envPath) || (process.env['DATA_DIR'] ?? '') !== '') return;
   const { name, bytes } = sourceOf(settings, given);
-  const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, passphraseFor(name, settings))));
+  const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, askPassphrase)));
   process.env['DATA_DIR'] = dataDir;
 }
 
-/** Asked for where an archive is encrypted. @throws FleetError BACKUP_PASSPHRASE_MISSING */
-function passphraseFor(path: string, settings: Settings): () => Promise<string> {
+/**
+ * Asked for where an archive is encrypted: the settings say it, or a person at a terminal, who is asked once.
+ * @throws FleetError BACKUP_PASSPHRASE_MISSING, BACKUP_PASSPHRASE_UNREADABLE
+ */
+function passphraseFor(context: CliContext, path: string): () => Promise<string> {
+  let typed = '';
   return async () => {
-    const passphrase = passphraseOf(settings);
-    if (passphrase === null) throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
-    return passphrase;
+    const said = passphraseOf(loadSettings(context).settings);
+    if (said !== null) return said;
+    if (typed === '' && process.stdin.isTTY) typed = await readHidden(context, translate(context.language, 'ASK_PASSPHRASE', { path }));
+    if (typed === '') throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
+    return typed;
   };
 }
 
-async function restoreFrom(context: CliContext, given: string, options: RestoreOptions): Promise<void> {
+async function restoreFrom(context: CliContext, given: string, options: RestoreOptions & { askPassphrase: () => Promise<string> }): Promise<void> {
   const { reporter, host, now, signal } = context;
   const began = now();
   const { settings, topology } = loadSettings(context);
@@ -100,11 +110,11 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     proved = await prove({
       source: path,
       bytes: chunks,
-      askPassphrase: passphraseFor(path, settings),
+      askPassphrase: options.askPassphrase,
       folder,
       redisServer: async () => {
         // Before Redis come the settings, which say where this machine has its components, or gets them from.
-        const own = target.isBare ? settingsOf(await readFile(placeIn(folder, ENV), 'utf8')) : target;
+        const own = target.isBare ? settingsOf(await archivedEnv(path, folder)) : target;
         return redisServer(context, own.settings, own.topology);
       },
       user: await scratchUser(context, settings),
@@ -116,14 +126,22 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     const { head, manifest } = proved;
     const counts = describeCounts(manifest.counts);
     const bytes = manifest.members.reduce((sum, one) => sum + one.bytes, 0);
-    const next = await nextSettings(context, proved, target);
+    const next = await nextSettings(context, proved, { ...target, path });
+    const database = await checkDatabaseTarget(context, proved, { ...targetAfter(target, next.text, proved), path });
+    const said = database === null ? null : { address: database.postgres.access.address, isReplaced: database.isReplaced };
+    if (said !== null) reporter.say(said.isReplaced ? 'RESTORE_DATABASE' : 'RESTORE_DATABASE_STAYS', { address: said.address, madeAt: head.madeAt });
     if (options.isDryRun) {
       reporter.say('RESTORE_PLANNED', { path, counts, command: COMMANDS[head.role] });
-      return reporter.result({ path, ...head, counts: manifest.counts, isWhole: true, settings: next.changed });
+      return reporter.result({ path, ...head, counts: manifest.counts, isWhole: true, settings: next.changed, database: said });
     }
     if (!options.isSure) await ask(context, 'REALLY_RESTORE', { madeAt: head.madeAt, path });
     reporter.emit({ kind: 'step-started', id: 'restore', code: 'STEP_RESTORE', params: { machine: head.machine, madeAt: head.madeAt } });
-    const { awaySeconds, former } = await putInPlace(context, proved, { target, next: next.text, options });
+    const { awaySeconds, former } = await putInPlace(context, proved, {
+      target,
+      next: next.text,
+      database: database?.isReplaced === true ? database : null,
+      options,
+    });
     const seconds = Number(((now() - began) / 1000).toFixed(1));
     reporter.say('RESTORED', { madeAt: head.madeAt, seconds, away: awaySeconds, size: megabytes(bytes), counts });
     if (next.changed.length > 0) reporter.say('RESTORE_SETTINGS', { names: next.changed.join(', ') });
@@ -138,6 +156,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
       bytes,
       counts: manifest.counts,
       settings: next.changed,
+      database: said,
       former,
     });
   } finally {
@@ -158,15 +177,22 @@ async function checkHead(path: string, head: Head, { settings, topology, isBare 
     throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: megabytes(free), needed: megabytes(head.bytes) }, { exitCode: 2 });
 }
 
+/** The settings of an archive that is unpacked. @throws FleetError BACKUP_DAMAGED where it has none */
+function archivedEnv(path: string, folder: string): Promise<string> {
+  return readFile(placeIn(folder, ENV), 'utf8').catch((error: unknown) =>
+    Promise.reject(hasCode(error, 'ENOENT') ? damaged(path, `${ENV}: missing`, error) : error),
+  );
+}
+
 /** The settings as they are to be: those of the archive, where it is of this very machine or nothing is deployed here; null: as they are. */
 async function nextSettings(
   { envPath }: CliContext,
   { head, folder }: Proved,
-  { topology, isBare }: Target,
+  { topology, isBare, path }: Target & { path: string },
 ): Promise<{ text: string | null; changed: string[] }> {
   const now = await readFile(envPath, 'utf8').catch(() => '');
   if (!isBare && head.machine !== topology.machine) return { text: null, changed: [] };
-  const archived = await readFile(placeIn(folder, ENV), 'utf8');
+  const archived = await archivedEnv(path, folder);
   // Data stay where they are on this machine, or go where they were asked to; so does what else was said for a new one.
   const text = editEnv(archived, { ...(isBare ? givenSettings() : {}), DATA_DIR: topology.layout.root });
   const [before, after] = [now, text].map((one) => new Map(readEnv(one).assignments.map(({ name, value }) => [name, value])));

@@ -8,6 +8,7 @@ import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { openManager } from './prepare.ts';
+import { undoDatabaseRestore } from './restore-database.ts';
 
 /** The machine that is restored. */
 interface Machine {
@@ -18,7 +19,7 @@ interface Machine {
 /**
  * Ends what a restore that was killed has left: what it had begun to swap is put back, what was complete stays. Every command that
  * changes what runs begins with it, under the lock. The parts that use what is put back are stopped then.
- * @throws FleetError NO_PRIMARY, FLEET_UNREACHABLE where the fleet's Redis has to put something back as well
+ * @throws FleetError NO_PRIMARY, FLEET_UNREACHABLE, DATABASE_UNREACHABLE where the fleet's Redis or PostgreSQL has to put something back too
  */
 export async function settleRestore(context: CliContext, settings: Settings, topology: Topology): Promise<'undone' | 'completed' | null> {
   const { host, reporter } = context;
@@ -38,9 +39,10 @@ export async function settleRestore(context: CliContext, settings: Settings, top
 export async function undoRestore(context: CliContext, { settings, topology }: Machine, manager: ServiceManager): Promise<void> {
   const { host, reporter } = context;
   const { layout, parts } = topology;
-  const { parts: used = [], exchangeId = null } = (await unfinishedSwap(host, layout)) ?? {};
+  const { parts: used = [], exchangeId = null, database = null } = (await unfinishedSwap(host, layout)) ?? {};
   if (exchangeId !== null) await withExchange(context, { settings, topology }, (exchange) => exchange.undo(exchangeId));
   for (const part of used.toReversed()) if (parts.includes(part)) await stopAnyway(manager, part);
+  if (database !== null) await undoDatabaseRestore(context, settings, database);
   await undoSwap(host, layout);
   reporter.emit({ kind: 'note', code: 'RESTORE_UNDONE' });
 }

@@ -2,15 +2,19 @@ import { mkdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
+import { codeOf, hasCode } from '../kernel/has-code.ts';
 
 /**
  * Runs `work` while holding the lock and gives it back in any case. A lock whose process is gone is taken over.
  * The lock is a symbolic link whose target names the holder: made in one act, and without needing space on a full disk.
  * @param command what the holder does, one word
- * @throws FleetError LOCKED naming who holds it
+ * @throws FleetError LOCKED naming who holds it; DATA_DIR_UNUSABLE where the lock's folder cannot be made
  */
 export async function withLock<T>(path: string, command: string, work: () => Promise<T>): Promise<T> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 }).catch((error: unknown) => {
+    if (!hasCode(error, 'ENOTDIR', 'EEXIST', 'ENOENT', 'EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENAMETOOLONG')) throw error;
+    throw new FleetError('DATA_DIR_UNUSABLE', { path: dirname(path), reason: codeOf(error) }, { exitCode: 2, cause: error });
+  });
   await takeLock(path, `${process.pid} ${startOf(process.pid) ?? '-'} ${command}`);
   try {
     return await work();
@@ -25,7 +29,7 @@ async function takeLock(path: string, own: string): Promise<void> {
       await symlink(own, path);
       return;
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      if (!hasCode(error, 'EEXIST')) throw error;
     }
     const held = await readlink(path).catch(() => null);
     if (held !== null) await removeStale(path, held);

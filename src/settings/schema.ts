@@ -303,8 +303,8 @@ export const schema = {
     type: is.optionalPath,
     fallback: '',
     group: 'backup',
-    zh: '含加密口令的文件（一行，age 格式）；留空则不加密',
-    en: 'File that holds the passphrase (one line) with which backups are encrypted (age); empty: they are not',
+    zh: '含加密口令的文件（一行，age 格式；属于 root，权限 600）；留空则不加密',
+    en: 'File of root’s, mode 600, with the passphrase (one line) that encrypts backups (age); empty: they are not',
   }),
   BACKUP_PASSPHRASE: variable({
     type: is.text,

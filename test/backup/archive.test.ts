@@ -99,7 +99,7 @@ describe.runIf(process.getuid?.() === 0)('an archive', () => {
 
   it('is refused in a format that this program does not know', async () => {
     const { members, counts } = whole;
-    await expect(proveBytes(await archiveOf(headOf({ format: 2 }), members, counts))).rejects.toEqual(failure('BACKUP_NEWER'));
+    await expect(proveBytes(await archiveOf(headOf({ format: 3 }), members, counts))).rejects.toEqual(failure('BACKUP_NEWER'));
     await expect(proveBytes(await archiveOf(headOf({ format: 0 }), members, counts))).rejects.toEqual(failure('BACKUP_OLDER'));
     await expect(proveBytes(zstdCompressSync('something else'))).rejects.toEqual(failure('BACKUP_DAMAGED'));
     await expect(proveBytes(Buffer.from('PK something else that is long enough'))).rejects.toEqual(failure('BACKUP_FOREIGN_FILE'));

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { buffer } from 'node:stream/consumers';
 import { inject } from 'vitest';
 import { encrypt } from '../../src/backup/encryption.ts';
-import type { Head, Manifest } from '../../src/backup/format.ts';
+import type { DatabaseCounts, Head, Manifest } from '../../src/backup/format.ts';
 import { prove } from '../../src/backup/prove.ts';
 import { countRdbKeys } from '../../src/backup/rdb.ts';
 import { startScratchRedis } from '../../src/backup/scratch-redis.ts';
@@ -64,7 +64,7 @@ export async function rdbOf(keys: number): Promise<Buffer> {
 }
 
 /** A database with so many events, as SQLite's own copy of it. */
-export async function databaseOf(events: number): Promise<{ bytes: Buffer; counts: Manifest['counts']['databases'][string] }> {
+export async function databaseOf(events: number): Promise<{ bytes: Buffer; counts: DatabaseCounts }> {
   const folder = await scratchFolder();
   const db = new DatabaseSync(`${folder}/a.db`);
   db.exec('PRAGMA journal_mode = WAL; CREATE TABLE events (id INTEGER PRIMARY KEY, body TEXT); PRAGMA user_version = 8; BEGIN');

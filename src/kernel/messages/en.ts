@@ -84,6 +84,7 @@ export const errors = {
   FLEET_PORTS:
     '{variable} is {was} on the fleet’s machines ({hosts}); with {wanted} this one would be cut off. Write {variable}={was}. To change it for the fleet: let all but one leave, change it there, and deploy the others again with it.',
   ROLE_CHANGES: 'This machine was deployed with {was}; {wanted} would end parts that others count on. First run ./部署.sh {way}, then {wanted}.',
+  DATA_DIR_UNUSABLE: 'DATA_DIR={path} cannot be used ({reason}). Name an empty folder, or one that does not exist yet.',
   DATA_DIR_MOVES:
     'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',
   NO_PRIMARY:
@@ -145,6 +146,19 @@ export const errors = {
   RESTORE_UNFINISHED:
     'A restore of this machine has not come to its end, so that there is nothing whole to back up. This puts back what stood before: ./部署.sh start',
   BACKUP_PART_SICK: '{part} does not answer as it should ({detail}), so that its data cannot be taken. See: ./部署.sh status, ./部署.sh logs {part}',
+  DATABASE_CLIENT_MISSING:
+    'pg_dump, pg_restore and psql, PostgreSQL’s own programs, are not on this machine. Nothing was changed. Install them: apt-get install {package}',
+  DATABASE_CLIENT_OLD:
+    'pg_dump, pg_restore and psql of this machine are of version {found}, and {needed} or newer is needed. Nothing was changed. Install them: apt-get install {package}',
+  DATABASE_UNREACHABLE: 'PostgreSQL at {address} cannot be used: {reason}. See DATABASE_URL in .env, and docs/database.md.',
+  BACKUP_DATABASE_FAILED: 'What PostgreSQL at {address} keeps could not be taken: {reason}. See docs/database.md for the rights that a backup needs.',
+  RESTORE_DATABASE_FAILED: 'The tables in PostgreSQL at {address} could not be replaced: {reason}. They are as they were before.',
+  RESTORE_DATABASE_RIGHTS:
+    'The tables in PostgreSQL at {address} cannot be replaced: {reason}. Nothing was changed. Restore with a DATABASE_URL whose role owns them, or may make them.',
+  RESTORE_DATABASE_SCHEMA:
+    '{path} has its tables in schema {was}, and DATABASE_URL leads to schema {now}. Nothing was changed. Restore with a DATABASE_URL that leads to schema {was}.',
+  RESTORE_OTHER_DATABASE:
+    '{path} has the business service’s data from {was}, and by DATABASE_URL this machine keeps them in {now}: they would not be used. Nothing was changed. Set DATABASE_URL as it was when the backup was made, and restore then.',
   BACKUP_PLACE_UNUSABLE: 'Backups cannot be kept in {place}: {reason}. Name another folder or bucket: BACKUP_DIR in .env, or --to.',
   NOT_SURE_RESTORE: 'There is no terminal to ask whether {path} is really to be restored. Run the command again with --yes.',
   DECLINED: 'Nothing was changed.',
@@ -326,7 +340,6 @@ export const texts = {
   STEP_BACKUP_PROOF: 'Proof: unpack, load and count {path}',
   BACKED_UP: '{path}\n{size} MB, {data} MB of data, in {seconds} s: {counts}',
   BACKUP_PROVED: 'Proved: {counts}',
-  BACKUP_DATABASE_APART: 'Not in it: what PostgreSQL keeps for the business service (DATABASE_URL). Back that up with pg_dump or as you do already.',
   BACKUP_PLANNED: 'Would write {path}: about {data} MB of data ({members})',
   BACKUP_LIST_EMPTY: 'No backups in {place}.',
   BACKUP_PRUNED: 'Removed: {names}',
@@ -335,10 +348,17 @@ export const texts = {
   STEP_RESTORE: 'Restore of {machine} as of {madeAt}',
   RESTORE_PLANNED: '{path} is whole: {counts}. It would be restored on this machine as {command}; nothing was changed.',
   RESTORED: 'Restored as of {madeAt}, in {seconds} s, {away} s of them without the parts concerned ({size} MB of data): {counts}',
+  RESTORE_DATABASE:
+    'The service’s tables in PostgreSQL at {address} are replaced for every service that uses them. Stop the others meanwhile: what they write after {madeAt} is not in the backup.',
+  RESTORE_DATABASE_STAYS:
+    'PostgreSQL at {address} has the service’s tables, and they may be newer than the backup: they stay as they are. To have those of the backup, run the same restore once more.',
+  RESTORE_DATABASE_SHARED:
+    'Other services have {count} connections to the same tables: they wait. What they have written is kept aside with the former tables.',
   RESTORE_SETTINGS: 'Settings that are again those of the backup: {names}',
   RESTORE_KEPT: 'What stood before is in {path}',
   RESTORE_UNDONE: 'What stood before the restore is back.',
   RESTORE_FINISHED: 'A restore had been interrupted at its very end; it is complete.',
+  ASK_PASSPHRASE: 'Passphrase of {path}: ',
   REALLY_RESTORE: 'Replace the data of this machine by those of {madeAt} ({path})? [y/N] ',
   VERIFIED: 'The meeting worked from end to end.',
 } as const;

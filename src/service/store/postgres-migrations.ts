@@ -1,8 +1,6 @@
 import type { ClientBase, QueryConfig } from 'pg';
+import { DATABASE_LOCK as LOCK } from '../../contract/service-database.ts';
 import { SchemaError } from './database.ts';
-
-/** Tells this lock from others in the database. */
-const LOCK = 0x6c6b66;
 
 /**
  * Entry n takes the schema from version n to n + 1. Add at the end; never change one that was released. The tables are those of SQLite

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientBase, Pool, PoolClient } from 'pg';
+import { DATABASE_LANES as LANES, DATABASE_LOCK as LOCK_CLASS } from '../../contract/service-database.ts';
 import { DatabaseUnavailable, SchemaError } from './database.ts';
 import type { Database } from './database.ts';
 import { createLanes } from './lanes.ts';
@@ -8,9 +9,10 @@ import { migrate } from './postgres-migrations.ts';
 import { createTranslator } from './postgres-sql.ts';
 import type { Work } from './work.ts';
 
-/** Transactions at a time. PostgreSQL writes the log for several at once; more of them get in each other's way. */
-const LANES = 8;
-/** The others are for reading. A server's 100 connections are enough for several services, and for people. */
+/**
+ * Transactions take as many as there are lanes: PostgreSQL writes the log for several at once, more of them get in each other's way. The
+ * others are for reading. A server's 100 connections are enough for several services, and for people.
+ */
 const CONNECTIONS = 12;
 /** A database that is up answers in milliseconds. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -32,8 +34,6 @@ const RETRY_MS = 1_000;
 /** What several services do in one lane they do one after another, so that those of one subject do not undo each other's work again and again. */
 const LOCK = { name: 'lock', text: 'SELECT pg_advisory_lock($1, $2)' };
 const UNLOCK = { name: 'unlock', text: 'SELECT pg_advisory_unlock($1, $2)' };
-/** Tells these locks from others in the database. */
-const LOCK_CLASS = 0x6c6b66;
 const BEGIN = 'BEGIN ISOLATION LEVEL SERIALIZABLE';
 /** serialization_failure and deadlock_detected: the same again succeeds. */
 const CONFLICTS: ReadonlySet<string> = new Set(['40001', '40P01']);

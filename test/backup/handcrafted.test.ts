@@ -1,0 +1,275 @@
+import { createHash } from 'node:crypto';
+import { execa } from 'execa';
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { encrypt } from '../../src/backup/encryption.ts';
+import { FleetError } from '../../src/kernel/errors.ts';
+import { archiveOf, databaseOf, headOf, proveBytes, scratchFolder } from './archives.ts';
+
+const BLOCK = 512;
+const runs = { numRuns: 250, seed: 7 };
+
+/** An archive that somebody made by hand, or a program has broken: it is taken, or refused in words. */
+describe.runIf(process.getuid?.() === 0)('an archive with', () => {
+  let tar: Buffer;
+  let sealed: Buffer;
+  let entries: Array<[name: string, content: Buffer]>;
+
+  beforeAll(async () => {
+    const database = await databaseOf(20);
+    const members = {
+      env: Buffer.from('DOMAIN=localhost\n'),
+      'config/role.json': Buffer.from('{}'),
+      'caddy/pki/a.crt': Buffer.alloc(700, 'x'),
+      'service.db': database.bytes,
+    };
+    const bytes = await archiveOf(headOf(), members, { redis: null, databases: { 'service.db': database.counts } });
+    tar = zstdDecompressSync(bytes);
+    entries = entriesOf(tar);
+    const chunks = async function* (): AsyncGenerator<Buffer> {
+      yield bytes;
+    };
+    sealed = await buffer(encrypt(chunks(), 'correct horse', 2));
+    expect(entries.map(([name]) => name)).toEqual(['archive.json', ...Object.keys(members), 'manifest.json', 'manifest.sha256']);
+    expect(await judged(tarOf(entries))).toBe('taken');
+  });
+
+  it('bytes of the tar changed, and compressed anew', async () => {
+    const change = fc.array(fc.tuple(fc.nat({ max: tar.length - 1 }), fc.nat({ max: 255 })), { minLength: 1, maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(change, fc.boolean(), async (changes, isMended) => {
+        const bytes = Buffer.from(tar);
+        for (const [at, byte] of changes) bytes[at] = byte;
+        if (isMended) mendHeaders(bytes);
+        await judged(zstdCompressSync(bytes));
+      }),
+      runs,
+    );
+  });
+
+  it('headers of the tar changed, whose checksums are right', async () => {
+    const headers = [...offsetsOf(tar)];
+    const change = fc.array(fc.tuple(fc.constantFrom(...headers), fc.nat({ max: BLOCK - 1 }), fc.constantFrom(0, 32, 47, 48, 55, 76, 128, 255)), {
+      minLength: 1,
+      maxLength: 4,
+    });
+    await fc.assert(
+      fc.asyncProperty(change, async (changes) => {
+        const bytes = Buffer.from(tar);
+        for (const [header, at, byte] of changes) bytes[header + at] = byte;
+        for (const header of headers) writeSum(bytes, header);
+        await judged(zstdCompressSync(bytes));
+      }),
+      runs,
+    );
+  });
+
+  it('pieces of the tar left out, doubled or moved', async () => {
+    const piece = fc.tuple(fc.nat({ max: tar.length / BLOCK }), fc.nat({ max: 6 }), fc.nat({ max: tar.length / BLOCK }));
+    await fc.assert(
+      fc.asyncProperty(piece, fc.constantFrom('left out', 'doubled', 'moved'), async ([from, length, to], how) => {
+        const [start, end] = [from * BLOCK, (from + length) * BLOCK];
+        const rest = how === 'doubled' ? tar : Buffer.concat([tar.subarray(0, start), tar.subarray(end)]);
+        const bytes = how === 'left out' ? rest : Buffer.concat([rest.subarray(0, to * BLOCK), tar.subarray(start, end), rest.subarray(to * BLOCK)]);
+        await judged(zstdCompressSync(bytes));
+      }),
+      runs,
+    );
+  });
+
+  it('anything in head and manifest, under a seal that is right', async () => {
+    const odd = fc.constantFrom<unknown>(
+      null,
+      -1,
+      0.5,
+      1e308,
+      '',
+      'x',
+      '../../../tmp/x',
+      '/',
+      [],
+      {},
+      true,
+      'a'.repeat(5_000),
+      [null],
+      { rows: null },
+      '0'.repeat(64),
+    );
+    const step = fc.nat({ max: 40 });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom('archive.json', 'manifest.json'), step, odd, fc.boolean(), async (file, where, value, isRemoved) => {
+        const changed = entries.map(([name, content]): [string, Buffer] =>
+          name === file ? [name, Buffer.from(JSON.stringify(changeAt(JSON.parse(content.toString()), where, isRemoved ? undefined : value)))] : [name, content],
+        );
+        await judged(tarOf(sealedAnew(changed)));
+      }),
+      runs,
+    );
+  });
+
+  it('members of any names in any order, under a manifest that is right', async () => {
+    const good = ['env', 'config', 'config/a', 'config/a/b', 'config/a/b/c', 'caddy/a', 'caddy/a/b', 'agent/a', 'service.db', 'relay.db', 'postgres.dump'];
+    const bad = ['redis', 'redis/appendonly.aof', 'config/../env', 'config/./a', 'config//a', '/env', 'config/\u0000', 'config/ü', ''];
+    const name = fc.constantFrom(...good, ...bad, `config/${'a'.repeat(200)}`, `config/${'a/'.repeat(40)}b`);
+    await fc.assert(
+      fc.asyncProperty(fc.array(name, { maxLength: 5 }), fc.boolean(), async (names, isCounted) => {
+        const members = names.map((one): [string, Buffer] => [one, Buffer.from(`content of ${one}`)]);
+        const counts = Object.fromEntries(names.filter(() => isCounted).map((one) => [one, { schema: 1, rows: {} }]));
+        await judged(tarOf(withManifest([['archive.json', entries[0]?.[1] ?? Buffer.alloc(0)], ...members], counts)));
+      }),
+      runs,
+    );
+  });
+
+  it('anything in the place of its encryption’s header', async () => {
+    const end = sealed.indexOf('\n---') + 60;
+    const change = fc.array(fc.tuple(fc.nat({ max: end }), fc.constantFrom(...'0123456789 \n->zA=é'.split(''))), { minLength: 1, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(change, async (changes) => {
+        let text = sealed.subarray(0, end).toString('latin1');
+        for (const [at, character] of changes) text = text.slice(0, at) + character + text.slice(at + 1);
+        // It may ask for work of minutes: that is for another test.
+        if (/scrypt \S+ (1[5-9]|2\d)\n/.test(text)) return;
+        const code = await judged(Buffer.concat([Buffer.from(text, 'latin1'), sealed.subarray(end)]), 'correct horse');
+        expect(code).toMatch(/^(taken|BACKUP_)/);
+      }),
+      runs,
+    );
+  });
+
+  it('no bytes, few, or any', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 3_000 }),
+        fc.constantFrom('', '28b52ffd', Buffer.from('age-encryption.org/v1\n').toString('hex')),
+        async (bytes, magic) => {
+          expect(await judged(Buffer.concat([Buffer.from(magic, 'hex'), bytes]))).toMatch(/^BACKUP_/);
+          await judged(zstdCompressSync(bytes));
+        },
+      ),
+      runs,
+    );
+  });
+});
+
+describe.runIf(process.getuid?.() === 0)('a machine on which nothing is deployed', () => {
+  it('says what is wrong with an archive whose data folder or settings are odd, and is left as it was', async () => {
+    const folder = await scratchFolder();
+    const none = { redis: null, databases: {} };
+    const dataDirs = ['/', '//', '/etc', '/proc/1/root', '/a\nb', '/a b', `/${'x'.repeat(5_000)}`, `${folder}/../..`, `${folder}/archive/below`, '/\u0000'];
+    const envs = [null, '', '=', '\0\u00ff=', 'REDIS_PORT=x\n', 'NODES=1.2.3.4\n', `DATA_DIR=${'x'.repeat(100_000)}\n`, 'A="\n'];
+    for (const [dataDir, env] of [...dataDirs.map((one) => [one, 'DOMAIN=localhost\n'] as const), ...envs.map((one) => [`${folder}/data`, one] as const)]) {
+      await writeFile(`${folder}/archive`, await archiveOf(headOf({ dataDir }), env === null ? {} : { env: Buffer.from(env) }, none));
+      const words = ['restore', `${folder}/archive`, '--dry-run', '--json', '--env', `${folder}/none`];
+      const { stdout, stderr } = await execa(`${import.meta.dirname}/../../部署.sh`, words, { env: { LANG: 'C' }, reject: false });
+      const what = JSON.stringify([dataDir, env]).slice(0, 200);
+      expect(stderr, what).not.toContain('    at ');
+      const said = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as { error?: string; isWhole?: boolean };
+      expect(said.error !== undefined || said.isWhole === true, what).toBe(true);
+      expect(said.error, what).not.toBe('UNEXPECTED');
+      expect(await readdir(folder), what).toEqual(['archive']);
+    }
+    await rm(folder, { recursive: true });
+  });
+});
+
+/** A code of ours, or that it was taken; anything else is a defect. */
+async function judged(bytes: Buffer, passphrase = ''): Promise<string> {
+  return proveBytes(bytes, passphrase).then(
+    () => 'taken',
+    (error: unknown) => {
+      if (!(error instanceof FleetError)) throw error;
+      return error.code;
+    },
+  );
+}
+
+function* offsetsOf(tar: Buffer): Generator<number> {
+  for (let at = 0; at + BLOCK <= tar.length && tar[at] !== 0;) {
+    yield at;
+    at += BLOCK + Math.ceil(Number.parseInt(tar.subarray(at + 124, at + 135).toString(), 8) / BLOCK) * BLOCK;
+  }
+}
+
+function entriesOf(tar: Buffer): Array<[string, Buffer]> {
+  return [...offsetsOf(tar)].map((at) => {
+    const size = Number.parseInt(tar.subarray(at + 124, at + 135).toString(), 8);
+    return [tar.subarray(at, tar.indexOf(0, at)).toString(), tar.subarray(at + BLOCK, at + BLOCK + size)];
+  });
+}
+
+function tarOf(entries: ReadonlyArray<readonly [string, Buffer]>): Buffer {
+  const parts = entries.flatMap(([name, content]) => {
+    const header = Buffer.alloc(BLOCK);
+    header.write(name.slice(0, 99));
+    header.write(`0000600\0${'0'.repeat(7)}\0${'0'.repeat(7)}\0`, 100);
+    header.write(`${content.length.toString(8).padStart(11, '0')}\0`, 124);
+    header.write('00000000000\0', 136);
+    header.write('0', 156);
+    writeSum(header, 0);
+    return [...longName(name), header, content, Buffer.alloc(Math.ceil(content.length / BLOCK) * BLOCK - content.length)];
+  });
+  return zstdCompressSync(Buffer.concat([...parts, Buffer.alloc(2 * BLOCK)]));
+}
+
+/** GNU's way to say a name of more than 99 bytes. */
+function longName(name: string): Buffer[] {
+  if (name.length < 100) return [];
+  const header = Buffer.alloc(BLOCK);
+  header.write('././@LongLink');
+  header.write(`${(name.length + 1).toString(8).padStart(11, '0')}\0`, 124);
+  header.write('L', 156);
+  writeSum(header, 0);
+  const content = Buffer.alloc(Math.ceil((name.length + 1) / BLOCK) * BLOCK);
+  content.write(name);
+  return [header, content];
+}
+
+function writeSum(bytes: Buffer, at: number): void {
+  bytes.fill(32, at + 148, at + 156);
+  const sum = bytes.subarray(at, at + BLOCK).reduce((total, byte) => total + byte, 0);
+  bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148);
+}
+
+function mendHeaders(tar: Buffer): void {
+  for (const at of offsetsOf(tar)) writeSum(tar, at);
+}
+
+/** Replaces, or with `undefined` removes, the n-th of all values within a value. */
+function changeAt(value: unknown, n: number, by: unknown): unknown {
+  let left = n;
+  const visit = (one: unknown): unknown => {
+    if (left-- === 0) return by;
+    if (Array.isArray(one)) return one.map(visit);
+    if (typeof one === 'object' && one !== null) return Object.fromEntries(Object.entries(one).map(([name, within]) => [name, visit(within)]));
+    return one;
+  };
+  return visit(value) ?? null;
+}
+
+function sha256(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+/** With a manifest that tells the truth of the first entry's text, and a seal for it. */
+function sealedAnew(entries: ReadonlyArray<[string, Buffer]>): Array<[string, Buffer]> {
+  const head = entries[0]?.[1] ?? Buffer.alloc(0);
+  const manifest = Buffer.from(
+    (entries.find(([name]) => name === 'manifest.json')?.[1] ?? Buffer.alloc(0))
+      .toString()
+      .replace(/("name": ?"archive\.json",\s*"bytes": ?)\d+(,\s*"sha256": ?")[0-9a-f]+/, `$1${head.length}$2${sha256(head)}`),
+  );
+  return entries.map(([name, content]) =>
+    name === 'manifest.json' ? [name, manifest] : name === 'manifest.sha256' ? [name, Buffer.from(`${sha256(manifest)}\n`)] : [name, content],
+  );
+}
+
+function withManifest(entries: ReadonlyArray<[string, Buffer]>, databases: unknown): Array<[string, Buffer]> {
+  const { id } = JSON.parse(entries[0]?.[1].toString() ?? '{}') as { id: string };
+  const members = entries.map(([name, content]) => ({ name, bytes: content.length, sha256: sha256(content) }));
+  const manifest = Buffer.from(JSON.stringify({ id, members, counts: { redis: null, databases } }));
+  return [...entries, ['manifest.json', manifest], ['manifest.sha256', Buffer.from(sha256(manifest))]];
+}

@@ -1,0 +1,254 @@
+import { execa } from 'execa';
+import { chmod, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { brokenLivekit, createInstallation, until } from '../e2e/installation.ts';
+import type { Installation, Ran } from '../e2e/installation.ts';
+import { createCluster, password } from '../postgres/cluster.ts';
+import type { Cluster } from '../postgres/cluster.ts';
+import { askPostgres } from '../service/fixtures.ts';
+import { archiveOf, databaseOf, headOf } from './archives.ts';
+
+const command = resolve(import.meta.dirname, '../../部署.sh');
+
+/** A machine whose service keeps its data in PostgreSQL: backup, restore and what can go wrong with it. One story; the order matters. */
+describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
+  let cluster: Cluster;
+  let place: Installation;
+  let url = '';
+  let archive = '';
+  let fingerprint = '';
+  const state = (): string => `${place.folder}/data/state`;
+  const env = (): Promise<string> => readFile(place.envFile, 'utf8');
+
+  /** Says in PostgreSQL and the settings which day it is. */
+  async function live(day: 'then' | 'today'): Promise<void> {
+    await askPostgres(url, `DELETE FROM events; INSERT INTO events (at, id, room, room_key, event, received_at, body) VALUES (1, '${day}', '', 0, 'x', 1, '')`);
+    await writeFile(place.envFile, (await env()).replace(/^DRAIN_TIMEOUT=.*$/m, `DRAIN_TIMEOUT=${day === 'then' ? 1 : 2}`));
+  }
+  async function days(): Promise<string[]> {
+    const [row] = await askPostgres(url, 'SELECT id FROM events');
+    return [String(row?.['id']), (await env()).includes('DRAIN_TIMEOUT=1') ? 'then' : 'today'];
+  }
+  const pids = async (): Promise<string[]> =>
+    (JSON.parse((await place.run(['status', '--json'])).out) as { parts: Array<{ part: string; pid: number }> }).parts.map(({ part, pid }) => `${part} ${pid}`);
+  const livekitPid = async (): Promise<string | undefined> => (await pids()).find((one) => one.startsWith('livekit '));
+
+  async function refused(code: string, run: () => Promise<Ran>): Promise<Record<string, unknown>> {
+    const before = await pids();
+    const said = JSON.parse((await run()).out) as Record<string, unknown>;
+    expect(said).toMatchObject({ error: code });
+    expect(await pids()).toEqual(before);
+    expect(await days()).toEqual(['today', 'today']);
+    expect(await readdir(state())).not.toContain('restore');
+    expect(await readdir(state())).not.toContain('backup');
+    return said;
+  }
+
+  beforeAll(async () => {
+    cluster = await createCluster({ lines: ['fsync = off'] });
+    await cluster.start();
+    url = await cluster.createDatabase('fleet');
+    place = await createInstallation({ COMPONENT_DIR: inject('componentStore'), DRAIN_TIMEOUT: '1', DATABASE_URL: url });
+    expect(await place.run(['deploy'])).toMatchObject({ code: 0 });
+    await live('then');
+  });
+
+  afterAll(async () => {
+    await place.run(['stop']);
+    await place.remove();
+    await cluster.remove();
+  });
+
+  it('a backup has the tables, counted and proved, and the password nowhere but in settings', async () => {
+    expect(JSON.parse((await place.run(['backup', '--dry-run', '--json'])).out)).toMatchObject({
+      members: expect.arrayContaining(['postgres.dump']) as unknown,
+    });
+    const done = await place.run(['backup', '--verify', '--json', '--to', `${place.folder}/kept`]);
+    expect(done).toMatchObject({ code: 0, err: '' });
+    const said = JSON.parse(done.out) as { path: string };
+    expect(said).toMatchObject({ isProved: true, counts: { databases: { 'postgres.dump': { rows: { events: 1, schema_version: 1 } } } } });
+    archive = said.path;
+    fingerprint = (JSON.parse((await place.run(['restore', archive, '--dry-run', '--json'])).out) as { fingerprint: string }).fingerprint;
+    const folder = await mkdtemp(`${place.folder}/unpacked-`);
+    await execa('tar', ['--zstd', '-xf', archive, '-C', folder]);
+    // Anybody's pg_restore reads it.
+    expect((await execa('pg_restore', ['--file=-', `${folder}/postgres.dump`])).stdout).toContain('then');
+    const others = (await readdir(folder)).filter((name) => !['env', 'config'].includes(name));
+    expect(others).toContain('postgres.dump');
+    for (const secret of [password, encodeURIComponent(password)]) {
+      expect((await execa('grep', ['-rlF', secret, ...others], { cwd: folder, reject: false })).stdout).toBe('');
+      expect((await execa('grep', ['-rlF', secret, `${place.folder}/data/logs`], { reject: false })).stdout).toBe('');
+      expect(done.out + done.err).not.toContain(secret);
+    }
+    await live('today');
+  });
+
+  it('a restore brings them back, keeps what stood there, and no meeting ends', async () => {
+    const before = await livekitPid();
+    const done = await place.run(['restore', archive, '--yes']);
+    expect(done).toMatchObject({ code: 0, err: '' });
+    expect(done.out).toContain(`PostgreSQL at 127.0.0.1:${cluster.port}/fleet`);
+    expect(await days()).toEqual(['then', 'then']);
+    expect(await livekitPid()).toBe(before);
+    const kept = `${state()}/before-restore/postgres.dump`;
+    expect((await stat(kept)).mode & 0o777).toBe(0o600);
+    expect((await execa('pg_restore', ['--file=-', kept])).stdout).toContain('today');
+    await until(async () => (await place.run(['verify'])).code === 0, 20_000);
+    await live('today');
+  });
+
+  it('says which programs are missing, or too old, with nothing changed', async () => {
+    const folder = await mkdtemp(`${place.folder}/programs-`);
+    await chmod(folder, 0o755);
+    await execa('cp', [(await execa('sh', ['-c', 'ls /usr/lib/postgresql/*/bin/psql | tail -1'])).stdout, `${folder}/psql`]);
+    for (const name of ['pg_dump', 'pg_restore']) await writeFile(`${folder}/${name}`, `#!/bin/sh\necho '${name} (PostgreSQL) 12.22'\n`, { mode: 0o755 });
+    const hidden = async (script: string, words: readonly string[]): Promise<Ran> => {
+      const hide = `mount -t tmpfs tmpfs /usr/lib/postgresql && ${script} && exec "$0" "$@"`;
+      const all = ['-m', 'sh', '-c', hide, command, ...words, '--json', '--env', place.envFile];
+      const result = await execa('unshare', all, { env: { LANG: 'C' }, reject: false });
+      return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
+    };
+    const version = Number((await cluster.ask('SHOW server_version_num'))[0]?.['server_version_num']);
+    const name = `postgresql-client-${Math.floor(version / 10_000)}`;
+    const old = `mkdir -p /usr/lib/postgresql/12 && ln -s ${folder} /usr/lib/postgresql/12/bin`;
+    for (const words of [['backup'], ['restore', archive, '--yes']]) {
+      expect(await refused('DATABASE_CLIENT_MISSING', () => hidden('true', words))).toMatchObject({ package: name });
+      expect(await refused('DATABASE_CLIENT_OLD', () => hidden(old, words))).toMatchObject({ found: 12, package: name });
+    }
+    expect(await readdir(`${place.folder}/data/backups`).catch(() => [])).toEqual([]);
+  });
+
+  it('refuses what the service would not use, and a dump that is damaged', async () => {
+    const file = `${place.folder}/changed`;
+    const none = { redis: null, databases: {} };
+    const sqlite = await databaseOf(3);
+    await writeFile(
+      file,
+      await archiveOf(headOf({ fingerprint, machine: 'another' }), { 'service.db': sqlite.bytes }, { ...none, databases: { 'service.db': sqlite.counts } }),
+    );
+    await refused('RESTORE_OTHER_DATABASE', () => place.run(['restore', file, '--yes', '--json']));
+    const folder = await mkdtemp(`${place.folder}/unpacked-`);
+    await execa('tar', ['--zstd', '-xf', archive, '-C', folder]);
+    const dump = await readFile(`${folder}/postgres.dump`);
+    const databases = { 'postgres.dump': { schema: 4, rows: { events: 1 } } };
+    const head = headOf({ fingerprint, machine: 'another', format: 2 });
+    for (const bytes of [dump.subarray(0, 900), Buffer.from('no dump')]) {
+      await writeFile(file, await archiveOf(head, { 'postgres.dump': bytes }, { ...none, databases }));
+      await refused('BACKUP_DAMAGED', () => place.run(['restore', file, '--yes', '--json']));
+    }
+    await writeFile(file, await archiveOf(head, { 'postgres.dump': dump }, { ...none, databases: { 'postgres.dump': { schema: 4, rows: { events: 2 } } } }));
+    await refused('BACKUP_DAMAGED', () => place.run(['restore', file, '--yes', '--json']));
+    await writeFile(file, await archiveOf(head, { 'postgres.dump': dump }, { ...none, databases: { 'postgres.dump': { schema: 4, rows: {}, madeWith: 99 } } }));
+    expect(await refused('DATABASE_CLIENT_OLD', () => place.run(['restore', file, '--yes', '--json']))).toMatchObject({ package: 'postgresql-client-99' });
+    // The role may read, and nothing else; or there is nobody.
+    await askPostgres(url, `CREATE ROLE reader LOGIN PASSWORD 'x'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader`);
+    await writeFile(file, await archiveOf(head, { 'postgres.dump': dump }, { ...none, databases }));
+    const as = (change: (given: URL) => void): Record<string, string> => {
+      const other = new URL(url);
+      change(other);
+      return { DATABASE_URL: other.href };
+    };
+    const reader = as((other) => {
+      other.username = 'reader';
+      other.password = 'x';
+    });
+    await refused('RESTORE_DATABASE_RIGHTS', () => place.run(['restore', file, '--yes', '--json'], reader));
+    const elsewhere = as((other) => other.searchParams.set('options', '-c search_path=other'));
+    await askPostgres(url, 'CREATE SCHEMA other');
+    expect(await refused('RESTORE_DATABASE_SCHEMA', () => place.run(['restore', file, '--yes', '--json'], elsewhere))).toMatchObject({
+      was: 'public',
+      now: 'other',
+    });
+    await refused('DATABASE_UNREACHABLE', () =>
+      place.run(
+        ['restore', file, '--yes', '--json'],
+        as((other) => (other.port = '1')),
+      ),
+    );
+    await refused('DATABASE_UNREACHABLE', () =>
+      place.run(
+        ['backup', '--json'],
+        as((other) => (other.port = '1')),
+      ),
+    );
+  });
+
+  it('what stood there is back after a failure in the middle, and when a part does not become well', async () => {
+    await askPostgres(url, 'CREATE VIEW of_somebody AS SELECT * FROM rooms');
+    const failed = JSON.parse((await place.run(['restore', archive, '--yes', '--json'])).out) as Record<string, unknown>;
+    expect(failed).toMatchObject({ error: 'RESTORE_DATABASE_FAILED', reason: expect.stringContaining('of_somebody') as unknown });
+    expect(await days()).toEqual(['today', 'today']);
+    expect((await place.run(['status'])).code).toBe(0);
+    await askPostgres(url, 'DROP VIEW of_somebody');
+    await writeFile(`${place.folder}/broken`, brokenLivekit, { mode: 0o755 });
+    const sick = await place.run(['restore', archive, '--yes'], { LIVEKIT_PATH: `${place.folder}/broken`, HEALTH_TIMEOUT: '3' });
+    expect(sick.code).toBe(1);
+    expect(sick.out).toContain('What stood before the restore is back');
+    expect((await place.run(['deploy'])).code).toBe(0);
+    expect(await days()).toEqual(['today', 'today']);
+  });
+
+  it('is as it was after a kill while the tables are being replaced', async () => {
+    const reader = new pg.Client({ connectionString: url });
+    await reader.connect();
+    await reader.query('BEGIN; SELECT * FROM rooms');
+    const killed = killAt(-1);
+    await until(async () => (await cluster.ask(`SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted`)).length > 0, 60_000);
+    expect(await readdir(`${state()}/restore/former`)).toContain('postgres.dump');
+    killed.kill('SIGKILL');
+    await killed;
+    await reader.end();
+    expect(await place.run(['start'])).toMatchObject({ code: 0 });
+    expect(await days()).toEqual(['today', 'today']);
+    expect(await readdir(state())).not.toContain('restore');
+  });
+
+  const killAt = (n: number) => execa(process.execPath, [`${import.meta.dirname}/restore-killed-at.ts`, place.envFile, archive, String(n)], { reject: false });
+
+  it('is as it was, or restored as a whole, after a kill before any of its acts', async () => {
+    const all = (await killAt(0)).stderr.trimEnd().split('\n');
+    expect(await days()).toEqual(['then', 'then']);
+    const acts = all.flatMap((name, index) => (name === all[index - 1] && name === all[index - 2] && name === all[index + 1] ? [] : [index + 1]));
+    const ends = new Set<string>();
+    // What all restores do has its own test; the last acts are where the new one counts.
+    for (const n of acts.filter((_, index) => index % 3 === 0 || index > acts.length - 6)) {
+      await live('today');
+      const killed = await killAt(n);
+      expect(killed.signal, `act ${n}: ${all[n - 1]}`).toBe('SIGKILL');
+      const next = await place.run(['start']);
+      expect(next.code, `after a kill before act ${n}: ${next.err}`).toBe(0);
+      const found = await days();
+      expect(new Set(found).size, `after a kill before act ${n} (${all[n - 1]}): ${found.join(' ')}`).toBe(1);
+      ends.add(found[0] ?? '');
+      expect(await readdir(state())).not.toContain('restore');
+    }
+    expect(ends).toEqual(new Set(['today', 'then']));
+    expect((await place.run(['deploy'])).code).toBe(0);
+  });
+
+  it('on a new machine the tables that are there stay, and come back where there are none', async () => {
+    const kept = `${place.folder}/kept.tar.zst`;
+    await rename(archive, kept);
+    await live('today');
+    await place.run(['stop']);
+    await rm(`${place.folder}/data`, { recursive: true });
+    await rm(place.envFile);
+    const stays = await place.run(['restore', kept, '--yes']);
+    expect(stays).toMatchObject({ code: 0, err: '' });
+    expect(stays.out).toContain('they stay as they are');
+    expect(await days()).toEqual(['today', 'then']);
+    // Asked for once more, on the machine that is deployed now.
+    expect(await place.run(['restore', kept, '--yes'])).toMatchObject({ code: 0, err: '' });
+    expect(await days()).toEqual(['then', 'then']);
+    await place.run(['stop']);
+    await rm(`${place.folder}/data`, { recursive: true });
+    await rm(place.envFile);
+    await cluster.dropDatabase('fleet');
+    await cluster.createDatabase('fleet');
+    expect(await place.run(['restore', kept, '--yes'])).toMatchObject({ code: 0, err: '' });
+    expect(await days()).toEqual(['then', 'then']);
+    await until(async () => (await place.run(['verify'])).code === 0, 20_000);
+  });
+});

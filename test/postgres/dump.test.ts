@@ -1,0 +1,338 @@
+import { execa } from 'execa';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFileSync, readdirSync } from 'node:fs';
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { DatabaseCounts } from '../../src/backup/format.ts';
+import { dumpDatabase } from '../../src/backup/postgres-dump.ts';
+import { openPostgresExchange, undoPostgres } from '../../src/backup/postgres-exchange.ts';
+import { reachPostgres } from '../../src/backup/postgres-facts.ts';
+import { countDump, readScript } from '../../src/backup/postgres-script.ts';
+import { openSession } from '../../src/backup/postgres-session.ts';
+import type { Postgres } from '../../src/backup/postgres-session.ts';
+import { SERVICE_FUNCTIONS, SERVICE_TABLES } from '../../src/contract/service-database.ts';
+import { openStore } from '../../src/service/store/store.ts';
+import type { Store } from '../../src/service/store/store.ts';
+import { scratchFolder } from '../backup/archives.ts';
+import { until } from '../e2e/installation.ts';
+import { askPostgres } from '../service/fixtures.ts';
+import { createCluster, password } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
+
+const { signal } = new AbortController();
+const user = { uid: 65_534, gid: 65_534 };
+const onProgress = (): void => undefined;
+const room = (id: string): Parameters<Store['addRoom']>[0] => ({
+  id,
+  name: `a \\ tab\there, a line\nand \\.`,
+  type: 'video',
+  maxParticipants: 0,
+  emptyTimeout: null,
+  metadata: '\\.',
+  createdAtMs: 1,
+});
+
+/** What backup and restore do with PostgreSQL, by its own programs, on a real server with a password. */
+describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL', () => {
+  let cluster: Cluster;
+  let folder: string;
+  let url: string;
+  let store: Store;
+  let postgres: Postgres;
+  let number = 0;
+
+  beforeAll(async () => {
+    cluster = await createCluster({ lines: ['fsync = off', 'log_statement = all', 'logging_collector = on', `log_directory = 'log'`] });
+    await cluster.start();
+  });
+  afterAll(() => cluster.remove());
+  beforeEach(async () => {
+    folder = await scratchFolder();
+    url = await cluster.createDatabase(`fleet${(number += 1)}`);
+    store = await openStore(url);
+    ({ postgres } = await reachPostgres(url, { user, signal }));
+    return async () => {
+      await store.close();
+      await rm(folder, { recursive: true });
+    };
+  });
+
+  const dump = (name: string): Promise<DatabaseCounts> => dumpDatabase(postgres, { to: `${folder}/${name}`, signal, onProgress });
+  async function put(name: string, { id = 'an-id', counts }: { id?: string; counts: DatabaseCounts }): Promise<void> {
+    const exchange = await openPostgresExchange(postgres, signal);
+    try {
+      await exchange.save(`${folder}/former`, onProgress);
+      await exchange.put(`${folder}/${name}`, { id, counts, onProgress });
+    } finally {
+      await exchange.close();
+    }
+  }
+  const rows = async (): Promise<unknown[]> => Promise.all(SERVICE_TABLES.map((table) => askPostgres(url, `SELECT * FROM ${table} ORDER BY 1, 2`)));
+  const structure = async (): Promise<string> => {
+    const { stdout } = await execa(`${postgres.tools.folder}/pg_dump`, ['--schema-only', '--no-comments'], { env: { ...postgres.access.env } });
+    return stdout.replaceAll(/^\\(un)?restrict .*$/gm, '');
+  };
+  async function fill(from: number, to: number): Promise<void> {
+    for (let index = from; index < to; index++) await store.addRoom(room(`r${index}`));
+  }
+
+  it('are all that there are', async () => {
+    const tables = await askPostgres(url, `SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')`);
+    expect(tables.map(({ name }) => name).toSorted()).toEqual(SERVICE_TABLES.toSorted());
+    const functions = await askPostgres(url, `SELECT proname AS name FROM pg_proc WHERE pronamespace = 'public'::regnamespace`);
+    expect(functions.map(({ name }) => name).toSorted()).toEqual(SERVICE_FUNCTIONS.toSorted());
+  });
+
+  it('come back as they were: rows, keys, trigger, sequences and grants, and nothing else is touched', async () => {
+    const role = `reader${number}`;
+    await askPostgres(
+      url,
+      `CREATE ROLE ${role}; GRANT SELECT ON rooms TO ${role} WITH GRANT OPTION; GRANT USAGE ON SEQUENCE rooms_key_seq TO ${role};
+       CREATE TABLE "of somebody else" (id serial PRIMARY KEY); INSERT INTO "of somebody else" DEFAULT VALUES;
+       CREATE FUNCTION outbox_of_somebody() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE a_type AS ENUM ('a')`,
+    );
+    await fill(0, 20);
+    const [before, shape] = [await rows(), await structure()];
+    const counts = await dump('then');
+    expect(counts).toMatchObject({ madeWith: postgres.tools.major, rows: { rooms: 20, events: 0, schema_version: 1 } });
+    await fill(20, 30);
+    await askPostgres(url, `DELETE FROM rooms WHERE id = 'r3'; DROP TABLE calls; INSERT INTO "of somebody else" DEFAULT VALUES`);
+    await put('then', { counts });
+    expect(await rows()).toEqual(before);
+    expect(await structure()).toBe(shape);
+    expect(await askPostgres(url, 'SELECT count(*)::int AS n FROM "of somebody else"')).toEqual([{ n: 2 }]);
+    // The service that was running goes on, with a key of its own.
+    expect((await store.addRoom(room('new')))?.key).toBe(21);
+    expect(await countDump(postgres, `${folder}/former`)).toMatchObject({ rows: { rooms: 29 }, schemas: ['public'] });
+  });
+
+  it('come back into a database that has none', async () => {
+    await fill(0, 3);
+    const [before, counts] = [await rows(), await dump('then')];
+    await store.close();
+    url = await cluster.createDatabase(`empty${number}`);
+    ({ postgres } = await reachPostgres(url, { user, signal }));
+    await put('then', { counts });
+    expect(await rows()).toEqual(before);
+    store = await openStore(url);
+    expect((await store.addRoom(room('new')))?.key).toBe(4);
+    // And go again.
+    await undoPostgres(postgres, { id: 'an-id', former: null, signal });
+    expect((await reachPostgres(url, { user, signal })).facts.tables).toEqual([]);
+  });
+
+  it('are taken as of one moment while services write: what was acknowledged before is in, and the counts are those of the rows', async () => {
+    const acknowledged = new Set<string>();
+    const loading = new AbortController();
+    const load = async (worker: number): Promise<void> => {
+      for (let turn = 0; !loading.signal.aborted; turn++) {
+        await store.addRoom(room(`${worker}-${turn}`));
+        acknowledged.add(`${worker}-${turn}`);
+      }
+    };
+    const workers = [1, 2, 3, 4].map(load);
+    await until(async () => acknowledged.size > 200, 60_000);
+    for (const turn of [1, 2, 3]) {
+      const before = [...acknowledged];
+      const counts = await dump(`under-load-${turn}`);
+      expect((await countDump(postgres, `${folder}/under-load-${turn}`)).rows).toEqual(counts.rows);
+      const text = await readFile(`${folder}/under-load-${turn}`, 'latin1');
+      expect(before.filter((id) => !text.includes(`\t${id}\t`))).toEqual([]);
+    }
+    loading.abort();
+    await Promise.all(workers);
+  });
+
+  it('stay as they are when a restore fails, whenever that is', async () => {
+    await fill(0, 5);
+    const counts = await dump('then');
+    await fill(5, 8);
+    const before = await rows();
+    const failed = { code: 'RESTORE_DATABASE_FAILED' };
+    // At the very end.
+    await expect(put('then', { counts: { ...counts, rows: { ...counts.rows, rooms: 6 } } })).rejects.toMatchObject({
+      ...failed,
+      params: { reason: 'rooms has 5 rows instead of 6' },
+    });
+    expect(await rows()).toEqual(before);
+    // In the middle of the rows.
+    const bytes = await readFile(`${folder}/then`);
+    await rm(`${folder}/former`);
+    await writeFile(`${folder}/broken`, Buffer.from(bytes.toString('latin1').replace('\tr3\t', '\tr2\t'), 'latin1'));
+    await expect(put('broken', { counts })).rejects.toMatchObject({ ...failed, params: { reason: expect.stringContaining('rooms_by_id') as unknown } });
+    expect(await rows()).toEqual(before);
+    // At the beginning.
+    await rm(`${folder}/former`);
+    await askPostgres(url, 'CREATE VIEW of_somebody AS SELECT * FROM rooms');
+    await expect(put('then', { counts })).rejects.toMatchObject({ ...failed, params: { reason: expect.stringContaining('of_somebody') as unknown } });
+    expect(await rows()).toEqual(before);
+  });
+
+  it('are put back where a restore was committed, and left alone where it was not', async () => {
+    await fill(0, 5);
+    const counts = await dump('then');
+    await fill(5, 8);
+    const before = await rows();
+    await put('then', { id: 'first', counts });
+    await undoPostgres(postgres, { id: 'another', former: `${folder}/former`, signal });
+    expect(await store.findRoom('r7')).toBeNull();
+    await undoPostgres(postgres, { id: 'first', former: `${folder}/former`, signal });
+    expect(await rows()).toEqual(before);
+    await fill(8, 9);
+    await undoPostgres(postgres, { id: 'first', former: `${folder}/former`, signal });
+    expect(await store.findRoom('r8')).not.toBeNull();
+  });
+
+  it('are put back only after a restore that was killed at its last act has ended', async () => {
+    await fill(0, 2);
+    await dump('former');
+    const killed = await openSession(postgres, signal);
+    await killed.ask('BEGIN; SELECT pg_advisory_xact_lock(7105382)');
+    await killed.ask(`DELETE FROM rooms; COMMENT ON TABLE schema_version IS 'livekit-fleet restore the-killed'`);
+    let isUndone = false;
+    const undoing = undoPostgres(postgres, { id: 'the-killed', former: `${folder}/former`, signal }).then(() => (isUndone = true));
+    await until(
+      async () => (await cluster.ask(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'`)).length === 1,
+      10_000,
+    );
+    expect(isUndone).toBe(false);
+    await killed.ask('COMMIT');
+    await undoing;
+    await killed.close();
+    expect(await store.findRoom('r1')).not.toBeNull();
+  });
+
+  it('keep services waiting, who find the restored rows after', async () => {
+    await fill(0, 2);
+    const counts = await dump('then');
+    await fill(2, 4);
+    const exchange = await openPostgresExchange(postgres, signal);
+    expect(exchange.others).toBeGreaterThan(0);
+    let isAdded = false;
+    const adding = store.addRoom(room('meanwhile')).then((added) => {
+      isAdded = true;
+      return added;
+    });
+    await until(
+      async () => (await cluster.ask(`SELECT 1 FROM pg_stat_activity WHERE application_name = 'livekit-fleet' AND wait_event = 'advisory'`)).length === 1,
+      10_000,
+    );
+    expect(isAdded).toBe(false);
+    await exchange.put(`${folder}/then`, { id: 'x', counts, onProgress });
+    await exchange.close();
+    expect(await adding).toMatchObject({ key: 3 });
+    expect(await askPostgres(url, 'SELECT id FROM rooms ORDER BY key')).toEqual([{ id: 'r0' }, { id: 'r1' }, { id: 'meanwhile' }]);
+  });
+
+  it('are not restored from a dump that is damaged, or is none', async () => {
+    await fill(0, 500);
+    await dump('then');
+    const bytes = await readFile(`${folder}/then`);
+    for (const [what, damage] of [
+      ['cut', bytes.subarray(0, Math.floor(bytes.length / 2))],
+      ['text', Buffer.from('SELECT 1;\n')],
+      ['empty', Buffer.alloc(0)],
+      ['header', Buffer.concat([bytes.subarray(0, 5), Buffer.from([9]), bytes.subarray(6)])],
+    ] as const) {
+      await writeFile(`${folder}/damaged`, damage);
+      await expect(countDump(postgres, `${folder}/damaged`), what).rejects.toMatchObject({ message: expect.stringContaining('pg_restore: error') as unknown });
+    }
+    // psql would run it.
+    await writeFile(`${folder}/orders`, Buffer.from(bytes.toString('latin1').replace("DEFAULT 'video'::text", "DEFAULT '\\!deo'::text"), 'latin1'));
+    await expect(countDump(postgres, `${folder}/orders`)).rejects.toMatchObject({ message: 'a statement with a backslash' });
+  });
+
+  it('are taken by a role that may only read them', async () => {
+    await fill(0, 2);
+    const role = `taker${number}`;
+    await askPostgres(url, `CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${role}`);
+    const as = new URL(url);
+    [as.username, as.password] = [role, 'x'];
+    const taker = (await reachPostgres(as.href, { user, signal })).postgres;
+    const taking = (): Promise<DatabaseCounts> => dumpDatabase(taker, { to: `${folder}/then`, signal, onProgress });
+    await expect(taking()).rejects.toMatchObject({ code: 'BACKUP_DATABASE_FAILED', params: { reason: expect.stringContaining('sequence') as unknown } });
+    await rm(`${folder}/then`);
+    await askPostgres(url, `GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO ${role}`);
+    expect(await taking()).toMatchObject({ rows: { rooms: 2 } });
+  });
+
+  it('do not fill a disk with half of a dump', async () => {
+    await askPostgres(url, `INSERT INTO tokens (id, name, sha256, scopes, created_at) SELECT n, '', n, repeat('x', 1000), 0 FROM generate_series(1, 3000) n`);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
+    try {
+      await expect(dump('then')).rejects.toMatchObject({ code: 'DISK_FULL', params: { path: `${folder}/then` } });
+    } finally {
+      await execa('umount', [folder]);
+    }
+  });
+
+  it('are reached with a password that stands in no command’s words and in no log', async () => {
+    await fill(0, 2);
+    const seen = new Set<string>();
+    const watch = setInterval(() => {
+      for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+        try {
+          seen.add(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
+        } catch {
+          // It has ended.
+        }
+      }
+    }, 1);
+    try {
+      const counts = await dump('then');
+      await put('then', { counts });
+    } finally {
+      clearInterval(watch);
+    }
+    for (const program of ['pg_dump', 'psql'])
+      expect(
+        [...seen].filter((line) => line.includes(`/${program} `)),
+        program,
+      ).not.toEqual([]);
+    const logs = await execa('sh', ['-c', `cat ${cluster.folder}/data/log/*`]);
+    const dumped = await readFile(`${folder}/then`, 'latin1');
+    for (const secret of [password, encodeURIComponent(password)]) {
+      expect([...seen].filter((line) => line.includes(secret))).toEqual([]);
+      expect(logs.stdout).not.toContain(secret);
+      expect(dumped).not.toContain(secret);
+    }
+  });
+
+  it('are not reached: it says why', async () => {
+    const wrong = new URL(url);
+    wrong.password = 'another-word';
+    const [refused, away] = await Promise.all(
+      [wrong.href, url.replace(`:${cluster.port}/`, ':1/')].map((one) => reachPostgres(one, { user, signal }).catch((error: unknown) => error)),
+    );
+    expect(refused).toMatchObject({ code: 'DATABASE_UNREACHABLE', params: { reason: expect.stringContaining('password authentication failed') as unknown } });
+    expect(String(refused)).not.toContain('another-word');
+    expect(away).toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      params: { address: `127.0.0.1:1/fleet${number}`, reason: expect.stringContaining('refused') as unknown },
+    });
+  });
+});
+
+it('a script is cut into the same parts, however its bytes come', async () => {
+  const script =
+    'SET statement_timeout = 0;\n-- a comment \\\nCREATE TABLE public.a (\n  b text\n);\nCOPY public.a (b) FROM stdin;\n1\\.\n\\\\.\n\\N\n\\.\n\nCOPY public."b ""c" (b) FROM stdin;\n\\.\nSELECT 1;\n';
+  const expected = ['CREATE TABLE public.a (\n  b text\n);\n', 'public a 1\\.\n\\\\.\n\\N\n', '\n', 'public b "c ', 'SELECT 1;\n'];
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.integer({ min: 0, max: script.length }), { maxLength: 20 }), async (cuts) => {
+      const ends = [...cuts.toSorted((a, b) => a - b), script.length];
+      const chunks = async function* (): AsyncGenerator<Buffer> {
+        for (const [index, end] of ends.entries()) yield Buffer.from(script.slice(ends[index - 1] ?? 0, end));
+      };
+      const parts: string[] = [];
+      for await (const part of readScript(chunks())) {
+        if (part.kind === 'sql') parts.push(part.text);
+        else {
+          let text = '';
+          for await (const chunk of part.rows()) text += chunk.toString();
+          parts.push(`${part.schema} ${part.table} ${text}`);
+        }
+      }
+      expect(parts).toEqual(expected);
+    }),
+  );
+});
