@@ -220,7 +220,7 @@ export interface Operations {
   }, options?: RequestOptions): Promise<{
     replayed: number;
   }>;
-  /** Makes a room; LiveKit makes it at the first join, with start at once. Idempotency-Key: the same request within a day makes one room. 建房；LiveKit 在第一次加入时建立，start 为 true 时立即建立。Idempotency-Key：一天内相同的请求只建一个。 */
+  /** Makes a room; LiveKit makes it at the first join, with start at once. Idempotency-Key: the same request within a day makes one room. With invitees it is a call, and needs calls:write as well. 建房；LiveKit 在第一次加入时建立，start 为 true 时立即建立。Idempotency-Key：一天内相同的请求只建一个。有 invitees 即为呼叫，另需 calls:write。 */
   createRoom(given?: {
     id?: string | undefined;
     name?: string | undefined;
