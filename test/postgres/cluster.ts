@@ -20,8 +20,8 @@ export interface Cluster {
   createDatabase(name: string): Promise<string>;
   dropDatabase(name: string): Promise<void>;
   ask(sql: string): Promise<Record<string, unknown>[]>;
-  /** Gives a file in `folder` to the server's user. */
-  own(name: string, mode: number): Promise<void>;
+  /** Makes NAME.crt and NAME.key in `folder`, for 127.0.0.1 and the server's user. */
+  makeCertificate(name: string): Promise<void>;
   start(): Promise<void>;
   /** Ends it and all its processes at once, as a power cut would. */
   kill(): Promise<void>;
@@ -83,9 +83,11 @@ export async function createCluster({ lines = [], authentication = 'scram-sha-25
       return urlOf(name);
     },
     dropDatabase: async (name) => void (await ask(`DROP DATABASE "${name}" WITH (FORCE)`)),
-    async own(name, mode) {
-      await chmod(`${folder}/${name}`, mode);
-      if (owner.uid !== undefined && owner.gid !== undefined) await chown(`${folder}/${name}`, owner.uid, owner.gid);
+    async makeCertificate(name) {
+      const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1';
+      await execa('openssl', [...request.split(' '), '-keyout', `${name}.key`, '-out', `${name}.crt`], { cwd: folder });
+      await chmod(`${folder}/${name}.key`, 0o600);
+      if (owner.uid !== undefined && owner.gid !== undefined) await chown(`${folder}/${name}.key`, owner.uid, owner.gid);
     },
     async start() {
       server = spawn(`${bin}/postgres`, ['-D', data], { ...owner, cwd: folder, stdio: 'ignore' });

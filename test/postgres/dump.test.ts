@@ -42,7 +42,9 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
   let number = 0;
 
   beforeAll(async () => {
-    cluster = await createCluster({ lines: ['fsync = off', 'log_statement = all', 'logging_collector = on', `log_directory = 'log'`] });
+    const tls = ['ssl = on', `ssl_cert_file = '../server.crt'`, `ssl_key_file = '../server.key'`];
+    cluster = await createCluster({ lines: ['fsync = off', 'log_statement = all', 'logging_collector = on', `log_directory = 'log'`, ...tls] });
+    for (const name of ['server', 'other']) await cluster.makeCertificate(name);
     await cluster.start();
   });
   afterAll(() => cluster.remove());
@@ -298,6 +300,16 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     }
   });
 
+  it('are reached through TLS or a socket as the URL says, and not where the server is another', async () => {
+    const through = (query: string): Promise<string[]> => reachedBy(url, (given) => (given.search = query));
+    expect(await through('')).toEqual(['f|f']);
+    expect(await through('sslmode=require')).toEqual(['t|f']);
+    expect(await through(`sslmode=verify-full&sslrootcert=${cluster.folder}/server.crt`)).toEqual(['t|f']);
+    const other = through(`sslmode=verify-full&sslrootcert=${cluster.folder}/other.crt`);
+    await expect(other).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE', params: { reason: expect.stringContaining('certificate') as unknown } });
+    expect(await reachedBy(url, (given) => (given.hostname = encodeURIComponent(cluster.folder)))).toEqual(['f|t']);
+  });
+
   it('are not reached: it says why', async () => {
     const wrong = new URL(url);
     wrong.password = 'another-word';
@@ -312,6 +324,18 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     });
   });
 });
+
+/** Whether a session is encrypted, and whether it goes through a socket. */
+async function reachedBy(url: string, change: (given: URL) => void): Promise<string[]> {
+  const given = new URL(url);
+  change(given);
+  const session = await openSession((await reachPostgres(given.href, { user, signal })).postgres, signal);
+  try {
+    return await session.ask('SELECT ssl, inet_server_port() IS NULL FROM pg_stat_ssl WHERE pid = pg_backend_pid()');
+  } finally {
+    await session.close();
+  }
+}
 
 it('a script is cut into the same parts, however its bytes come', async () => {
   const script =

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { execa } from 'execa';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { openStore } from '../../src/service/store/store.ts';
 import type { StoredEvent } from '../../src/service/webhooks/event.ts';
@@ -107,15 +106,7 @@ it.each([
 
 it('goes through TLS as the URL says, and tells a server with another certificate', async () => {
   const cluster = await ownCluster(['ssl = on', `ssl_cert_file = '../server.crt'`, `ssl_key_file = '../server.key'`]);
-  for (const name of ['server', 'other'])
-    await execa(
-      'openssl',
-      `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout ${name}.key -out ${name}.crt`.split(
-        ' ',
-      ),
-      { cwd: cluster.folder },
-    );
-  await cluster.own('server.key', 0o600);
+  for (const name of ['server', 'other']) await cluster.makeCertificate(name);
   await cluster.start();
   const url = new URL(await cluster.createDatabase('fleet'));
   const isEncrypted = async (query: string): Promise<boolean> => {
