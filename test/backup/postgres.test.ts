@@ -87,9 +87,13 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
 
   it('a restore brings them back, keeps what stood there, and no meeting ends', async () => {
     const before = await livekitPid();
+    const other = new pg.Client({ connectionString: url, application_name: 'livekit-fleet' });
+    await other.connect();
     const done = await place.run(['restore', archive, '--yes']);
+    await other.end();
     expect(done).toMatchObject({ code: 0, err: '' });
     expect(done.out).toContain(`PostgreSQL at 127.0.0.1:${cluster.port}/fleet`);
+    expect(done.out).toContain('Other services have 1 connections');
     expect(await days()).toEqual(['then', 'then']);
     expect(await livekitPid()).toBe(before);
     const kept = `${state()}/before-restore/postgres.dump`;
