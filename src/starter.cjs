@@ -12,6 +12,8 @@ const text = readFileSync(filename, 'latin1');
 // The first line of a text, and of what was compiled of it, tells from what sources it was built, the second has a checksum:
 // V8 compares only lengths, and dies of damaged bytes.
 const sources = text.slice(0, text.indexOf('\n') + 1);
+// The line with the checksum ends where V8 finds what follows without copying it: at a multiple of eight.
+const SUM_LENGTH = 24 - (sources.length % 8);
 // Only who names a place for it also writes it there; the service user could not.
 const place = process.env.FLEET_COMPILED;
 const path = place === undefined ? filename.replace(/js$/, 'compiled') : `${place}.${filename.replace(/.*\/|\.js$/g, '')}`;
@@ -23,9 +25,10 @@ script.runInThisContext()(require, pathToFileURL(__filename).href, filename, __d
 
 function readCompiled() {
   try {
-    const [madeOf, sum, base64] = readFileSync(path, 'latin1').split('\n');
-    const compiled = Buffer.from(base64, 'base64');
-    return `${madeOf}\n` === sources && crc32(compiled) === Number(sum) ? compiled : undefined;
+    const all = readFileSync(path);
+    const head = all.toString('latin1', 0, sources.length + SUM_LENGTH);
+    const compiled = all.subarray(head.length);
+    return head.startsWith(sources) && crc32(compiled) === Number(head.slice(sources.length)) ? compiled : undefined;
   } catch {
     return undefined;
   }
@@ -35,7 +38,8 @@ function writeCompiled() {
   try {
     mkdirSync(dirname(path), { recursive: true });
     const compiled = script.createCachedData();
-    writeFileSync(`${path}.${process.pid}`, `${sources}${crc32(compiled)}\n${compiled.toString('base64')}\n`, { flush: true });
+    const sum = `${String(crc32(compiled)).padEnd(SUM_LENGTH - 1)}\n`;
+    writeFileSync(`${path}.${process.pid}`, Buffer.concat([Buffer.from(sources + sum, 'latin1'), compiled]), { flush: true });
     renameSync(`${path}.${process.pid}`, path);
   } catch {
     // Without it the next start is slower.

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
-import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
 import { ROOM_NODE_KEY } from './livekit-nodes.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 

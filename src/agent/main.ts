@@ -1,5 +1,5 @@
+import '../kernel/plain-zod.ts';
 import { readFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { errorCode } from '../clients/http-request.ts';
 import { parseAgentConfig } from './config.ts';
@@ -15,14 +15,8 @@ function refuse(problem: string): never {
 }
 
 async function loadConfig(): Promise<AgentConfig> {
-  let path: string | undefined;
-  try {
-    path = parseArgs({ options: { config: { type: 'string' } } }).values.config;
-  } catch (error) {
-    if (errorCode(error).startsWith('ERR_PARSE_ARGS')) refuse('usage: main --config FILE');
-    throw error;
-  }
-  if (path === undefined) refuse('usage: main --config FILE');
+  const [option, path, ...more] = process.argv.slice(2);
+  if (option !== '--config' || path === undefined || more.length > 0) refuse('usage: main --config FILE');
   const text = await readFile(path, 'utf8').catch((error: unknown) => refuse(`cannot read ${path}: ${errorCode(error)}`));
   const result = parseAgentConfig(text);
   if ('problem' in result) refuse(`${path}: ${result.problem}`);

@@ -2,6 +2,7 @@ import { awaitHealth } from '../health/await-health.ts';
 import type { Host, StagedFile } from '../host/host.ts';
 import type { Emit } from '../kernel/events.ts';
 import type { Change, Desired } from '../plan/plan.ts';
+import type { RenderedFile } from '../render/rendered-file.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -20,6 +21,8 @@ export interface ApplyContext {
   readonly emit: Emit;
   readonly now: () => number;
   readonly signal: AbortSignal;
+  /** Hears of each part when it is first found well. */
+  readonly onWell?: (part: Part) => void;
   /** How a LiveKit that is restarted or retired ends; see stopLivekit. */
   readonly way: { readonly deadlineMs: number | null; readonly fleet: FleetView | null };
 }
@@ -48,6 +51,9 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
   const whoReached = isFirewallNew ? await whoReachesUs(context) : [];
   try {
     for (const file of files) await file.commit();
+    // Not before: while the disk takes one file, making the next one waits. Nor later: then those that start would wait for it.
+    const onDisk = Promise.all(files.map((file) => file.settled()));
+    onDisk.catch(() => undefined);
     if (files.length > 0) emit({ kind: 'step-finished', id: 'files', ms: now() - began, detail: String(files.length) });
     if (isFirewallNew) await allowTrial(context);
     await manager.activate({ isChanged: changes.length > 0 });
@@ -55,7 +61,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
     emit({ kind: 'step-started', id: 'health', code: 'STEP_HEALTH' });
     const waited = now();
     await awaitHealth(context);
-    for (const file of files) await file.settled();
+    await onDisk;
     if (isFirewallNew) await confirmFirewall(context, whoReached);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
   } catch (error) {
@@ -75,8 +81,12 @@ async function stageAll(context: ApplyContext, writes: readonly FileChange[]): P
   throw failed.reason;
 }
 
-function stage({ host, user }: ApplyContext, file: { path: string; mode: number; owner: string }, content: string): Promise<StagedFile> {
-  return host.stage(file.path, content, { mode: file.mode, uid: file.owner === 'service' ? user.uid : 0, gid: user.gid });
+function stage({ host, user }: ApplyContext, file: RenderedFile, content: string): Promise<StagedFile> {
+  return host.stage(file.path, file.copyOf === undefined ? content : { copyOf: file.copyOf }, {
+    mode: file.mode,
+    uid: file.owner === 'service' ? user.uid : 0,
+    gid: user.gid,
+  });
 }
 
 /** Parts that do not run are started side by side; the others are stopped and restarted one after the other, in start order. `moved` gets each that was touched. */

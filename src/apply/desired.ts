@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
 import type { Desired } from '../plan/plan.ts';
 import { renderAgent, renderService } from '../render/app.ts';
 import { renderBackupTimer } from '../render/backup-timer.ts';
@@ -9,7 +10,7 @@ import { renderParts } from '../render/parts.ts';
 import type { Programs } from '../render/parts.ts';
 import { renderRedis, renderSentinel, renderWitness } from '../render/redis.ts';
 import type { FleetSeed } from '../render/redis.ts';
-import { json, ourFile } from '../render/rendered-file.ts';
+import { copiedFile, json, ourFile } from '../render/rendered-file.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
 import { renderRunit } from '../render/runit.ts';
 import { renderSockets } from '../render/socket-closer.ts';
@@ -34,8 +35,8 @@ export function desire(input: {
   livekitVersion: string;
   /** Null where nobody has chosen a version. */
   chosen: ChosenVersion | null;
-  /** Text of the bundled programs that run under the service user, by file name. */
-  apps: Readonly<Record<string, string>>;
+  /** The bundled programs that run under the service user: where each stands, and its first line, which names what it was built from. */
+  apps: ReadonlyArray<{ path: string; head: string }>;
   /** The operator's certificates and key (`pemCopies` of the topology), each with its text. */
   pems: ReadonlyArray<{ copy: string; text: string }>;
 }): Desired {
@@ -56,7 +57,7 @@ export function desire(input: {
     renderAgent(settings, topology, input.livekitVersion),
     ...(has('caddy') ? [renderCaddy(settings, topology), renderCaddyStarter(topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),
-    ...Object.entries(input.apps).map(([name, content]) => ourFile(`${topology.layout.app}/${name}`, content)),
+    ...input.apps.map(({ path, head }) => copiedFile(`${topology.layout.app}/${basename(path)}`, path, head)),
     ourFile(roleFile(topology.layout), json({ role: topology.role })),
     ...(topology.publicAddress === null ? [] : [ourFile(publicAddressFile(topology.layout), json(topology.publicAddress))]),
     ...input.pems.map(({ copy, text }) => ourFile(copy, text)),

@@ -1,5 +1,6 @@
 import type { Host } from '../host/host.ts';
 import type { Desired, Observed } from '../plan/plan.ts';
+import type { RenderedFile } from '../render/rendered-file.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { isFirewallConfirmed } from './firewall.ts';
@@ -13,12 +14,21 @@ export function appliedFile(topology: Topology): string {
 export async function observe(host: Host, desired: Desired, context: { topology: Topology; manager: ServiceManager }): Promise<Observed> {
   const { topology, manager } = context;
   const files = new Map<string, { content: string; mode: number }>();
-  const read = await Promise.all(desired.files.map(async (file) => [file.path, await host.read(file.path)] as const));
+  const read = await Promise.all(desired.files.map(async (file) => [file.path, await readNow(host, file)] as const));
   for (const [path, found] of read) if (found !== null) files.set(path, found);
   const applied = await readApplied(host, topology);
   if (!(await isFirewallConfirmed(host, desired, topology))) delete applied.firewall;
   const statuses = await manager.status(topology.parts);
   return { files, applied, running: new Set(statuses.filter((one) => one.state === 'running').map((one) => one.part)) };
+}
+
+/** What stands at a file's place; a copy that is whole is what it was made of. */
+async function readNow(host: Host, { path, content, copyOf }: RenderedFile): Promise<{ content: string; mode: number } | null> {
+  if (copyOf === undefined) return host.read(path);
+  const found = await host.read(path, { isBinary: true });
+  if (found === null) return null;
+  const original = await host.read(copyOf, { isBinary: true, followLinks: true });
+  return { ...found, content: found.content === original?.content ? content : '' };
 }
 
 /** The fingerprints noted so far; empty where none or unreadable. */

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Host } from '../host/host.ts';
 import { parseJson } from '../kernel/parse-json.ts';
+import { stagingFolder } from '../topology/restore-files.ts';
 import type { Layout, Part } from '../topology/topology.ts';
 
 /** Something on this machine, and what is to take its place. */
@@ -34,11 +35,6 @@ export type SwapDatabase = NonNullable<SwapPlan['database']>;
 type SwapPlan = z.infer<typeof planSchema>;
 
 const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
-
-/** Where a restore puts things together. */
-export function stagingFolder({ state }: Layout): string {
-  return `${state}/restore`;
-}
 
 /** What stood before the last restore. */
 export function formerFolder({ state }: Layout): string {

@@ -13,11 +13,13 @@ const OPEN_NAMES = ['LANG', 'LC_ALL', 'LC_MESSAGES', 'FLEET_NODE', CARRIER];
 /** What stands on root's command line in the place of a secret word. */
 const HIDDEN = '-';
 
-const carriedSchema = z.object({
-  settings: z.partialRecord(z.enum(variableNames), z.string()),
-  /** Secret words by their place in argv. */
-  words: z.record(z.coerce.number(), z.string()),
-});
+/** What the file holds. */
+const carried = (): z.ZodType<{ settings: Record<string, string>; words: Record<number, string> }> =>
+  z.object({
+    settings: z.partialRecord(z.enum(variableNames), z.string()),
+    /** Secret words by their place in argv. */
+    words: z.record(z.coerce.number(), z.string()),
+  });
 
 /**
  * Goes on as root: a user with sudo is asked for the password once, and the command runs again with the same words and
@@ -54,7 +56,7 @@ export function adoptEnvironment(): void {
   const carrier = process.env[CARRIER];
   if (carrier === undefined) return;
   delete process.env[CARRIER];
-  const { settings, words } = carriedSchema.parse(JSON.parse(readFileSync(carrier, 'utf8')));
+  const { settings, words } = carried().parse(JSON.parse(readFileSync(carrier, 'utf8')));
   for (const [name, value] of Object.entries(settings)) process.env[name] ??= value;
   // No other word: sudo has judged those that it saw.
   for (const [place, word] of Object.entries(words)) if (process.argv[Number(place)] === HIDDEN) process.argv[Number(place)] = word;

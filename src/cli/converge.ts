@@ -7,7 +7,7 @@ import { makePlan, startingOf } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
 import type { Settings } from '../settings/schema.ts';
 import { madeUserFile, strayPems } from '../topology/topology.ts';
-import type { Topology } from '../topology/topology.ts';
+import type { Part, Topology } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
@@ -26,7 +26,7 @@ export interface Converged {
 export async function converge(
   context: CliContext,
   settings: Settings,
-  { topology, prepared, sure }: { topology: Topology; prepared: Prepared; sure: WayOptions },
+  { topology, prepared, sure, onWell }: { topology: Topology; prepared: Prepared; sure: WayOptions; onWell?: (part: Part) => void },
 ): Promise<Converged> {
   const { host, reporter, now, signal } = context;
   const { desired, manager } = prepared;
@@ -37,7 +37,18 @@ export async function converge(
   const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
   const began = Date.now();
   const user = known ?? (await makeUser(host, settings.SERVICE_USER, madeUserFile(topology.layout)));
-  await applyPlan(desired, changes, { host, settings, topology, manager, user, emit: reporter.emit, now, signal, way });
+  await applyPlan(desired, changes, {
+    host,
+    settings,
+    topology,
+    manager,
+    user,
+    emit: reporter.emit,
+    now,
+    signal,
+    way,
+    ...(onWell === undefined ? {} : { onWell }),
+  });
   for (const path of strayPems(topology)) await host.remove(path);
   return { changes, began };
 }

@@ -1,30 +1,43 @@
+import '../kernel/plain-zod.ts';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { FleetError } from '../kernel/errors.ts';
-import { backup, listBackups, pruneBackups } from './backup.ts';
-import { bundle } from './bundle.ts';
 import { adoptEnvironment, requireRoot } from './become-root.ts';
+import {
+  backup,
+  bundle,
+  deploy,
+  drill,
+  forget,
+  join,
+  journal,
+  leave,
+  listBackups,
+  listDrills,
+  logs,
+  pruneBackups,
+  restart,
+  restartFleet,
+  restore,
+  rollback,
+  rollbackFleet,
+  showPlan,
+  start,
+  status,
+  stop,
+  uninstall,
+  upgrade,
+  upgradeFleet,
+  verify,
+} from './commands.ts';
 import { SettingsProblems, createContext, loadSettings } from './context.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
-import { logs, restart, start, status, stop } from './control.ts';
-import { deploy, showPlan } from './deploy.ts';
 import type { DeployOptions } from './deploy.ts';
-import { drill, listDrills } from './drill.ts';
-import { forget } from './forget.ts';
-import { join } from './join.ts';
-import { journal } from './journal.ts';
-import { leave } from './leave.ts';
-import { restore } from './restore.ts';
-import { restartFleet } from './restart-fleet.ts';
 import { addServiceCommands } from './service-commands.ts';
 import type { WayOptions } from './make-way.ts';
-import { uninstall } from './uninstall.ts';
-import { rollback, upgrade } from './upgrade.ts';
 import type { VersionOptions } from './upgrade.ts';
-import { rollbackFleet, upgradeFleet } from './upgrade-fleet.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { sniffLanguage, speak, usageError } from './usage.ts';
-import { verify } from './verify.ts';
 
 adoptEnvironment();
 // Whoever listened has gone (`| head`): what was begun goes on, in silence.
@@ -204,7 +217,7 @@ const drillCommand: Command = program
   .action(
     action((context, fault) => {
       const given = options<{ list?: boolean; machine?: string; dryRun?: boolean; yes?: boolean }>(drillCommand);
-      if (given.list === true) return Promise.resolve(listDrills(context));
+      if (given.list === true) return listDrills(context);
       return drill(context, fault, { machine: given.machine, isSure: given.yes === true, isDryRun: given.dryRun === true });
     }),
   );

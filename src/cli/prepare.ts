@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { readChosen } from '../apply/chosen-version.ts';
@@ -46,7 +46,7 @@ export async function prepare(
   const path = (component: ComponentName, name: string): string => (names.includes(component) ? binary(brought, component, name) : '');
   const tools = topology.supervisor === 'processes' ? dirname(path('runit', 'runsvdir')) : null;
   const appFiles = ['agent', 'service'].flatMap((name) => [`${name}.cjs`, `${name}.js`, `${name}.compiled`]);
-  const apps = Object.fromEntries(appFiles.map((name) => [name, readFileSync(`${context.projectRoot}/dist/${name}`, 'utf8')]));
+  const apps = appFiles.map((name) => readHead(`${context.projectRoot}/dist/${name}`));
   const programs = {
     node,
     redisServer: path('redis', 'redis-server'),
@@ -67,6 +67,18 @@ export async function prepare(
   });
   const absent = Object.entries(brought).filter(([, component]) => component.source === missing);
   return { desired, manager: managerWith(context, topology, tools), missing: absent.map(([name, { version }]) => `${name} ${version}`) };
+}
+
+/** The first line of a program; of the short one that starts it, all. */
+function readHead(path: string): { path: string; head: string } {
+  const head = Buffer.alloc(4096);
+  const file = openSync(path, 'r');
+  try {
+    const text = head.toString('latin1', 0, readSync(file, head));
+    return { path, head: path.endsWith('.cjs') ? text : text.slice(0, text.indexOf('\n') + 1) };
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** What a machine's parts are made of. */

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
+import { addToken, listDeadLetters, listTokens, listWebhooks, replayWebhooks, revokeToken, testWebhooks } from './commands.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
-import { addToken, listTokens, revokeToken } from './tokens.ts';
-import { listDeadLetters, listWebhooks, replayWebhooks, testWebhooks } from './webhooks.ts';
 
 /** What every command is made with. */
 export interface CommandTools {

@@ -45,9 +45,6 @@ export function isDrillName(name: string): name is DrillName {
   return Object.hasOwn(drillFaults, name);
 }
 
-/** A machine is cut off for so long at most, in seconds, whoever asks. */
-export const LONGEST_CUT_SECONDS = 60;
-
 /** What the clients' process gets as the first line of its standard input, since it holds secrets. It ends when the input does. */
 export const drillClientsSchema = z.object({
   /** Public base address without a trailing slash. */

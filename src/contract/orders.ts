@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { LONGEST_CUT_SECONDS } from './drill.ts';
+import { LONGEST_CUT_SECONDS } from './limits.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 
 /** Redis hash: machine → what its agent is to do, as JSON. */

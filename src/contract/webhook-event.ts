@@ -26,9 +26,6 @@ const eventSchema = z.object({
   ingressInfo: z.object({ roomName: z.string().optional() }).nullish(),
 });
 
-/** Largest body that is taken: an event carries one room or participant, some kilobytes. */
-export const MAX_WEBHOOK_BYTES = 1024 * 1024;
-
 export type WebhookEvent = z.infer<typeof eventSchema>;
 
 /** The event in a webhook's raw body, or the text of it; null where it is none. */

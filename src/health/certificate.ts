@@ -37,13 +37,19 @@ export async function awaitCertificate(options: {
   const { settings, manager, patienceMs, since, now, signal } = options;
   const deadline = now() + patienceMs;
   for (;;) {
-    const certificate = await shakeHands(settings);
-    if (certificate !== null) return { validTo: certificate.validToDate, issuer: commonName(certificate.issuer), reason: null };
+    const served = await readServed(settings);
+    if (served !== null) return served;
     const reason = await lastFailure(manager, settings.DOMAIN, since);
     if (reason !== null || now() >= deadline) return { validTo: null, issuer: null, reason };
     signal.throwIfAborted();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+/** The certificate that is served at this moment; null where there is none. */
+export async function readServed(settings: Settings): Promise<Served | null> {
+  const certificate = await shakeHands(settings);
+  return certificate === null ? null : { validTo: certificate.validToDate, issuer: commonName(certificate.issuer), reason: null };
 }
 
 /** What Caddy shows to a client that asks for DOMAIN, trusted or not; null where it ends the handshake or does not run. */

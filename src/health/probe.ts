@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import * as z from 'zod';
 import { sendRequest } from '../clients/http-request.ts';
 import { parseJson } from '../kernel/parse-json.ts';
-import { readListeners } from '../host/listeners.ts';
+import { readTcpListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Settings } from '../settings/schema.ts';
 import { firewallFiles } from '../topology/firewall-files.ts';
@@ -35,7 +35,7 @@ const ANSWER_MS = 1500;
 /** Asks each of these parts once, side by side. */
 export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[]): Promise<Health[]> {
   // Ours listen on IPv4, which the kernel prefers for 127.0.0.1: who holds the port on IPv6 alone is never asked.
-  const listeners = readListeners({ ofIpv4: true });
+  const listeners = readTcpListeners();
   return Promise.all(parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners })));
 }
 
@@ -62,15 +62,20 @@ async function probe(
 }
 
 /** The firewall part says itself what is in force. */
-async function probeFirewall({ layout }: Topology): Promise<Health> {
-  const state = (await readFile(firewallFiles(layout).state, 'utf8').catch(() => 'no rules loaded yet')).trim();
+function probeFirewall({ layout }: Topology): Health {
+  const state = readState(firewallFiles(layout).state) ?? 'no rules loaded yet';
   return { part: 'firewall', ok: /^(in force|on trial)/.test(state), detail: state };
 }
 
 /** A part without a port writes down what it is doing. */
-async function probeState(part: Part, path: string): Promise<Health> {
-  const state = (await readFile(path, 'utf8').catch(() => '')).trim();
+function probeState(part: Part, path: string): Health {
+  const state = readState(path) ?? '';
   return { part, ok: state !== '', detail: state === '' ? 'not ready yet' : state };
+}
+
+/** What a part has written down; null where it has not. Synchronous: while parts start they are asked again and again. */
+function readState(path: string): string | null {
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : null;
 }
 
 /** Where a part is asked. */

@@ -4,6 +4,8 @@ import {
   chownSync,
   closeSync,
   constants,
+  copyFileSync,
+  existsSync,
   fchmodSync,
   fchownSync,
   fstatSync,
@@ -17,7 +19,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { lstat, open, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { FleetError } from '../kernel/errors.ts';
@@ -37,8 +39,11 @@ export interface Host {
    * own, only the variables of `env`, and is not waited for.
    */
   run(argv: readonly string[], options?: { timeoutMs?: number } | { detached: true; env: Readonly<Record<string, string>> }): Promise<RunResult>;
-  /** Text and permission bits of a regular file; null where there is none (a pipe or a folder is none, and a link only with `followLinks`). */
-  read(path: string, options?: { followLinks?: boolean }): Promise<{ content: string; mode: number } | null>;
+  /**
+   * Text and permission bits of a regular file; null where there is none (a pipe or a folder is none, and a link only with `followLinks`).
+   * With `isBinary` each byte is a character.
+   */
+  read(path: string, options?: { followLinks?: boolean; isBinary?: boolean }): Promise<{ content: string; mode: number } | null>;
   /** Writes beside the target, syncs, renames: the old text or the new one, never half of it. */
   write(path: string, content: string, options: FileAttributes): Promise<void>;
   /** Adds to a file; one that is longer than `longest` bytes is first set aside as `.1`. Nothing to do where its folder is gone. */
@@ -47,7 +52,7 @@ export interface Host {
    * Writes the text beside the target; nobody sees it before `commit`, which needs no more space on the disk. What is to replace
    * another file is on the disk itself then, so that a power cut leaves one or the other; of what is new, `settled` tells.
    */
-  stage(path: string, content: string, options: FileAttributes): Promise<StagedFile>;
+  stage(path: string, content: Content, options: FileAttributes): Promise<StagedFile>;
   /** Lets go of what staging left beside these files, in this run or in one that was killed. */
   settle(paths: readonly string[]): Promise<void>;
   /** Names in a folder; empty where there is no such folder. */
@@ -59,6 +64,9 @@ export interface Host {
   remove(path: string): Promise<void>;
 }
 
+/** A text, or the path of a file with all that it holds. */
+export type Content = string | { readonly copyOf: string };
+
 /** Permission bits and owner. */
 export interface FileAttributes {
   readonly mode: number;
@@ -68,13 +76,15 @@ export interface FileAttributes {
 
 /** A file that stands ready to replace its target. Ends with `revert`, or with the host's `settle`. */
 export interface StagedFile {
-  /** Resolves when the text is on the disk itself, which takes a hundred times as long as to write it. */
+  /** Brings the text to the disk itself, which takes a hundred times as long as to write it, and lets go of the file; before `settle`. */
   settled(): Promise<void>;
   /** Renames it over its target; the former file stays at hand. */
   commit(): Promise<void>;
   /** Puts the former file (or none) back, or drops what was never committed. */
   revert(): Promise<void>;
 }
+
+const toDisk = promisify(fsync);
 
 /** The largest file of ours, the business service's program, is a tenth of this. */
 const MAX_READ_BYTES = 16 * 1024 * 1024;
@@ -132,7 +142,7 @@ export function localHost(): Host {
  * The service user may write some of the folders: whatever lies there must neither lead elsewhere nor make root wait.
  * Here and below the calls that only ask or tell the kernel are synchronous: they take a tenth of the time, and a deploy makes hundreds.
  */
-async function read(path: string, { followLinks = false } = {}): Promise<{ content: string; mode: number } | null> {
+async function read(path: string, { followLinks = false, isBinary = false } = {}): Promise<{ content: string; mode: number } | null> {
   let file: number | null = null;
   try {
     // An exception takes longer than this question.
@@ -141,7 +151,7 @@ async function read(path: string, { followLinks = false } = {}): Promise<{ conte
     const info = fstatSync(file);
     if (!info.isFile()) return null;
     if (info.size > MAX_READ_BYTES) throw new FleetError('FILE_TOO_LARGE', { path, limit: MAX_READ_BYTES });
-    return { content: readFileSync(file, 'utf8'), mode: info.mode & 0o7777 };
+    return { content: readFileSync(file, isBinary ? 'latin1' : 'utf8'), mode: info.mode & 0o7777 };
   } catch (error) {
     if (isMissing(error) || hasCode(error, 'ELOOP') || hasCode(error, 'ENXIO')) return null;
     throw error;
@@ -151,52 +161,53 @@ async function read(path: string, { followLinks = false } = {}): Promise<{ conte
 }
 
 async function append(path: string, text: string, { mode, uid, gid, longest }: FileAttributes & { longest: number }): Promise<void> {
-  const info = await lstat(path).catch(ignoreMissing);
-  if ((info?.size ?? 0) > longest) await rename(path, `${path}.1`);
-  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
-  await using file = await open(path, flags, mode).catch(ignoreMissing);
-  if (file === undefined) return;
-  await file.write(text);
-  await file.chown(uid, gid);
+  if (!existsSync(dirname(path))) return;
+  if ((lstatSync(path, { throwIfNoEntry: false })?.size ?? 0) > longest) renameSync(path, `${path}.1`);
+  const file = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, mode);
+  try {
+    writeFileSync(file, text);
+    fchownSync(file, uid, gid);
+  } finally {
+    closeSync(file);
+  }
 }
 
-async function stage(path: string, content: string, { mode, uid, gid }: FileAttributes): Promise<StagedFile> {
+async function stage(path: string, content: Content, { mode, uid, gid }: FileAttributes): Promise<StagedFile> {
   const [beside, former] = [besideOf(path), formerOf(path)];
-  mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+  if (!existsSync(dirname(path))) mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
   drop(beside);
   drop(former);
   const standing = lstatSync(path, { throwIfNoEntry: false });
   if (standing?.isDirectory() === true) throw new FleetError('FOLDER_IN_THE_WAY', { path });
-  const file = openSync(beside, 'wx', mode);
-  let settled: Promise<void>;
+  const file = typeof content === 'string' ? openSync(beside, 'wx', mode) : openCopy(content.copyOf, beside);
   try {
-    writeFileSync(file, content);
+    if (typeof content === 'string') writeFileSync(file, content);
     fchmodSync(file, mode);
     fchownSync(file, uid, gid);
-    settled = flush(file);
   } catch (error) {
     closeSync(file);
     rmSync(beside, { force: true });
     throw error;
   }
-  // Whoever wants to know waits for it.
-  settled.catch(() => undefined);
+  let flushed: Promise<void> | null = null;
   let isCommitted = false;
   const staged: StagedFile = {
-    settled: () => onDisk(path, () => settled),
+    settled: () => onDisk(path, () => (flushed ??= flush(file))),
     async commit() {
       if (standing !== undefined) unlessMissing(() => linkSync(path, former));
       renameSync(beside, path);
       isCommitted = true;
     },
     async revert() {
+      if (flushed === null) closeSync(file);
+      flushed ??= Promise.resolve();
       if (!isCommitted) await settle([path]);
       else if (!unlessMissing(() => renameSync(former, path))) rmSync(path, { force: true });
     },
   };
   if (standing !== undefined) {
     try {
-      await settled;
+      await staged.settled();
     } catch (error) {
       await staged.revert();
       throw error;
@@ -205,10 +216,16 @@ async function stage(path: string, content: string, { mode, uid, gid }: FileAttr
   return staged;
 }
 
+/** Copies a file without its bytes coming here, to where none stands. */
+function openCopy(from: string, to: string): number {
+  copyFileSync(from, to, constants.COPYFILE_EXCL);
+  return openSync(to, constants.O_WRONLY | constants.O_NOFOLLOW);
+}
+
 /** Waits until a file is on the disk itself, and closes it. */
 async function flush(file: number): Promise<void> {
   try {
-    await promisify(fsync)(file);
+    await toDisk(file);
   } finally {
     closeSync(file);
   }
@@ -233,6 +250,7 @@ async function settle(paths: readonly string[]): Promise<void> {
 
 /** A folder is left alone: while root empties it, the service user could make it lead elsewhere. */
 function drop(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
   try {
     rmSync(path, { force: true });
   } catch (error) {

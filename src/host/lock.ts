@@ -1,5 +1,5 @@
-import { mkdir, readlink, rename, rm, symlink } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { readlink, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
 import { codeOf, hasCode } from '../kernel/has-code.ts';
@@ -11,10 +11,12 @@ import { codeOf, hasCode } from '../kernel/has-code.ts';
  * @throws FleetError LOCKED naming who holds it; DATA_DIR_UNUSABLE where the lock's folder cannot be made
  */
 export async function withLock<T>(path: string, command: string, work: () => Promise<T>): Promise<T> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o750 }).catch((error: unknown) => {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+  } catch (error) {
     if (!hasCode(error, 'ENOTDIR', 'EEXIST', 'ENOENT', 'EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENAMETOOLONG')) throw error;
     throw new FleetError('DATA_DIR_UNUSABLE', { path: dirname(path), reason: codeOf(error) }, { exitCode: 2, cause: error });
-  });
+  }
   await takeLock(path, `${process.pid} ${startOf(process.pid) ?? '-'} ${command}`);
   try {
     return await work();
@@ -26,7 +28,7 @@ export async function withLock<T>(path: string, command: string, work: () => Pro
 async function takeLock(path: string, own: string): Promise<void> {
   for (;;) {
     try {
-      await symlink(own, path);
+      symlinkSync(own, path);
       return;
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error;

@@ -3,7 +3,7 @@ import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
 import { gatewayRoutes } from '../contract/gateway-routes.ts';
 import type { GatewayRoutes } from '../contract/gateway-routes.ts';
-import { MAX_WEBHOOK_BYTES } from '../contract/webhook-event.ts';
+import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 

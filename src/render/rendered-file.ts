@@ -2,6 +2,8 @@
 export interface RenderedFile {
   readonly path: string;
   readonly content: string;
+  /** A large file that is copied as it is; `content` is the line by which one version of it is told from another. */
+  readonly copyOf?: string;
   /** Permission bits, such as 0o640. */
   readonly mode: number;
   readonly owner: 'root' | 'service';
@@ -27,6 +29,11 @@ export interface SharedFile {
 /** Everything but content defaulted: 0640, root-owned, ours. */
 export function ourFile(path: string, content: string, options: { mode?: number } = {}): RenderedFile {
   return { path, content, mode: options.mode ?? 0o640, owner: 'root', ownership: { kind: 'ours' } };
+}
+
+/** A copy of a file of the project. @param content its first line, which names what it was built from */
+export function copiedFile(path: string, copyOf: string, content: string): RenderedFile {
+  return { ...ourFile(path, content), copyOf };
 }
 
 /** Pretty JSON with a final newline. */

@@ -1,5 +1,5 @@
 import type { Settings } from '../settings/schema.ts';
-import { LONGEST_CUT_SECONDS } from '../contract/drill.ts';
+import { LONGEST_CUT_SECONDS } from '../contract/limits.ts';
 import { socketsBase, socketsScript } from '../topology/socket-files.ts';
 import type { Topology } from '../topology/topology.ts';
 import { innerPorts, openPorts } from './firewall.ts';

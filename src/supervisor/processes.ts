@@ -1,5 +1,5 @@
-import { constants } from 'node:fs';
-import { open, readFile, readdir, readlink, stat, utimes } from 'node:fs/promises';
+import { closeSync, constants, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { readFile, readdir, readlink, stat, utimes } from 'node:fs/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
@@ -76,7 +76,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   /** What `sv up` does, without a process for it: this is done for every part while they all start and need the CPU. */
   async function up(part: Part): Promise<void> {
     for (let left = 400; ; left--) {
-      const problem = await write('u', `${home(part)}/supervise/control`);
+      const problem = write('u', `${home(part)}/supervise/control`);
       if (problem === null) return;
       // Until runsvdir has seen the folder there is no pipe, or nobody who reads it.
       if (left === 0 || (problem !== 'ENOENT' && problem !== 'ENXIO')) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'up', detail: problem });
@@ -84,9 +84,10 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     }
   }
 
-  async function statusOf(part: Part): Promise<PartStatus> {
-    const exitLines = (await readFile(exitsFile(topology, part), 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
-    const found = await readSupervised(home(part));
+  function statusOf(part: Part): PartStatus {
+    const exits = exitsFile(topology, part);
+    const exitLines = (existsSync(exits) ? readFileSync(exits, 'utf8') : '').split('\n').filter((line) => line !== '');
+    const found = readSupervised(home(part));
     const pid = found?.state === 'run' ? found.pid : null;
     return {
       part,
@@ -111,17 +112,17 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     async restart(part) {
       // `up` returns at once: whether the part stays up is for the health probes to say.
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
-      if ((await readSupervised(home(part)))?.state === 'run') await act(part, '-w', wait, 'force-stop');
+      if (readSupervised(home(part))?.state === 'run') await act(part, '-w', wait, 'force-stop');
       await up(part);
     },
     async stop(part) {
       await act(part, '-w', wait, 'force-stop');
     },
     async beginStop(part) {
-      await write('d', `${home(part)}/supervise/control`);
+      write('d', `${home(part)}/supervise/control`);
     },
     async kill(part) {
-      await write('k', `${home(part)}/supervise/control`);
+      write('k', `${home(part)}/supervise/control`);
     },
     async stopAll() {
       // A part that no supervisor watches is not running: sv's complaint about it means nothing here.
@@ -133,7 +134,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
         if (alive.length === 0) return;
         if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.join(', ') });
         // Where runsvdir was killed, each runsv and its log writer live on until they are told.
-        for (const part of await readdir(folder).catch(() => [])) await write('x', `${folder}/${part}/supervise/control`);
+        for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
@@ -143,7 +144,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       await host.remove(home(part));
       await host.remove(exitsFile(topology, part));
     },
-    status: (parts) => Promise.all(parts.map(statusOf)),
+    status: async (parts) => parts.map(statusOf),
     async tailLog(part, lines) {
       return (await host.run(['tail', '-n', String(lines), logFile(part)])).stdout;
     },
@@ -168,20 +169,24 @@ const TAI_EPOCH = 2n ** 62n + 10n;
  * Reads the 20 bytes that runsv keeps: TAI64N time (12 bytes, big-endian), pid (4, little-endian), paused, wanted (`u` or
  * `d`), got TERM, state (0 down, 1 run, 2 finish), as runit's sv.c does. Null where no runsv is there.
  */
-async function readSupervised(folder: string): Promise<Supervised | null> {
+function readSupervised(folder: string): Supervised | null {
   // A pipe that nobody reads: runsv is gone, and what its file says is old.
-  if ((await write('', `${folder}/supervise/ok`)) !== null) return null;
-  const bytes = await readFile(`${folder}/supervise/status`).catch(() => Buffer.alloc(0));
+  if (write('', `${folder}/supervise/ok`) !== null) return null;
+  const bytes = existsSync(`${folder}/supervise/status`) ? readFileSync(`${folder}/supervise/status`) : Buffer.alloc(0);
   const state = (['down', 'run', 'finish'] as const)[bytes[19] ?? 0];
   if (bytes.length !== 20 || state === undefined) return null;
   return { state, pid: bytes.readUInt32LE(12), isWanted: bytes[17] === 0x75, since: Number(bytes.readBigUInt64BE(0) - TAI_EPOCH) };
 }
 
-/** Writes into a named pipe; gives null, or the system's error code. */
-async function write(text: string, pipe: string): Promise<string | null> {
+/** Writes into a named pipe without waiting for its reader; gives null, or the system's error code. */
+function write(text: string, pipe: string): string | null {
   try {
-    await using control = await open(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
-    await control.write(text);
+    const control = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    try {
+      if (text !== '') writeSync(control, text);
+    } finally {
+      closeSync(control);
+    }
     return null;
   } catch (error) {
     if (error instanceof Error && 'code' in error) return String(error.code);

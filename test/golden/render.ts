@@ -57,7 +57,7 @@ export function desireFrom(
     tools: topology.supervisor === 'systemd' ? null : `${store}/runit/2/bin`,
     chosen: null,
     livekitVersion: '1.13.11',
-    apps: { 'agent.js': '// agent\n', 'service.js': '// service\n' },
+    apps: ['agent', 'service'].map((name) => ({ path: `/project/dist/${name}.js`, head: `// ${name}\n` })),
     pems: [...(topology.parts.includes('caddy') ? pemCopies(topology.tls) : []), ...turnPems(topology.turn)].map(({ copy, variable }) => ({
       copy,
       text: variable.endsWith('_KEY_FILE') ? `${privateKey}\n` : `text of ${variable}\n`,

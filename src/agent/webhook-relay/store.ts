@@ -55,6 +55,7 @@ const SCHEMA = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   PRAGMA busy_timeout = 2000;
+  BEGIN IMMEDIATE;
   CREATE TABLE IF NOT EXISTS seen (event_id TEXT PRIMARY KEY, received_ms INTEGER NOT NULL) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS seen_by_time ON seen (received_ms);
   CREATE TABLE IF NOT EXISTS deliveries (
@@ -63,6 +64,7 @@ const SCHEMA = `
   );
   CREATE INDEX IF NOT EXISTS deliveries_by_lane ON deliveries (url, room, id);
   CREATE TABLE IF NOT EXISTS targets (url TEXT PRIMARY KEY) WITHOUT ROWID;
+  COMMIT;
 `;
 
 /** Some 350,000 deliveries of LiveKit’s size: days of a busy machine. */

@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RequestPayload } from 'fastify';
-import { MAX_WEBHOOK_BYTES } from '../../contract/webhook-event.ts';
+import { MAX_WEBHOOK_BYTES } from '../../contract/limits.ts';
 import type { ServiceConfig } from '../config.ts';
 import { observe } from '../metrics/request-times.ts';
 import type { Histogram } from '../metrics/request-times.ts';
