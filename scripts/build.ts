@@ -1,7 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BuildOptions, Plugin } from 'esbuild';
@@ -71,6 +75,8 @@ const asFile: Plugin = {
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const entries = ['cli', 'agent', 'service', 'meeting', 'drill'];
+/** Long enough for either to start, and to find nobody; it is asked to end then. */
+const MOMENT_MS = 1_500;
 const stampPath = `${root}/dist/stamp`;
 // A little back, since file systems date by a clock of some milliseconds: a source changed from now on is newer than the stamp.
 const started = Date.now() / 1000 - 0.02;
@@ -88,6 +94,39 @@ if (process.argv.includes('--check')) {
   writeFileSync(`${stampPath}.${process.pid}`, stamp);
   utimesSync(`${stampPath}.${process.pid}`, started, started);
   renameSync(`${stampPath}.${process.pid}`, stampPath);
+}
+
+/** What the two need to start, with nothing to reach; null where there are none of the product's sources. */
+async function renderConfigs(folder: string): Promise<Record<'agent' | 'service', string> | null> {
+  if (!existsSync(`${root}/src/render/app.ts`)) return null;
+  const [{ renderAgent, renderService }, { parseSettings }, { planTopology }] = await Promise.all([
+    import('../src/render/app.ts'),
+    import('../src/settings/parse.ts'),
+    import('../src/topology/topology.ts'),
+  ]);
+  const ports = [...(await freePorts(2)), 1, 2, 3, 4];
+  const names = ['AGENT_PORT', 'SERVICE_PORT', 'REDIS_PORT', 'SENTINEL_PORT', 'LIVEKIT_HTTP_PORT', 'METRICS_PORT'];
+  const secrets = { LIVEKIT_API_KEY: 'build', LIVEKIT_API_SECRET: 'b'.repeat(32), REDIS_PASSWORD: 'build', SERVICE_API_TOKEN: 'b'.repeat(32) };
+  const variables = { DATA_DIR: folder, ...secrets, ...Object.fromEntries(names.map((name, index) => [name, String(ports[index])])) };
+  const { settings, problems } = parseSettings('', variables);
+  if (settings === null) throw new Error(`the build's settings: ${JSON.stringify(problems)}`);
+  const topology = planTopology(settings, 'all', { addresses: [], hasSystemd: false, hasNft: false });
+  for (const name of ['agent', 'service']) mkdirSync(`${topology.layout.state}/${name}`, { recursive: true });
+  return { agent: renderAgent(settings, topology, '').content, service: renderService(settings, topology).content };
+}
+
+/** Ports of this machine that nobody has at this moment. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  for (const server of servers) server.close();
+  return ports;
 }
 
 /** Each program begins with its main.ts. */
@@ -134,9 +173,18 @@ async function bundle(): Promise<void> {
     renameSync(`${path}.${process.pid}`, path);
   }
   for (const name of entries) copyFileSync(`${root}/src/starter.cjs`, `${root}/dist/${name}.cjs`);
-  // These are compiled as they run, as far as they come without a configuration; the CLI keeps what each command compiled.
-  for (const name of ['agent', 'service']) {
-    spawnSync(process.execPath, [`${root}/dist/${name}.cjs`], { env: { FLEET_COMPILED: `${root}/dist/compiled` }, stdio: 'ignore' });
-    renameSync(`${root}/dist/compiled.${name}`, `${root}/dist/${name}.compiled`);
+  // These are compiled as they run for a moment in a fleet of nobody else; the CLI keeps what each command compiled.
+  const folder = mkdtempSync(`${tmpdir()}/livekit-fleet-build-`);
+  try {
+    const configs = await renderConfigs(folder);
+    for (const name of ['agent', 'service'] as const) {
+      const words = configs === null ? [] : ['--config', `${folder}/${name}.json`];
+      if (configs !== null) writeFileSync(`${folder}/${name}.json`, configs[name]);
+      const env = { FLEET_COMPILED: `${root}/dist/compiled` };
+      spawnSync(process.execPath, [`${root}/dist/${name}.cjs`, ...words], { env, stdio: 'ignore', timeout: MOMENT_MS });
+      renameSync(`${root}/dist/compiled.${name}`, `${root}/dist/${name}.compiled`);
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
