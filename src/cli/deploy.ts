@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { awaitNode } from '../apply/await-node.ts';
 import { observe } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
@@ -60,9 +61,10 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   await checkOperatingSystem(host);
   await checkDataDir(host, first.topology);
   const run = async (): Promise<void> => {
-    await settleRestore(context, first.settings, first.topology);
+    const hasSettled = (await settleRestore(context, first.settings, first.topology)) !== null;
     await createEnv(context);
     const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure });
+    if (hasSettled) await awaitNode({ settings, topology, manager: prepared.manager, now: context.now, signal: context.signal });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };
