@@ -28,9 +28,18 @@ const BATCH = 1_000;
 
 /** Copies what is of the moment now, and the journal, from a Redis that runs: so rooms that go on, go on. */
 export async function carryMoment(from: Redis, to: Redis): Promise<void> {
-  for (const key of [...(await momentKeys(from)), HISTORY]) {
-    const [value, ttlMs] = await Promise.all([from.dumpBuffer(key), from.pttl(key)]);
-    // -1: it does not expire.
-    if (value !== null) await to.restore(key, Math.max(0, ttlMs), value, 'REPLACE');
+  const keys = [...(await momentKeys(from)), HISTORY];
+  for (let at = 0; at < keys.length; at += BATCH) {
+    const names = keys.slice(at, at + BATCH);
+    const reading = from.pipeline();
+    for (const name of names) reading.dumpBuffer(name).pttl(name);
+    const found = (await reading.exec()) ?? [];
+    const writing = to.pipeline();
+    for (const [index, name] of names.entries()) {
+      const [value, ttlMs] = [found[2 * index]?.[1], Number(found[2 * index + 1]?.[1])];
+      // -1: it does not expire.
+      if (value instanceof Buffer) writing.restore(name, Math.max(0, ttlMs), value, 'REPLACE');
+    }
+    for (const [error] of (await writing.exec()) ?? []) if (error !== null) throw error;
   }
 }

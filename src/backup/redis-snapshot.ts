@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { Redis } from 'ioredis';
+import { openRedis } from '../clients/open-redis.ts';
 import type { Endpoint } from '../clients/redis.ts';
 import { FleetError } from '../kernel/errors.ts';
 
@@ -29,7 +29,7 @@ export async function takeSnapshot(options: {
   onProgress: (percent: number) => void;
 }): Promise<Snapshot> {
   const { at, folder, signal, onProgress } = options;
-  const redis = await connect(at);
+  const redis = await openRedis(at);
   try {
     const info = async (): Promise<ReadonlyMap<string, string>> => parseInfo(await redis.info('persistence'));
     // One that somebody else has begun holds what was there before.
@@ -69,20 +69,6 @@ function percentOf(state: ReadonlyMap<string, string>): number {
 async function isThere(path: string): Promise<boolean> {
   const found = await lstat(path).catch(() => null);
   return found?.isFile() === true;
-}
-
-async function connect(at: Endpoint & { password: string }): Promise<Redis> {
-  const { Redis: Client } = await import('ioredis');
-  const redis = new Client({ ...at, lazyConnect: true, connectTimeout: 5_000, maxRetriesPerRequest: 0, retryStrategy: () => null });
-  let problem: Error | null = null;
-  redis.on('error', (error: Error) => {
-    problem = error;
-  });
-  await redis.connect().catch((error: unknown) => {
-    const reason = problem ?? error;
-    throw new FleetError('REDIS_REFUSED', { address: `${at.host}:${at.port}`, reason: reason instanceof Error ? reason.message : String(reason) });
-  });
-  return redis;
 }
 
 async function pause(signal: AbortSignal): Promise<void> {

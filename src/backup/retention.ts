@@ -7,15 +7,17 @@ export interface Retention {
   readonly machine?: string;
   /** This one stays, however old its name says that it is: a clock that was ahead once has made names that sort before it. */
   readonly made?: string;
+  /** Stay as well, beyond that number: what is being restored. */
+  readonly isKept?: (name: string) => boolean;
 }
 
 /** Archives beyond the number that is kept. */
-export async function beyond(place: Place, { keep, machine, made }: Retention): Promise<Kept[]> {
+export async function beyond(place: Place, { keep, machine, made, isKept }: Retention): Promise<Kept[]> {
   const all = await place.list();
   const seen = new Map<string, number>();
   for (const one of all) if (one.name === made) seen.set(one.machine, 1);
   return all.filter((one) => {
-    if (one.name === made) return false;
+    if (one.name === made || isKept?.(one.name) === true) return false;
     const count = (seen.get(one.machine) ?? 0) + 1;
     seen.set(one.machine, count);
     return count > keep && (machine === undefined || one.machine === machine);

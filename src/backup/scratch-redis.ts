@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, open } from 'node:fs/promises';
+import type { Readable, Writable } from 'node:stream';
 import type { Redis } from 'ioredis';
 import { parseInfo } from './redis-snapshot.ts';
 
@@ -19,13 +19,20 @@ export interface ScratchRedis {
 export class NotLoaded extends Error {}
 
 const POLL_MS = 20;
+/**
+ * Becomes Redis, and ends it when the other end of descriptor 3 is gone without a word: with the process that started it, however that
+ * ended. A Redis that nobody asks any more would keep its memory until the machine boots.
+ */
+const MORTAL = '(read -r _ <&3 || kill -9 $$) >/dev/null 2>&1 & exec "$@" 3<&-';
+/** In the folder, which has a shorter name as an open descriptor: a socket's address has 107 bytes. */
+const SOCKET = 's';
 /** Of what Redis says, for when it does not come up. */
 const KEPT_LINES = 5;
 
 /**
  * Starts a Redis in a folder that holds `appendonly.aof`, which may be an RDB file: every Redis since 4.0 loads that, newer ones turn it
- * into the first file of `appendonlydir` by a rename. It has no port, but a socket in a folder of its own, and runs as a user without
- * rights, whose the folder becomes.
+ * into the first file of `appendonlydir` by a rename. It has no port, but a socket in that folder, and runs as a user without
+ * rights, whose the folder is. It ends with this process, however that ends.
  * @param options.onProgress is told the percentage that is loaded
  * @throws NotLoaded; the signal's reason
  */
@@ -37,15 +44,20 @@ export async function startScratchRedis(options: {
   onProgress: (percent: number) => void;
 }): Promise<ScratchRedis> {
   const { program, folder, user, signal, onProgress } = options;
-  const place = await mkdtemp(`${tmpdir()}/livekit-fleet-redis-`);
-  await chown(place, user.uid, user.gid);
   await chmod(folder, 0o700);
-  const path = `${place}/s`;
-  const lines = ['port 0', `unixsocket ${path}`, 'unixsocketperm 700', `dir ${folder}`, 'daemonize no', 'logfile ""', 'save ""'];
+  const place = await open(folder);
+  const lines = ['port 0', `unixsocket ${SOCKET}`, 'unixsocketperm 700', 'daemonize no', 'logfile ""', 'save ""'];
   const config = [...lines, 'appendonly yes', 'appendfsync no', 'aof-load-truncated no', 'maxmemory-policy noeviction', 'auto-aof-rewrite-percentage 0'];
-  const child = spawn(program, ['-'], { ...user, cwd: folder, stdio: ['pipe', 'pipe', 'ignore'], env: { LANG: 'C.UTF-8' } });
+  const child = spawn('/bin/sh', ['-c', MORTAL, 'sh', program, '-'], {
+    ...user,
+    cwd: folder,
+    stdio: ['pipe', 'pipe', 'ignore', 'pipe'],
+    env: { LANG: 'C.UTF-8' },
+  });
+  // As `stdio` asks for them.
+  const [input, output, lifeline] = [child.stdin, child.stdout, child.stdio[3]] as [Writable, Readable, Writable];
   const said: string[] = [];
-  child.stdout.on('data', (text: Buffer) => {
+  output.on('data', (text: Buffer) => {
     said.push(
       ...text
         .toString()
@@ -55,16 +67,21 @@ export async function startScratchRedis(options: {
     said.splice(0, said.length - KEPT_LINES);
   });
   const gone = once(child, 'exit').catch((error: unknown) => [error]);
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(`${config.join('\n')}\n`);
+  for (const one of [input, lifeline]) one.on('error', () => undefined);
+  input.end(`${config.join('\n')}\n`);
   const { Redis: Client } = await import('ioredis');
-  const redis = new Client({ path, enableReadyCheck: false, retryStrategy: () => POLL_MS, maxRetriesPerRequest: null });
+  const redis = new Client({ path: `/proc/self/fd/${place.fd}/${SOCKET}`, enableReadyCheck: false, retryStrategy: () => POLL_MS, maxRetriesPerRequest: null });
   redis.on('error', () => undefined);
+  let isReleased = false;
   const release = async (): Promise<void> => {
+    if (isReleased) return;
+    isReleased = true;
     redis.disconnect();
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
     await gone;
-    await rm(place, { recursive: true, force: true });
+    // A word: whoever waits there has nothing to end.
+    lifeline.end('\n');
+    await place.close();
   };
   try {
     const loaded = await awaitLoaded(redis, { child, said, signal, onProgress });

@@ -2,7 +2,7 @@ import { cp, lstat, mkdir, readFile, readdir, rename, rm, stat, writeFile } from
 import { dirname } from 'node:path';
 import { ENV, RELAY, SERVICE } from './format.ts';
 import type { Manifest } from './format.ts';
-import { giveFolder } from './foreign-hands.ts';
+import { giveFolder, readBelow } from './foreign-hands.ts';
 import { hasCode } from '../kernel/has-code.ts';
 import { redisPlace } from './prove.ts';
 import { redisFolder } from '../render/redis.ts';
@@ -11,10 +11,15 @@ import { livekitVersionFile } from '../topology/topology.ts';
 import { asideFolder } from './swap.ts';
 import type { SwapItem } from './swap.ts';
 
+/** No file of Caddy's is as large. */
+const LARGEST_SMALL = 16 * 1024 * 1024;
+
 /** What is to be swapped, and the parts that use it. */
 export interface Staged {
   readonly items: readonly SwapItem[];
   readonly parts: readonly Part[];
+  /** Takes what changed meanwhile, and gives all of it to its user; to be called once the parts have stopped and nothing uses the archive's data. */
+  settle(): Promise<void>;
 }
 
 export interface StageOptions {
@@ -43,6 +48,7 @@ export async function stage(options: StageOptions): Promise<Staged> {
   const has = (name: string): boolean => members.some((one) => one.name === name);
   const items: SwapItem[] = [];
   const parts: Part[] = [];
+  const last: (() => Promise<void>)[] = [];
   const add = async (live: string, staged: string, isText = false): Promise<void> => {
     await mkdir(dirname(live), { recursive: true, mode: 0o750 });
     const hadLive = (await stat(live).catch(() => null)) !== null;
@@ -50,7 +56,7 @@ export async function stage(options: StageOptions): Promise<Staged> {
   };
   if (hasRedis) {
     await keep(`${redisFolder(topology)}/redis.conf`, `${redisPlace(folder)}/redis.conf`);
-    await giveFolder(redisPlace(folder), user);
+    last.push(() => giveFolder(redisPlace(folder), user));
     await add(redisFolder(topology), redisPlace(folder));
     parts.push('redis');
   }
@@ -61,10 +67,16 @@ export async function stage(options: StageOptions): Promise<Staged> {
     parts.push('service');
   }
   if (topology.parts.includes('caddy') && members.some((one) => one.name.startsWith('caddy/'))) {
-    const isChanged = await fillCaddy(`${layout.state}/caddy`, `${folder}/caddy`);
-    await giveFolder(`${folder}/caddy`, user);
-    if (isChanged) await add(`${layout.state}/caddy`, `${folder}/caddy`);
-    if (isChanged) parts.push('caddy');
+    const [live, staged] = [`${layout.state}/caddy`, `${folder}/caddy`];
+    const placed = await fillCaddy(live, staged);
+    if (placed.size > 0) {
+      last.push(async () => {
+        await catchUp(live, staged, placed);
+        await giveFolder(staged, user);
+      });
+      await add(live, staged);
+      parts.push('caddy');
+    }
   }
   if (isBare && (has(RELAY) || members.some((one) => one.name.startsWith('agent/')))) {
     if (has(RELAY)) await place(`${folder}/${RELAY}`, `${folder}/agent/webhooks.db`);
@@ -79,15 +91,21 @@ export async function stage(options: StageOptions): Promise<Staged> {
     await writeFile(`${folder}/${ENV}`, env, { mode: 0o600 });
     await add(envPath, `${folder}/${ENV}`, true);
   }
-  return { items, parts };
+  return {
+    items,
+    parts,
+    async settle() {
+      for (const one of last) await one();
+    },
+  };
 }
 
 /**
  * What Caddy is to have: what it has now, with the archive's authority, and of the archive's certificates and accounts those that
- * are missing now. Gives whether that is anything else than what it has.
+ * are missing now. Gives the paths, below that folder, of what it does not have now.
  */
-async function fillCaddy(live: string, staged: string): Promise<boolean> {
-  let isChanged = false;
+async function fillCaddy(live: string, staged: string): Promise<ReadonlySet<string>> {
+  const placed = new Set<string>();
   const archived = `${staged}.archived`;
   await rename(staged, archived);
   await cp(live, staged, { recursive: true, preserveTimestamps: true, filter: async (path) => isKept(await lstat(path).catch(() => null)) }).catch(
@@ -103,10 +121,26 @@ async function fillCaddy(live: string, staged: string): Promise<boolean> {
     if (now !== null && (!isAuthority || (await areSame(from, to)))) continue;
     await rm(to, { force: true });
     await place(from, to);
-    isChanged = true;
+    placed.add(to.slice(staged.length + 1));
   }
   await rm(archived, { recursive: true });
-  return isChanged;
+  return placed;
+}
+
+/** Takes what Caddy has written since it was copied, a certificate that came meanwhile, but for the archive's authority. */
+async function catchUp(live: string, staged: string, placed: ReadonlySet<string>): Promise<void> {
+  for (const entry of await readdir(live, { recursive: true, withFileTypes: true }).catch(ignoreMissing)) {
+    const path = `${entry.parentPath}/${entry.name}`.slice(live.length + 1);
+    if (!entry.isFile() || (path.startsWith('pki/') && placed.has(path))) continue;
+    const [now, then] = await Promise.all([live, staged].map((folder) => lstat(`${folder}/${path}`).catch(() => null)));
+    // The copy's time is of milliseconds.
+    if (now == null || (then?.size === now.size && Math.trunc(then.mtimeMs) === Math.trunc(now.mtimeMs))) continue;
+    const content = await readBelow(live, path, { longest: LARGEST_SMALL });
+    if (content === null) continue;
+    await rm(`${staged}/${path}`, { force: true });
+    await mkdir(dirname(`${staged}/${path}`), { recursive: true, mode: 0o750 });
+    await writeFile(`${staged}/${path}`, content, { mode: now.mode & 0o777 });
+  }
 }
 
 /** Folders and files, but no socket, and no link: it could lead anywhere. */
@@ -128,6 +162,7 @@ async function keep(from: string, to: string): Promise<void> {
   await cp(from, to, { preserveTimestamps: true }).catch(ignoreMissing);
 }
 
-function ignoreMissing(error: unknown): void {
+function ignoreMissing(error: unknown): never[] {
   if (!hasCode(error, 'ENOENT')) throw error;
+  return [];
 }

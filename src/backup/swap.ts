@@ -17,7 +17,8 @@ const itemSchema = z.object({
 });
 
 const planSchema = z.object({
-  phase: z.enum(['swapping', 'done']),
+  /** `beside`: all that there is to do is to let go of what the fleet's Redis has beside the data in use. */
+  phase: z.enum(['beside', 'swapping', 'done']),
   /** Parts that use what is swapped, in start order. */
   parts: z.array(z.string()),
   items: z.array(itemSchema),
@@ -74,19 +75,27 @@ export async function swap(
   }
 }
 
+/** Before the fleet's Redis gets data beside those in use: should this end, the next command lets go of them. */
+export async function noteBeside(host: Host, layout: Layout, exchangeId: string): Promise<void> {
+  await writePlan(host, layout, { phase: 'beside', parts: [], items: [], exchangeId, database: null });
+}
+
 /** From now on, what has taken its place stays. */
 export async function acceptSwap(host: Host, layout: Layout): Promise<void> {
   const plan = await readPlan(host, layout);
   if (plan !== null) await writePlan(host, layout, { ...plan, phase: 'done' });
 }
 
-/** Sets the former of what was accepted aside for a person. */
-export async function completeSwap(host: Host, layout: Layout): Promise<void> {
+/**
+ * Sets the former of what was accepted aside for a person.
+ * @param besideId of an exchange where the fleet's Redis still has what stood before beside its data
+ */
+export async function completeSwap(host: Host, layout: Layout, besideId: string | null = null): Promise<void> {
   if (await exists(host, stagingFolder(layout), 'former')) {
     await host.remove(formerFolder(layout));
     await host.move(asideFolder(layout), formerFolder(layout));
   }
-  await host.remove(stagingFolder(layout));
+  await (besideId === null ? host.remove(stagingFolder(layout)) : noteBeside(host, layout, besideId));
 }
 
 /**
@@ -109,11 +118,9 @@ export async function undoSwap(host: Host, layout: Layout): Promise<void> {
   await host.remove(stagingFolder(layout));
 }
 
-/** What a restore has written down that did not come to its end: `swapping` is undone, `done` completed; null: nothing to do. */
+/** What a restore has written down that did not come to its end: `swapping` is undone, `done` completed; null: nothing of it is in use. */
 export async function unfinishedSwap(host: Host, layout: Layout): Promise<(Omit<SwapPlan, 'parts'> & { readonly parts: readonly Part[] }) | null> {
   const plan = await readPlan(host, layout);
-  // What was being put together when it ended, nothing of which was in use.
-  if (plan === null) await host.remove(stagingFolder(layout));
   return plan === null ? null : { ...plan, parts: plan.parts as Part[] };
 }
 

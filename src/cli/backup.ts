@@ -29,6 +29,7 @@ import { loadSettings } from './context.ts';
 import { deployed } from './control.ts';
 import { recorded } from './journal.ts';
 import { bring } from './prepare.ts';
+import { settleRestore } from './settle-restore.ts';
 
 /** What `backup` was told. */
 export interface BackupOptions {
@@ -61,6 +62,7 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
     recorded(context, { settings, topology }, async () => {
       // Some of its data may be those of then, and some of now.
       if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
+      await settleRestore(context, settings, topology);
       const began = context.now();
       const made = await explainFullDisk(topology.layout.state, () => makeArchive(context, { settings, topology, place }));
       const { name } = made;

@@ -1,5 +1,6 @@
 import { knownHosts, askAll, viewFleet } from '../apply/ask-fleet.ts';
 import { sayGoodbye } from '../apply/goodbye.ts';
+import { letGoOf } from '../backup/exchange.ts';
 import { hostOf, isReachable } from '../contract/node-record.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { CliContext } from './context.ts';
@@ -29,6 +30,7 @@ export async function forget(context: CliContext, name: string, { isSure }: { is
     if (!isSure) await ask(context, 'REALLY_FORGET', { machine: record.machine });
     const view = (): Promise<typeof fleet | null> => viewFleet(host, settings, topology);
     await sayGoodbye({ machine: record.machine, address }, { settings, view, patienceMs: PATIENCE_MS, now, signal });
+    await letGoOf(record.machine, { ...((await view()) ?? fleet).primary, password: settings.REDIS_PASSWORD });
     reporter.say('FORGOTTEN', { machine: record.machine });
     reporter.result({ forgotten: record.machine });
   });

@@ -6,6 +6,7 @@ import { translate } from '../kernel/messages/translate.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { readJoin } from '../settings/join-line.ts';
 import { isPlaceholder } from '../settings/parse.ts';
+import type { Settings } from '../settings/schema.ts';
 import { roleFile } from '../topology/topology.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
@@ -13,6 +14,7 @@ import { recorded } from './journal.ts';
 import type { CliContext } from './context.ts';
 import { PRIVATE, createEnv, deploy } from './deploy.ts';
 import { readLine } from './make-way.ts';
+import { settleRestore } from './settle-restore.ts';
 
 /** Those whose other value means another fleet. */
 const IDENTITY = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] as const;
@@ -29,10 +31,7 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   const wanted = readJoin(word === undefined || word === '-' ? await readInput(context) : word);
   const { settings: before, topology } = loadSettings(context, 'gateway');
   const { layout } = topology;
-  const other = IDENTITY.find((name) => !isPlaceholder(before[name]) && before[name] !== wanted[name]);
-  if (other !== undefined && !isForced) throw new FleetError('JOIN_OTHER_FLEET', { variable: other }, { exitCode: 2 });
-  const { WEBHOOK_API_KEY: webhookKey } = before;
-  if (!isPlaceholder(webhookKey) && webhookKey !== wanted.LIVEKIT_API_KEY) throw new FleetError('JOIN_WEBHOOK_KEY', {}, { exitCode: 2 });
+  checkIdentity(before, wanted, { isForced });
   const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
   const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
   if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });
@@ -40,6 +39,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   if (answer?.kind === 'unreachable') throw new FleetError('JOIN_UNREACHABLE', { host: machine, port, reason: answer.reason });
 
   const write = async (): Promise<void> => {
+    // What a restore that was killed has begun is undone first: it may have been the settings.
+    if ((await settleRestore(context, before, topology)) !== null) checkIdentity(loadSettings(context, 'gateway').settings, wanted, { isForced });
     await createEnv(context);
     const { envText, settings } = loadSettings(context, 'gateway');
     const changed = Object.entries(wanted).filter(([name, value]) => settings[name as keyof typeof wanted] !== value);
@@ -50,6 +51,14 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   await withLock(layout.lock, 'join', () => recorded(context, { settings: before, topology }, write));
   if ((await host.read(roleFile(layout))) === null) reporter.say('JOIN_NEXT');
   else await deploy(context, { role: 'gateway', isDryRun: false, isNewFleet: false, isNow: false, isSure: false });
+}
+
+/** @throws FleetError JOIN_OTHER_FLEET, JOIN_WEBHOOK_KEY where this machine is another fleet's */
+function checkIdentity(now: Settings, wanted: ReturnType<typeof readJoin>, { isForced }: { isForced: boolean }): void {
+  const other = IDENTITY.find((name) => !isPlaceholder(now[name]) && now[name] !== wanted[name]);
+  if (other !== undefined && !isForced) throw new FleetError('JOIN_OTHER_FLEET', { variable: other }, { exitCode: 2 });
+  const { WEBHOOK_API_KEY: webhookKey } = now;
+  if (!isPlaceholder(webhookKey) && webhookKey !== wanted.LIVEKIT_API_KEY) throw new FleetError('JOIN_WEBHOOK_KEY', {}, { exitCode: 2 });
 }
 
 /** The last word of what is piped in, or of the line that is typed: a whole join line is one too. */

@@ -260,11 +260,13 @@ const restoreCommand: Command = program
     say('恢复备份；先检查一切，未能健康则回到之前的状态', 'restore a backup: all of it is checked first, and unless all is well what stood before is back'),
   )
   .option('--dry-run', say('只检查备份并显示会做什么', 'only check the archive, and show what would be done'))
+  .option('--alone', say('集群其余机器已永久丢失，只剩本机', 'the other machines of the fleet are gone for good, and this one is left'))
   .addHelpText('after', examples('./部署.sh restore /mnt/backups/livekit-fleet-….tar.zst', './部署.sh restore backup.tar.zst --dry-run'))
   .action(
-    action((context, archive = '') =>
-      restore(context, archive, { ...wayOptions(restoreCommand), isDryRun: options<{ dryRun?: boolean }>(restoreCommand).dryRun === true }),
-    ),
+    action((context, archive = '') => {
+      const { dryRun, alone } = options<{ dryRun?: boolean; alone?: boolean }>(restoreCommand);
+      return restore(context, archive, { ...wayOptions(restoreCommand), isDryRun: dryRun === true, isAlone: alone === true });
+    }),
   );
 withWay(restoreCommand);
 const bundleCommand: Command = program

@@ -1,27 +1,32 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { viewFleet } from '../apply/ask-fleet.ts';
-import { giveTurn, takeTurn } from '../apply/goodbye.ts';
-import type { GoodbyeContext } from '../apply/goodbye.ts';
+import { knownHosts, viewFleet } from '../apply/ask-fleet.ts';
+import { awaitNode } from '../apply/await-node.ts';
+import { dropBeside } from '../backup/exchange.ts';
 import { carryMoment, dropMoment } from '../backup/moment.ts';
 import type { Proved } from '../backup/prove.ts';
 import { stage } from '../backup/stage.ts';
 import { acceptSwap, completeSwap, formerFolder, swap } from '../backup/swap.ts';
+import { openRedis } from '../clients/open-redis.ts';
+import { hasMajority } from '../clients/sentinel.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { findUser, makeUser } from '../host/service-user.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { masterName } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
 import { madeUserFile } from '../topology/topology.ts';
-import type { Topology } from '../topology/topology.ts';
-import { makeArchive, progressOf } from './backup.ts';
-import { placeOf } from './backup-place.ts';
+import type { Part, Topology } from '../topology/topology.ts';
 import { settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
 import { bringUp, seedOf } from './deploy.ts';
+import { restoreFleet } from './fleet-restore.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 import { beginDatabaseRestore } from './restore-database.ts';
 import type { DatabaseRestore, DatabaseTarget } from './restore-database.ts';
-import { stopAnyway, undoRestore, withExchange } from './settle-restore.ts';
+import { letGo, stopAnyway, undoRestore, withExchange } from './settle-restore.ts';
+import type { ExchangingMachine } from './settle-restore.ts';
 
 /** The machine that an archive is to be restored on, before anything is. */
 export interface Target {
@@ -39,10 +44,14 @@ export interface PutInPlace {
   readonly former: string | null;
 }
 
-/** Another machine that leaves or is upgraded takes longer than anyone would wait here. */
-const PATIENCE_MS = 10_000;
-/** The others wait so long at most, should this machine not come to an end. */
-const TURN_MS = 600_000;
+/** What a person has said about a restore. */
+export interface RestoreWay extends WayOptions {
+  /** The other machines of the fleet are gone for good: this one alone is what counts. */
+  readonly isAlone: boolean;
+}
+
+/** Longer than a copy of what is of the moment, and Redis's end, take; whoever wants to write waits. */
+const PAUSE_MS = 10_000;
 
 /** How Redis's data come back. */
 type Way =
@@ -57,33 +66,20 @@ type Way =
  * Puts an archive that was proved in the place of what is there, and waits until all is well; else puts back what stood before.
  * @param given.next text of the settings as they are to be; null: they stay
  * @param given.database where PostgreSQL's tables are to be replaced; null: not at all
- * @throws FleetError those of deploy, OTHER_IS_LEAVING, REDIS_REFUSED
+ * @param given.source how a person named the archive
+ * @throws FleetError those of deploy and restoreFleet, RESTORE_CUT_OFF
  */
 export async function putInPlace(
   context: CliContext,
   proved: Proved,
-  { target, next, database, options }: { target: Target; next: string | null; database: DatabaseTarget | null; options: WayOptions },
+  { target, next, source, database, options }: { target: Target; next: string | null; source: string; database: DatabaseTarget | null; options: RestoreWay },
 ): Promise<PutInPlace> {
   const machine = targetAfter(target, next, proved);
-  const way = await wayOf(context, machine, proved);
-  if (way.kind !== 'fleet') return replace(context, proved, { machine, way, next, database, options });
-  const { settings, topology } = machine;
-  // Of the data that the whole fleet has: they are replaced on all its machines.
-  const place = placeOf(settings, topology.layout, undefined);
-  const { name } = await makeArchive(context, { settings, topology, place });
-  const goodbye: GoodbyeContext = {
-    settings,
-    view: () => viewFleet(context.host, settings, topology),
-    patienceMs: PATIENCE_MS,
-    now: context.now,
-    signal: context.signal,
-  };
-  await takeTurn(topology.machine, goodbye, TURN_MS);
-  try {
-    return { ...(await replace(context, proved, { machine, way, next, database, options })), former: place.addressOf(name) };
-  } finally {
-    await giveTurn(topology.machine, goodbye, (await goodbye.view()) ?? way.fleet);
-  }
+  const way = await wayOf(context, machine, { proved, options });
+  const work = (exchangeId: string | null): Promise<PutInPlace> => replace(context, proved, { machine, way, exchangeId, next, database, options });
+  return way.kind === 'fleet' && proved.redis !== null
+    ? restoreFleet(context, machine, { fleet: way.fleet, scratch: proved.redis.redis, source, replace: work })
+    : work(null);
 }
 
 /** The machine with the settings as they are to be. */
@@ -91,52 +87,61 @@ export function targetAfter(target: Target, next: string | null, { head }: Prove
   return { ...target, ...(next === null ? {} : settingsOf(next, head.role)) };
 }
 
-async function wayOf(context: CliContext, { settings, topology, isBare }: Target, { redis }: Proved): Promise<Way> {
-  if (redis === null || !topology.hasMedia) return { kind: 'none' };
+async function wayOf(context: CliContext, { settings, topology, isBare }: Target, { proved, options }: { proved: Proved; options: RestoreWay }): Promise<Way> {
+  if (proved.redis === null || !topology.hasMedia) return { kind: 'none' };
   if (isBare) {
     const seed = await seedOf(context, settings, { topology, isNewFleet: false });
     return seed.primary === topology.address ? { kind: 'files' } : { kind: 'none' };
   }
   const fleet = await viewFleet(context.host, settings, topology);
+  const others = await knownHosts(context.host, topology);
+  if (fleet === null && (others.length === 0 || options.isAlone)) return { kind: 'files' };
+  if (fleet === null) throw new FleetError('RESTORE_CUT_OFF', { hosts: others.join(', ') });
   // Sentinel takes for a replica, and keeps in mind, whoever has once asked for a copy (redis-cli --rdb).
-  const hasOthers = fleet !== null && (fleet.healthyReplicas > 0 || fleet.primary.host !== topology.address || (fleet.registry?.records.length ?? 0) > 1);
-  return hasOthers ? { kind: 'fleet', fleet } : { kind: 'files' };
+  const isFirst = fleet.primary.host === topology.address;
+  const hasOthers = fleet.healthyReplicas > 0 || !isFirst || (fleet.registry?.records.length ?? 0) > 1;
+  if (!hasOthers) return { kind: 'files' };
+  const own = { host: '127.0.0.1', sentinelPort: settings.SENTINEL_PORT, masterName, password: settings.REDIS_PASSWORD };
+  if ((await hasMajority(own)) !== false) return { kind: 'fleet', fleet };
+  // What the smaller part of a network that is cut takes is lost when it hears of the other.
+  if (options.isAlone && isFirst) return { kind: 'files' };
+  throw new FleetError('RESTORE_CUT_OFF', { hosts: others.join(', ') });
 }
 
 async function replace(
   context: CliContext,
   proved: Proved,
-  { machine, way, next, database, options }: { machine: Target; way: Way; next: string | null; database: DatabaseTarget | null; options: WayOptions },
+  given: { machine: Target; way: Way; exchangeId: string | null; next: string | null; database: DatabaseTarget | null; options: RestoreWay },
 ): Promise<PutInPlace> {
   const { head, folder, manifest, redis } = proved;
-  const { host, envPath, signal } = context;
+  const { machine, way, exchangeId, next, database, options } = given;
+  const { host, envPath, signal, now } = context;
   const { settings, topology, isBare } = machine;
   const { layout } = topology;
   const manager = await openManager(context, settings, topology);
   const user = (await findUser(host, settings.SERVICE_USER)) ?? (await makeUser(host, settings.SERVICE_USER, madeUserFile(layout)));
-  if (redis !== null && way.kind === 'files') {
+  const hasRedis = way.kind === 'files';
+  if (redis !== null && hasRedis) {
+    await dropBeside(redis.redis);
     await dropMoment(redis.redis);
-    if (!isBare) await carryFrom(settings, redis);
   }
-  if (redis !== null && way.kind === 'fleet') {
-    const onProgress = progressOf(context, 'restore');
-    await withExchange(context, machine, (exchange) => exchange.load(redis.redis, { signal, onProgress: (percent) => onProgress(`Redis ${percent} %`) }));
-  }
-  await redis?.end();
-  const staged = await stage({ topology, folder, members: manifest.members, envPath, env: next, hasRedis: way.kind === 'files', isBare, user });
+  const staged = await stage({ topology, folder, members: manifest.members, envPath, env: next, hasRedis, isBare, user });
   const deploying = { role: head.role, isNewFleet: false, ...options };
-  const exchangeId = way.kind === 'fleet' ? head.id : null;
-  const stopped = context.now();
+  const stopped = now();
   const parts = topology.parts.filter((part) => staged.parts.includes(part) || (part === 'service' && database !== null));
-  if (!isBare) for (const part of parts.toReversed()) await stopAnyway(manager, part);
   let tables: DatabaseRestore | null = null;
   try {
+    if (!isBare) await stopParts(settings, manager, { parts, scratch: redis });
+    await redis?.end();
+    await staged.settle();
     if (database !== null) tables = await beginDatabaseRestore(context, proved, { target: database, topology, id: randomUUID() });
     await swap(host, layout, { items: staged.items, parts, exchangeId, database: tables?.plan ?? null });
     await tables?.put();
     await tables?.close();
-    if (exchangeId !== null) await withExchange(context, machine, (exchange, replicas) => exchange.begin(exchangeId, replicas));
+    if (exchangeId !== null) await withExchange(context, { ...machine, exchangeId }, (exchange, replicas) => exchange.begin(replicas));
     await bringUp(context, deploying);
+    await awaitNode({ settings, topology, manager, now, signal });
+    if (exchangeId !== null) await checkExchange(context, { ...machine, exchangeId });
   } catch (error) {
     await tables?.close();
     await undoRestore(context, machine, manager);
@@ -144,22 +149,37 @@ async function replace(
     if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, deploying).catch(() => undefined);
     throw error;
   }
-  const awaySeconds = Number(((context.now() - stopped) / 1000).toFixed(1));
+  const awaySeconds = Number(((now() - stopped) / 1000).toFixed(1));
   await acceptSwap(host, layout);
-  if (exchangeId !== null) await withExchange(context, machine, (exchange) => exchange.end());
-  await completeSwap(host, layout);
+  await completeSwap(host, layout, await letGo(context, { settings, topology, exchangeId }));
   return { awaySeconds, former: existsSync(formerFolder(layout)) ? formerFolder(layout) : null };
 }
 
-/** Rooms that go on, go on: what tells of them now goes into the data that come. A Redis that does not answer has nothing to tell. */
-async function carryFrom(settings: Settings, scratch: NonNullable<Proved['redis']>): Promise<void> {
-  const { Redis: Client } = await import('ioredis');
-  const live = new Client({ host: '127.0.0.1', port: settings.REDIS_PORT, password: settings.REDIS_PASSWORD, lazyConnect: true, retryStrategy: () => null });
-  live.on('error', () => undefined);
-  const isUp = await live.connect().then(
-    () => true,
-    () => false,
-  );
-  if (isUp) await carryMoment(live, scratch.redis);
-  live.disconnect();
+/** Stops them, Redis last. What its data tell of this moment goes into those that come: rooms that go on, go on. */
+async function stopParts(settings: Settings, manager: ServiceManager, { parts, scratch }: { parts: readonly Part[]; scratch: Proved['redis'] }): Promise<void> {
+  for (const part of parts.toReversed()) {
+    if (part !== 'redis' || scratch === null) {
+      await stopAnyway(manager, part);
+      continue;
+    }
+    // One that does not answer has nothing to tell.
+    const live = await openRedis({ host: '127.0.0.1', port: settings.REDIS_PORT, password: settings.REDIS_PASSWORD }).catch(() => null);
+    try {
+      // From the copy to the stop nobody writes; should this run be killed, they go on by themselves.
+      await live?.call('CLIENT', 'PAUSE', String(PAUSE_MS), 'WRITE');
+      if (live !== null) await carryMoment(live, scratch.redis);
+      await stopAnyway(manager, part);
+    } finally {
+      live?.disconnect();
+    }
+  }
+}
+
+/** Should the primary have been lost meanwhile, the one that took its place may not have heard of the exchange. @throws FleetError REDIS_REFUSED */
+async function checkExchange(context: CliContext, machine: ExchangingMachine): Promise<void> {
+  if (await withExchange(context, machine, (exchange) => exchange.stands())) return;
+  throw new FleetError('REDIS_REFUSED', {
+    address: machine.topology.redisHosts.join(', '),
+    reason: 'the primary that took the data was replaced by one without them',
+  });
 }

@@ -8,6 +8,8 @@ import type { Head } from '../backup/format.ts';
 import { explainDamage, openArchive } from '../backup/open-archive.ts';
 import { explainFullDisk, placeIn, prove, roomIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
+import { workFolder } from '../backup/collect.ts';
+import { unfinishedSwap } from '../backup/swap.ts';
 import { damaged, readHead } from '../backup/unpack.ts';
 import { stagingFolder } from '../topology/restore-files.ts';
 import { withLock } from '../host/lock.ts';
@@ -25,13 +27,12 @@ import { loadSettings, settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
 import { recorded } from './journal.ts';
 import { ask, readHidden } from './make-way.ts';
-import type { WayOptions } from './make-way.ts';
 import { putInPlace, targetAfter } from './put-in-place.ts';
-import type { Target } from './put-in-place.ts';
+import type { RestoreWay, Target } from './put-in-place.ts';
 import { checkDatabaseTarget } from './restore-database.ts';
 import { settleRestore } from './settle-restore.ts';
 
-export interface RestoreOptions extends WayOptions {
+export interface RestoreOptions extends RestoreWay {
   /** Only check, and say what would be done. */
   readonly isDryRun: boolean;
 }
@@ -57,11 +58,12 @@ export async function restore(from: CliContext, given: string, options: RestoreO
   const isNew = !existsSync(topology.layout.root);
   try {
     await withLock(topology.layout.lock, 'restore', async () => {
-      const run = async (): Promise<void> => {
+      const work = (): Promise<void> => explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase }));
+      if (options.isDryRun) return work();
+      await recorded(context, { settings, topology }, async () => {
         await settleRestore(context, settings, topology);
-        await explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase }));
-      };
-      await (options.isDryRun ? run() : recorded(context, { settings, topology }, run));
+        await work();
+      });
     });
   } finally {
     // A check alone leaves nothing on a machine that has nothing.
@@ -99,11 +101,14 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
   const { settings, topology } = loadSettings(context);
   const { name: path, bytes: chunks } = sourceOf(settings, given);
   const target: Target = { settings, topology, isBare: !existsSync(appliedFile(topology)) };
-  const folder = `${stagingFolder(topology.layout)}/new`;
+  // A check leaves alone what a restore that was killed has put together.
+  const place = options.isDryRun ? workFolder(topology.layout) : stagingFolder(topology.layout);
+  const folder = `${place}/new`;
+  await host.remove(folder);
   await mkdir(folder, { recursive: true });
   const { root, state } = topology.layout;
   // On a machine that has nothing yet, whoever loads the data has to get there; a deploy sets these rights anew.
-  for (const one of [...(target.isBare ? [root, state] : []), stagingFolder(topology.layout), folder]) await chmod(one, 0o711);
+  for (const one of [...(target.isBare ? [root, state] : []), place, folder]) await chmod(one, 0o711);
   let proved: Proved | null = null;
   try {
     reporter.emit({ kind: 'step-started', id: 'check', code: 'STEP_RESTORE_CHECK', params: { path } });
@@ -118,7 +123,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
         return redisServer(context, own.settings, own.topology);
       },
       user: await scratchUser(context, settings),
-      onHead: (head) => checkHead(path, head, target),
+      onHead: (head) => checkHead(path, head, { ...target, envPath: context.envPath }),
       onProgress: progressOf(context, 'check'),
       signal,
     });
@@ -131,14 +136,25 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     const said = database === null ? null : { address: database.postgres.access.address, isReplaced: database.isReplaced };
     if (said !== null) reporter.say(said.isReplaced ? 'RESTORE_DATABASE' : 'RESTORE_DATABASE_STAYS', { address: said.address, madeAt: head.madeAt });
     if (options.isDryRun) {
+      const left = (await unfinishedSwap(host, topology.layout))?.phase;
+      if (left === 'swapping') reporter.say('RESTORE_UNDOES_FIRST');
       reporter.say('RESTORE_PLANNED', { path, counts, command: COMMANDS[head.role] });
-      return reporter.result({ path, ...head, counts: manifest.counts, isWhole: true, settings: next.changed, database: said });
+      return reporter.result({
+        path,
+        ...head,
+        counts: manifest.counts,
+        isWhole: true,
+        settings: next.changed,
+        database: said,
+        undoesFirst: left === 'swapping',
+      });
     }
     if (!options.isSure) await ask(context, 'REALLY_RESTORE', { madeAt: head.madeAt, path });
     reporter.emit({ kind: 'step-started', id: 'restore', code: 'STEP_RESTORE', params: { machine: head.machine, madeAt: head.madeAt } });
     const { awaySeconds, former } = await putInPlace(context, proved, {
       target,
       next: next.text,
+      source: given,
       database: database?.isReplaced === true ? database : null,
       options,
     });
@@ -162,13 +178,14 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
   } finally {
     await proved?.redis?.[Symbol.asyncDispose]();
     // What is still there was never in use, or is noted as something that the next command has to settle.
-    if (!existsSync(`${stagingFolder(topology.layout)}/plan.json`)) await host.remove(stagingFolder(topology.layout));
+    if (options.isDryRun || !existsSync(`${place}/plan.json`)) await host.remove(place);
   }
 }
 
-/** Refuses an archive by its first bytes. @throws FleetError BACKUP_OTHER_FLEET, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE */
-async function checkHead(path: string, head: Head, { settings, topology, isBare }: Target): Promise<void> {
+/** Refuses an archive by its first bytes. @throws FleetError BACKUP_OTHER_FLEET, BACKUP_OTHER_KEYS, BACKUP_OTHER_ROLE, BACKUP_NO_SPACE */
+async function checkHead(path: string, head: Head, { settings, topology, isBare, envPath }: Target & { envPath: string }): Promise<void> {
   const isOther = !isPlaceholder(settings.LIVEKIT_API_SECRET) && head.fingerprint !== keyFingerprint(settings);
+  if (isOther && isBare) throw new FleetError('BACKUP_OTHER_KEYS', { path, machine: head.machine, env: envPath }, { exitCode: 2 });
   if (isOther) throw new FleetError('BACKUP_OTHER_FLEET', { path, machine: head.machine }, { exitCode: 2 });
   if (!isBare && head.role !== topology.role)
     throw new FleetError('BACKUP_OTHER_ROLE', { path, was: COMMANDS[head.role], wanted: COMMANDS[topology.role] }, { exitCode: 2 });

@@ -101,6 +101,18 @@ export async function askView(options: { host: string; sentinelPort: number; mas
   return heardMs;
 }
 
+/**
+ * Whether the Sentinel at an address reaches enough of the others to choose a primary with them: whoever does not may be in the smaller
+ * part of a network that is cut. Null where it cannot be asked. Throws nothing.
+ */
+export async function hasMajority({ host, sentinelPort, masterName, password }: FleetAddress): Promise<boolean | null> {
+  const word = await withConnection({ host, port: sentinelPort, password }, async (sentinel) => {
+    await sentinel.call('SENTINEL', 'CKQUORUM', masterName);
+    return { kind: 'majority' } as const;
+  });
+  return word.kind === 'majority' ? true : word.kind === 'foreign' ? false : null;
+}
+
 function words(row: unknown): string[] {
   return Array.isArray(row) ? row.map(String) : [];
 }

@@ -77,8 +77,91 @@ describe('a fleet', () => {
     for (const number of everything) expect((await run(number, ['status'])).code, String(number)).toBe(0);
   });
 
+  it('keeps as many archives as BACKUP_KEEP says, what was there before a restore and what was restored among them', async () => {
+    const given = archives.get(2) ?? '';
+    const former: string[] = [];
+    for (let turn = 0; turn < 2; turn++) {
+      const { out } = await fleet.lab
+        .machine(2)
+        .exec(['/opt/livekit-fleet/部署.sh', 'restore', given, '--yes', '--json', '--env', '/etc/fleet.env'], { BACKUP_KEEP: '1' });
+      former.push(String((JSON.parse(out.trim().split('\n').at(-1) ?? '') as { former: string }).former));
+    }
+    const files = (await sh(2, 'ls /var/lib/livekit-fleet/backups')).split('\n');
+    expect(files.toSorted()).toEqual([given, former[1] ?? ''].map((path) => path.split('/').at(-1)).toSorted());
+  });
+
+  it('is refused on a machine that reaches too few of the others, with nothing changed', async () => {
+    const primary = await fleet.primary();
+    const number = mediaMachines.find((one) => one !== primary) ?? 0;
+    const refused = async (on: number): Promise<void> => {
+      const { code, out } = await run(on, ['restore', archives.get(on) ?? '', '--yes', '--json']);
+      expect([code, JSON.parse(out.trim().split('\n').at(-1) ?? '')]).toMatchObject([1, { error: 'RESTORE_CUT_OFF' }]);
+    };
+    // No Sentinel answers, neither its own nor another one.
+    const heal = await Promise.all(everything.filter((one) => one !== number).map((one) => fleet.lab.machine(number).cutFrom(one)));
+    await run(number, ['stop', '--now']);
+    await refused(number);
+    for (const one of heal) await one();
+    await run(number, ['start']);
+    await fleet.settle();
+    // The primary of before, which is alone with its Sentinel: the others have another one.
+    const was = await fleet.primary();
+    const again = await Promise.all(everything.filter((one) => one !== was).map((one) => fleet.lab.machine(was).cutFrom(one)));
+    const quorum = `REDISCLI_AUTH=$(sed -n s/^REDIS_PASSWORD=//p /etc/fleet.env) redis-cli -p 26379 SENTINEL CKQUORUM livekit`;
+    await until(async () => (await sh(was, quorum)).includes('NOQUORUM'), 30_000);
+    await refused(was);
+    for (const one of again) await one();
+    await fleet.settle();
+    expect(await sh(was, 'ls /var/lib/livekit-fleet/state')).not.toMatch(/^restore$/m);
+  });
+
+  it('has the data of then on all its machines or those of today, after a kill before any of the acts of its restore', async () => {
+    const node = await sh(2, 'ls /opt/components/node/*/bin/node');
+    const killAt = (n: number): Promise<Ran> =>
+      fleet.lab.machine(2).exec([node, '/opt/livekit-fleet/test/backup/restore-killed-at.ts', '/etc/fleet.env', archives.get(2) ?? '', String(n), 'redis']);
+    const acts = (await killAt(0)).err.trim().split('\n');
+    const begun = acts.findIndex((name) => name === 'redis eval');
+    // Each before something else, and some of the many of a kind.
+    const chosen = acts.flatMap((name, index) => (index < begun || (name === acts[index - 1] && name === acts[index + 1]) ? [] : [index + 1]));
+    const whole = chosen.filter((n) => acts[n - 1] === 'redis eval' || n % 4 === 0);
+    expect(whole.filter((n) => acts[n - 1] === 'redis eval').length).toBeGreaterThan(2);
+    const ends = new Set<string>();
+    for (const n of whole) {
+      const primary = await fleet.primary();
+      await fleet.redis(primary, ['HSET', 'sip_trunk', 'ST_1', 'of today']);
+      await fleet.redis(primary, ['SET', 'of-today', '1']);
+      const killed = await killAt(n);
+      expect(killed.code, `act ${n}: ${acts[n - 1]}: ${killed.err}`).not.toBe(0);
+      const next = await run(2, [n % 3 === 0 ? 'backup' : 'start']);
+      // Where it was half-way, only what puts it back may go on.
+      if (n % 3 === 0 && next.code !== 0) expect((await run(2, ['start'])).code).toBe(0);
+      await until(async () => new Set(await Promise.all(mediaMachines.map(trunk))).size === 1, 10_000);
+      const [day, today] = [await trunk(primary), await fleet.redis(primary, ['EXISTS', 'of-today'])];
+      expect([`of then 0`, `of today 1`], `act ${n}: ${acts[n - 1]}`).toContain(`${day} ${today}`);
+      ends.add(day);
+      for (const number of mediaMachines) expect(await fleet.redis(number, ['INFO', 'keyspace']), `act ${n}`).not.toContain('db1');
+      expect(await sh(2, 'ls /var/lib/livekit-fleet/state')).not.toMatch(/^restore$/m);
+    }
+    expect(ends).toEqual(new Set(['of then', 'of today']));
+    await done(2, ['restore', archives.get(2) ?? '', '--yes']);
+    await fleet.settle();
+  });
+
+  it('has what a killed restore began on machine 1 undone by join as well', async () => {
+    const line = /部署\.sh join (\S+)/.exec((await run(2, ['deploy-livekit-only'])).out)?.[1] ?? '';
+    await sh(
+      1,
+      `mkdir -p /var/lib/livekit-fleet/state/restore/former; cp /etc/fleet.env /var/lib/livekit-fleet/state/restore/former/env; echo DRAIN_TIMEOUT=77 >>/etc/fleet.env
+cat >/var/lib/livekit-fleet/state/restore/plan.json <<'EOF'
+${JSON.stringify({ phase: 'swapping', parts: [], items: [{ live: '/etc/fleet.env', staged: '/nowhere', former: '/var/lib/livekit-fleet/state/restore/former/env', hadLive: true, isText: true }], exchangeId: null })}
+EOF`,
+    );
+    expect((await run(1, ['join', line])).code).toBe(0);
+    expect(await sh(1, 'grep -c DRAIN_TIMEOUT=77 /etc/fleet.env; ls /var/lib/livekit-fleet/state')).toMatch(/^0\n(?![^]*^restore$)/m);
+  });
+
   it('refuses a gateway’s archive on a media machine, and one that is cut off, with nothing changed', async () => {
-    await sh(2, 'head -c 2000 /var/lib/livekit-fleet/backups/*.zst >/root/cut.tar.zst');
+    await sh(2, `head -c 2000 ${archives.get(2)} >/root/cut.tar.zst`);
     expect((await run(2, ['restore', '/root/cut.tar.zst', '--yes'])).err).toContain('is damaged');
     const gateway = await sh(1, `base64 -w0 ${archives.get(1)}`);
     await fleet.lab.machine(2).write('/root/gateway.b64', gateway);

@@ -1,3 +1,4 @@
+import { execa } from 'execa';
 import { Redis } from 'ioredis';
 import { copyFile, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
@@ -19,8 +20,8 @@ describe('backup and restore', () => {
       redis.disconnect();
     }
   }
-  const events = (): number => {
-    using db = new DatabaseSync(`${data()}/state/service/service.db`, { readOnly: true });
+  const events = (folder = data()): number => {
+    using db = new DatabaseSync(`${folder}/state/service/service.db`, { readOnly: true });
     return Number(db.prepare('SELECT count(*) AS n FROM events').get()?.['n']);
   };
   const addEvents = (count: number): void => {
@@ -87,8 +88,7 @@ describe('backup and restore', () => {
     });
     expect(await livekit()).toBe(before);
     expect(await readFile(place.envFile, 'utf8')).toContain('HEALTH_TIMEOUT=30');
-    expect((await place.run(['status'])).code).toBe(0);
-    expect((await place.run(['verify'])).code).toBe(0);
+    for (const command of ['status', 'verify']) expect(await place.run([command])).toMatchObject({ code: 0 });
   });
 
   it('is not backed up half restored', async () => {
@@ -106,6 +106,13 @@ describe('backup and restore', () => {
     await copyFile(archive, kept);
     await place.run(['stop']);
     await rm(data(), { recursive: true });
+    // Somebody has begun anew there, and has not deployed yet.
+    await writeFile(place.envFile, `DATA_DIR=${data()}\nLIVEKIT_API_KEY=APIother\nLIVEKIT_API_SECRET=${'of-another-fleet'.repeat(3)}\n`);
+    const refused = await place.run(['restore', kept, '--yes']);
+    expect([refused.code, refused.err.includes(`mv ${place.envFile} ${place.envFile}.old`)]).toEqual([2, true]);
+    // Where it says that it was refused.
+    expect((await execa('find', [data(), '-type', 'f'])).stdout).toBe(`${data()}/logs/journal.jsonl`);
+    await rm(data(), { recursive: true });
     await rm(place.envFile);
     const elsewhere = `${place.folder}/elsewhere`;
     expect(await place.run(['restore', kept, '--yes'], { DATA_DIR: elsewhere })).toMatchObject({ code: 0, err: '' });
@@ -114,5 +121,30 @@ describe('backup and restore', () => {
     await expect(stat(data())).rejects.toThrow('ENOENT');
     expect((await place.run(['status'])).code).toBe(0);
     await withRedis(async (redis) => expect(await redis.hget('sip_trunk', 'ST_1')).toBe('trunk'));
+  });
+
+  it('comes back there whole after a kill before any of its acts, by the same command', async () => {
+    const kept = `${place.folder}/kept.tar.zst`;
+    const where = { DATA_DIR: `${place.folder}/elsewhere` };
+    const lose = async (): Promise<void> => {
+      await place.run(['stop'], where);
+      await rm(where.DATA_DIR, { recursive: true, force: true });
+      await rm(place.envFile, { force: true });
+    };
+    const killAt = (n: number): Promise<{ stderr: string; signal?: string | undefined }> =>
+      execa(process.execPath, [`${import.meta.dirname}/restore-killed-at.ts`, place.envFile, kept, String(n)], { reject: false, env: where });
+    await lose();
+    const acts = (await killAt(0)).stderr.trimEnd().split('\n');
+    // Each of them is like its neighbours; the moves, in which it becomes another machine, are all there.
+    const chosen = acts.flatMap((name, index) => (name === 'move' || index % 29 === 4 ? [index + 1] : []));
+    for (const n of chosen) {
+      await lose();
+      expect((await killAt(n)).signal, `act ${n}: ${acts[n - 1]}`).toBe('SIGKILL');
+      const done = await place.run(['restore', kept, '--yes'], where);
+      expect(done.code, `after a kill before act ${n} (${acts[n - 1]}): ${done.err}`).toBe(0);
+      expect(events(where.DATA_DIR)).toBe(100);
+      await withRedis(async (redis) => expect(await redis.hget('sip_trunk', 'ST_1')).toBe('trunk'));
+      expect(await readdir(`${where.DATA_DIR}/state`)).not.toContain('restore');
+    }
   });
 });

@@ -35,6 +35,13 @@ describe('what is kept', () => {
     expect((await readdir(folder)).toSorted()).toEqual([made, name('m1', '20300102'), name('m1', '20300103')]);
   });
 
+  it('is also what is being restored, beyond the number', async () => {
+    const [restored, old, made] = ['20260101', '20260102', '20260103'].map((date) => name('m1', date)) as [string, string, string];
+    await write(restored, old, made);
+    expect(await removeBeyond(place, { keep: 1, machine: 'm1', made, isKept: (one) => one === restored })).toEqual([old]);
+    expect((await readdir(folder)).toSorted()).toEqual([restored, made]);
+  });
+
   it('is nothing whose proof failed', async () => {
     const [good, bad] = [name('m1', '20260101'), name('m1', '20260102')];
     await write(good, bad);

@@ -1,7 +1,7 @@
 import { createContext } from '../../src/cli/context.ts';
 import { deploy } from '../../src/cli/deploy.ts';
 import { resolve } from 'node:path';
-import { mortalHost } from './mortal-host.ts';
+import { deathBefore, mortalHost } from './mortal-host.ts';
 
 /**
  * `deploy` as the command runs it, in a process that kills itself with SIGKILL right before its n-th act on the machine:
@@ -11,6 +11,6 @@ import { mortalHost } from './mortal-host.ts';
 const [envFile = '', count = ''] = process.argv.slice(2);
 const context = createContext({ env: envFile, json: true });
 await deploy(
-  { ...context, projectRoot: resolve(import.meta.dirname, '../..'), host: mortalHost(context.host, Number(count)) },
+  { ...context, projectRoot: resolve(import.meta.dirname, '../..'), host: mortalHost(context.host, deathBefore(Number(count))) },
   { role: 'all', isDryRun: false, isNewFleet: false, isNow: false, isSure: false },
 );

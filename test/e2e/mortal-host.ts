@@ -1,16 +1,20 @@
 import type { Host, StagedFile } from '../../src/host/host.ts';
 
-/**
- * A host whose process kills itself with SIGKILL right before its n-th act on the machine. With n = 0 it lives, and the name of each
- * act goes to standard error, a line each.
- */
-export function mortalHost(host: Host, n: number): Host {
+/** To be told of each act before it: right before the n-th this process kills itself with SIGKILL. With n = 0 it lives, and the name of each goes to standard error, a line each. */
+export function deathBefore(n: number): (name: string) => void {
   let left = n;
+  return (name) => {
+    if (n === 0) process.stderr.write(`${name}\n`);
+    left -= 1;
+    if (left === 0) process.kill(process.pid, 'SIGKILL');
+  };
+}
+
+/** A host that tells `before` the name of each act on the machine. */
+export function mortalHost(host: Host, before: (name: string) => void): Host {
   function act<A extends unknown[], R>(name: string, work: (...words: A) => Promise<R>): (...words: A) => Promise<R> {
     return (...words) => {
-      if (n === 0) process.stderr.write(`${name}\n`);
-      left -= 1;
-      if (left === 0) process.kill(process.pid, 'SIGKILL');
+      before(name);
       return work(...words);
     };
   }

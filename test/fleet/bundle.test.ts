@@ -19,6 +19,8 @@ describe('a bundle on a bare machine without network', () => {
   let place: string;
   const fleet = (words: readonly string[]): Promise<Ran> => machine.exec([`${place}/部署.sh`, ...words]);
 
+  const sh = async (script: string): Promise<string> => (await machine.exec(['sh', '-ec', script, 'sh', place])).out.trim();
+
   beforeAll(async () => {
     // The machines see the checkout.
     await mkdir(`${root}/runtime`, { recursive: true });
@@ -83,6 +85,26 @@ describe('a bundle on a bare machine without network', () => {
     const done = await fleet(['deploy']);
     expect(done, done.err + done.out).toMatchObject({ code: 0, err: '' });
     for (const name of ['livekit', 'caddy', 'redis']) expect(done.out).toMatch(new RegExp(`✓ ${name} \\S+, bundle `));
+    const meeting = await fleet(['verify']);
+    expect(meeting, meeting.err + meeting.out).toMatchObject({ code: 0, err: '' });
+    expect(JSON.parse((await fleet(['deploy', '--json'])).out)).toMatchObject({ changes: [] });
+  });
+
+  it('makes a machine the lost one again, with nothing but the bundle and an archive', async () => {
+    const made = await fleet(['backup', '--verify', '--to', '/root/kept', '--json']);
+    expect(made, made.err).toMatchObject({ code: 0 });
+    const archive = (JSON.parse(made.out.trim().split('\n').at(-1) ?? '') as { path: string }).path;
+    const told = 'sed -n s/^LIVEKIT_API_SECRET=//p "$1/.env"; sha256sum </var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt';
+    const before = await sh(told);
+    expect(before.split('\n').every((line) => line.length > 20)).toBe(true);
+    await sh(
+      `systemctl stop 'livekit-fleet-*'; rm -rf /var/lib/livekit-fleet /srv/* /etc/systemd/system/livekit-fleet-* /etc/systemd/system/*/livekit-fleet-*; systemctl daemon-reload; userdel livekit-fleet`,
+    );
+    await sh('cd /srv; tar -xzf /root/b.tar.gz; test ! -e "$1/.env"');
+    const done = await fleet(['restore', archive, '--yes']);
+    expect(done, done.err + done.out).toMatchObject({ code: 0, err: '' });
+    for (const name of ['livekit', 'caddy', 'redis']) expect(done.out).toMatch(new RegExp(`✓ ${name} \\S+, bundle `));
+    expect(await sh(told)).toBe(before);
     const meeting = await fleet(['verify']);
     expect(meeting, meeting.err + meeting.out).toMatchObject({ code: 0, err: '' });
     expect(JSON.parse((await fleet(['deploy', '--json'])).out)).toMatchObject({ changes: [] });

@@ -139,12 +139,20 @@ export const errors = {
   BACKUP_NOT_FOUND: 'There is no archive {path} ({reason}). Nothing was changed. Those that are there: ./部署.sh backup list',
   BACKUP_OTHER_FLEET:
     '{path} is of another fleet: machine {machine}, API key and secret are not those of this machine. Nothing was changed. It can be restored on a machine where nothing is deployed.',
+  BACKUP_OTHER_KEYS:
+    '{path} is of machine {machine}, and {env} of this one, where nothing is deployed, has another API key and secret. Nothing was changed. To make this machine the lost one, set that file aside (mv {env} {env}.old) and run the same command again: the settings come with the archive.',
   BACKUP_OTHER_ROLE:
     '{path} is of a machine that was deployed with {was}; this one was with {wanted}. Nothing was changed. Restore it on such a machine, or on one where nothing is deployed.',
   BACKUP_NO_SPACE: '{path} has {free} MB of free space, and {needed} MB are needed. Nothing was changed. Free some space and run the same command again.',
   BACKUP_REDIS_UNSAVED: 'Redis could not write a snapshot into {path}. Is there space? See: ./部署.sh logs redis',
   RESTORE_UNFINISHED:
     'A restore of this machine has not come to its end, so that there is nothing whole to back up. This puts back what stood before: ./部署.sh start',
+  RESTORE_CUT_OFF:
+    'This machine is one of a fleet and reaches too few of the others ({hosts}): what was restored here would be lost, or would come back as the data of then, once it reaches them again. Nothing was changed. See that they run and can be reached (./部署.sh start, ./部署.sh status). Are they gone for good: the same command with --alone, or on a machine where nothing is deployed.',
+  RESTORE_ELSEWHERE:
+    'A restore by machine {machine} was broken off, and what stood before is still beside the data of the fleet’s Redis ({address}). Nothing was changed. Settle it there: ./部署.sh start. Where that machine is lost, strike it off: ./部署.sh forget {machine}',
+  REDIS_BESIDE_TAKEN:
+    'Database 1 of the fleet’s Redis ({address}), which a restore needs for a while, holds {keys} keys of somebody else’s. Nothing was changed. Move them elsewhere, or remove them, and run the same command again.',
   BACKUP_PART_SICK: '{part} does not answer as it should ({detail}), so that its data cannot be taken. See: ./部署.sh status, ./部署.sh logs {part}',
   DATABASE_CLIENT_MISSING:
     'pg_dump, pg_restore and psql, PostgreSQL’s own programs, are not on this machine. Nothing was changed. Install them: apt-get install {package}',
@@ -347,6 +355,7 @@ export const texts = {
   STEP_RESTORE_CHECK: 'Check: unpack, load and count {path}',
   STEP_RESTORE: 'Restore of {machine} as of {madeAt}',
   RESTORE_PLANNED: '{path} is whole: {counts}. It would be restored on this machine as {command}; nothing was changed.',
+  RESTORE_UNDOES_FIRST: 'A restore that was broken off would be undone first: ./部署.sh start does so too.',
   RESTORED: 'Restored as of {madeAt}, in {seconds} s, {away} s of them without the parts concerned ({size} MB of data): {counts}',
   RESTORE_DATABASE:
     'The service’s tables in PostgreSQL at {address} are replaced for every service that uses them. Stop the others meanwhile: what they write after {madeAt} is not in the backup.',

@@ -118,10 +118,17 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   BACKUP_PASSPHRASE_UNREADABLE: 'BACKUP_PASSPHRASE_FILE={path} 不可用：{reason}。请指定属于 root、首行为口令的文件。',
   BACKUP_NOT_FOUND: '没有备份 {path}（{reason}）。未做任何更改。现有备份：./部署.sh backup list',
   BACKUP_OTHER_FLEET: '{path} 属于另一个集群（机器 {machine}，API key 与 secret 和本机不同）。未做任何更改。可在尚未部署的机器上恢复它。',
+  BACKUP_OTHER_KEYS:
+    '{path} 属于机器 {machine}；本机尚未部署，但 {env} 中的 API key 与 secret 与之不同。未做任何更改。要让本机成为丢失的那台，请先移开该文件（mv {env} {env}.old），再执行同一命令：设置随备份而来。',
   BACKUP_OTHER_ROLE: '{path} 来自以 {was} 部署的机器，而本机以 {wanted} 部署。未做任何更改。请在同类机器或尚未部署的机器上恢复。',
   BACKUP_NO_SPACE: '{path} 剩余 {free} MB，需要 {needed} MB。未做任何更改。请腾出空间后重新执行同一命令。',
   BACKUP_REDIS_UNSAVED: 'Redis 无法把快照写入 {path}。是否还有空间？请看：./部署.sh logs redis',
   RESTORE_UNFINISHED: '本机有一次未完成的恢复，没有完整的数据可备份。请先执行 ./部署.sh start，回到恢复之前的状态。',
+  RESTORE_CUT_OFF:
+    '本机属于集群，但连不上足够多的其他机器（{hosts}）：此时恢复的内容，在重新连上后会丢失，或以旧数据取代集群现在的数据。未做任何更改。请确认它们在运行且可达（./部署.sh start、./部署.sh status）。若它们已永久丢失：同一命令加 --alone，或在尚未部署的机器上恢复。',
+  RESTORE_ELSEWHERE:
+    '机器 {machine} 的一次恢复被中断，恢复前的内容还在集群 Redis（{address}）的数据旁边。未做任何更改。请先在那里了结：./部署.sh start。若那台机器已丢失，请将其除名：./部署.sh forget {machine}',
+  REDIS_BESIDE_TAKEN: '恢复要暂用集群 Redis（{address}）的 1 号库，而其中有 {keys} 个不属于本软件的键。未做任何更改。请将其移走或删除后重新执行同一命令。',
   BACKUP_PART_SICK: '{part} 应答不正常（{detail}），无法取得其数据。请看：./部署.sh status、./部署.sh logs {part}',
   DATABASE_CLIENT_MISSING: '本机没有 PostgreSQL 的客户端程序 pg_dump、pg_restore 与 psql。未做任何更改。请安装：apt-get install {package}',
   DATABASE_CLIENT_OLD: '本机的 pg_dump、pg_restore 与 psql 为 {found} 版，需要 {needed} 或更新。未做任何更改。请安装：apt-get install {package}',
@@ -308,6 +315,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   STEP_RESTORE_CHECK: '检查：解包、载入并清点 {path}',
   STEP_RESTORE: '恢复 {machine} 于 {madeAt} 的状态',
   RESTORE_PLANNED: '{path} 完好：{counts}。将以 {command} 恢复到本机；未做任何更改。',
+  RESTORE_UNDOES_FIRST: '会先撤销一次被中断的恢复；./部署.sh start 同样会撤销。',
   RESTORED: '已恢复到 {madeAt}，用时 {seconds} 秒，其中相关部件停了 {away} 秒（数据 {size} MB）：{counts}',
   RESTORE_DATABASE: '{address} 的 PostgreSQL 中业务服务的表将被替换，对共用它的所有服务都生效。其间请停下其他服务：它们在 {madeAt} 之后写入的不在备份里。',
   RESTORE_DATABASE_STAYS: '{address} 的 PostgreSQL 中已有业务服务的表，可能比备份更新：保持原样。要用备份中的，请再执行一次同样的 restore。',

@@ -1,0 +1,69 @@
+import type { Redis } from 'ioredis';
+import { openRedis } from '../clients/open-redis.ts';
+import { readNodeStamps } from '../contract/livekit-records.ts';
+import { NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
+import { FleetError } from '../kernel/errors.ts';
+import type { Settings } from '../settings/schema.ts';
+import type { ServiceManager } from '../supervisor/service-manager.ts';
+import type { Topology } from '../topology/topology.ts';
+
+/** LiveKit's own hash of its nodes (pkg/routing/redisrouter.go of livekit-server). */
+const LIVEKIT_NODES_KEY = 'nodes';
+/** LiveKit gives rooms to nodes whose entry is less than 5 s old, and writes it every 2 s (1.13, IsAvailable). */
+const FRESH_MS = 4_000;
+const POLL_MS = 50;
+const LOG_LINES = 20;
+
+/** The machine whose LiveKit is waited for. */
+export interface AwaitNodeOptions {
+  readonly settings: Settings;
+  readonly topology: Topology;
+  readonly manager: Pick<ServiceManager, 'tailLog'>;
+  readonly now: () => number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits until rooms have a path on this machine: its Redis, whose data have just been replaced, names its LiveKit, and the agent has said
+ * since that it serves. Nothing to wait for where no LiveKit runs.
+ * @throws FleetError NOT_HEALTHY after HEALTH_TIMEOUT; the signal's reason
+ */
+export async function awaitNode({ settings, topology, manager, now, signal }: AwaitNodeOptions): Promise<void> {
+  if (!topology.hasMedia) return;
+  const seconds = settings.HEALTH_TIMEOUT;
+  const deadline = now() + seconds * 1_000;
+  const at = { host: '127.0.0.1', port: settings.REDIS_PORT, password: settings.REDIS_PASSWORD };
+  let sinceMs: number | null = null;
+  for (;;) {
+    const detail = await openRedis(at).then(
+      async (redis) => {
+        try {
+          sinceMs ??= await timeMs(redis);
+          return await missing(redis, topology.machine, sinceMs);
+        } finally {
+          redis.disconnect();
+        }
+      },
+      (error: unknown) => String(error),
+    );
+    if (detail === null) return;
+    signal.throwIfAborted();
+    if (now() > deadline) throw new FleetError('NOT_HEALTHY', { seconds, parts: `livekit (${detail})`, log: await manager.tailLog('livekit', LOG_LINES) });
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** What is not yet so; null where all is. @param sinceMs Redis TIME */
+async function missing(redis: Redis, machine: string, sinceMs: number): Promise<string | null> {
+  const record = parseNodeRecord((await redis.hget(NODES_KEY, machine)) ?? '');
+  if (record === null || record.nodeId === null || record.updatedAtMs < sinceMs) return 'up, but its agent has not said so yet';
+  if (record.state !== 'serving' && record.state !== 'draining') return `up, but its agent says ${record.state}`;
+  const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, record.nodeId);
+  const writtenMs = (entry === null ? undefined : readNodeStamps(entry).at(-1)) ?? 0;
+  return (await timeMs(redis)) - writtenMs * 1_000 < FRESH_MS ? null : 'up, but Redis does not name it yet';
+}
+
+async function timeMs(redis: Redis): Promise<number> {
+  const [seconds, microseconds] = await redis.time();
+  return Number(seconds) * 1_000 + Number(microseconds) / 1_000;
+}

@@ -1,0 +1,62 @@
+import type { Redis } from 'ioredis';
+import { randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
+import { viewFleet } from '../apply/ask-fleet.ts';
+import { giveTurn, takeTurn } from '../apply/goodbye.ts';
+import type { GoodbyeContext } from '../apply/goodbye.ts';
+import { keepIfProved, removeBeyond } from '../backup/retention.ts';
+import { noteBeside } from '../backup/swap.ts';
+import type { FleetView } from '../clients/sentinel.ts';
+import { FleetError } from '../kernel/errors.ts';
+import { makeArchive, progressOf, proveArchive } from './backup.ts';
+import { placeOf } from './backup-place.ts';
+import type { CliContext } from './context.ts';
+import type { PutInPlace, Target } from './put-in-place.ts';
+import { settleRestore, withExchange } from './settle-restore.ts';
+
+/** Another machine that leaves or is upgraded takes longer than anyone would wait here. */
+const PATIENCE_MS = 10_000;
+/** The others wait so long at most, should this machine not come to an end. */
+const TURN_MS = 600_000;
+
+/**
+ * Restores Redis's data in a fleet that lives: on all its machines, so nobody else leaves or restores meanwhile, and what it has now is
+ * backed up, and proved, first. Then they are loaded beside those in use, and `replace` does the rest.
+ * @param given.source how a person named the archive that is restored: it is not among the old ones that are removed
+ * @throws FleetError OTHER_IS_LEAVING, RESTORE_ELSEWHERE, REDIS_BESIDE_TAKEN, REDIS_REFUSED, those of a backup; what `replace` throws
+ */
+export async function restoreFleet(
+  context: CliContext,
+  { settings, topology }: Target,
+  given: { fleet: FleetView; scratch: Redis; source: string; replace: (exchangeId: string) => Promise<PutInPlace> },
+): Promise<PutInPlace> {
+  const { host, now, signal } = context;
+  const goodbye: GoodbyeContext = { settings, view: () => viewFleet(host, settings, topology), patienceMs: PATIENCE_MS, now, signal };
+  await takeTurn(topology.machine, goodbye, TURN_MS);
+  const machine = { settings, topology, exchangeId: randomUUID() };
+  try {
+    await noteBeside(host, topology.layout, machine.exchangeId);
+    await withExchange(context, machine, (exchange) => exchange.claim());
+    const place = placeOf(settings, topology.layout, undefined);
+    const { name } = await makeArchive(context, { settings, topology, place });
+    await keepIfProved(place, name, () => proveArchive(context, { settings, topology, place, name }));
+    const onProgress = progressOf(context, 'restore');
+    const load = { signal, onProgress: (percent: number): void => onProgress(`Redis ${percent} %`) };
+    await withExchange(context, machine, (exchange) => exchange.load(given.scratch, load));
+    const done = await given.replace(machine.exchangeId);
+    const isGiven = (one: string): boolean => [given.source, resolve(given.source)].includes(place.addressOf(one));
+    await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name, isKept: isGiven }).catch(ignoreUnusable);
+    return { ...done, former: place.addressOf(name) };
+  } catch (error) {
+    // What was loaded is let go of, unless `replace` has more to put back, which the next command does.
+    await settleRestore(context, settings, topology).catch(() => undefined);
+    throw error;
+  } finally {
+    await giveTurn(topology.machine, goodbye, (await goodbye.view()) ?? given.fleet);
+  }
+}
+
+/** The restore is done; what is too old goes with the next backup. */
+function ignoreUnusable(error: unknown): void {
+  if (!(error instanceof FleetError && error.code === 'BACKUP_PLACE_UNUSABLE')) throw error;
+}
