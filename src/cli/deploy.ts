@@ -61,8 +61,8 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   await checkDataDir(host, first.topology);
   const run = async (): Promise<void> => {
     // Seldom there, and what settles it takes 5 ms to load.
-    const hasStaging = existsSync(stagingFolder(first.topology.layout));
-    const hasSettled = hasStaging && (await (await import('./settle-restore.ts')).settleRestore(context, first.settings, first.topology)) !== null;
+    const settling = existsSync(stagingFolder(first.topology.layout)) ? await import('./settle-restore.ts') : null;
+    const settled = (await settling?.settleRestore(context, first.settings, first.topology)) ?? null;
     await createEnv(context);
     let early: ReturnType<typeof readServed> = Promise.resolve(null);
     // The first handshake takes 20 ms of this program's time: while others start, nobody waits for it.
@@ -70,10 +70,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
       if (part === 'caddy') early = readServed(given);
     };
     const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure, onWell });
-    if (hasSettled) {
-      const { awaitNode } = await import('../apply/await-node.ts');
-      await awaitNode({ settings, topology, manager: prepared.manager, now: context.now, signal: context.signal });
-    }
+    if (settled !== null) await settling?.awaitNode({ settings, topology, manager: prepared.manager, now: context.now, signal: context.signal });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };

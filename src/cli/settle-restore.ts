@@ -11,6 +11,9 @@ import type { CliContext } from './context.ts';
 import { openManager } from './prepare.ts';
 import { undoDatabaseRestore } from './restore-database.ts';
 
+// What a deploy loads only where there is something to settle.
+export { awaitNode } from '../apply/await-node.ts';
+
 /** The machine that is restored. */
 interface Machine {
   readonly settings: Settings;
