@@ -11,6 +11,8 @@ import type { Topology } from '../topology/topology.ts';
 const LIVEKIT_NODES_KEY = 'nodes';
 /** LiveKit gives rooms to nodes whose entry is less than 5 s old, and writes it every 2 s (1.13, IsAvailable). */
 const FRESH_MS = 4_000;
+/** Agents say every second that they serve. */
+const RECORD_MS = 3_000;
 const POLL_MS = 50;
 const LOG_LINES = 20;
 
@@ -33,13 +35,11 @@ export async function awaitNode({ settings, topology, manager, now, signal }: Aw
   const seconds = settings.HEALTH_TIMEOUT;
   const deadline = now() + seconds * 1_000;
   const at = { host: '127.0.0.1', port: settings.REDIS_PORT, password: settings.REDIS_PASSWORD };
-  let sinceMs: number | null = null;
   for (;;) {
     const detail = await openRedis(at).then(
       async (redis) => {
         try {
-          sinceMs ??= await timeMs(redis);
-          return await missing(redis, topology.machine, sinceMs);
+          return await missing(redis, topology.machine);
         } finally {
           redis.disconnect();
         }
@@ -53,8 +53,11 @@ export async function awaitNode({ settings, topology, manager, now, signal }: Aw
   }
 }
 
-/** What is not yet so; null where all is. @param sinceMs Redis TIME */
-async function missing(redis: Redis, machine: string, sinceMs: number): Promise<string | null> {
+/** What is not yet so; null where all is. */
+async function missing(redis: Redis, machine: string): Promise<string | null> {
+  const uptimeSeconds = Number(/^uptime_in_seconds:(\d+)/m.exec(await redis.info('server'))?.[1] ?? 0);
+  // What was there before this Redis began was carried over.
+  const sinceMs = (await timeMs(redis)) - Math.min(uptimeSeconds * 1_000, RECORD_MS);
   const record = parseNodeRecord((await redis.hget(NODES_KEY, machine)) ?? '');
   if (record === null || record.nodeId === null || record.updatedAtMs < sinceMs) return 'up, but its agent has not said so yet';
   if (record.state !== 'serving' && record.state !== 'draining') return `up, but its agent says ${record.state}`;

@@ -1,4 +1,4 @@
-import { statfsSync } from 'node:fs';
+import { closeSync, fdatasync, openSync, statfsSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { FleetError } from '../kernel/errors.ts';
 import { hasCode } from '../kernel/has-code.ts';
@@ -34,6 +34,8 @@ export interface ProveOptions {
   readonly redisServer: () => Promise<string>;
   /** Who loads them. */
   readonly user: { uid: number; gid: number };
+  /** What is unpacked is to be used: it goes to the disk itself while the rest is still being unpacked and loaded. */
+  readonly isKept: boolean;
   readonly onHead: (head: Head) => void | Promise<void>;
   readonly onProgress: (detail: string) => void;
   readonly signal: AbortSignal;
@@ -83,6 +85,7 @@ export async function prove(options: ProveOptions): Promise<Proved> {
   let done = 0;
   let total = 0;
   let look = 0;
+  const flushed: Promise<void>[] = [];
   const tar = openArchive(source, options.bytes, options.askPassphrase);
   try {
     const contents = await explainDamage(source, () =>
@@ -94,6 +97,8 @@ export async function prove(options: ProveOptions): Promise<Proved> {
           await options.onHead(head);
         },
         onMember: (name) => {
+          if (options.isKept) flushed.push(flush(placeIn(folder, name)));
+          flushed.at(-1)?.catch(() => undefined);
           if (name === REDIS) scratch = load(options);
           // Looked at below; until then a failure is nobody's.
           scratch?.catch(() => undefined);
@@ -111,11 +116,18 @@ export async function prove(options: ProveOptions): Promise<Proved> {
     const schemas = await checkDatabases(contents.manifest, options);
     const redis = scratch === null ? null : await (scratch as Promise<ScratchRedis>);
     if (redis !== null) checkKeys(source, redis, contents.manifest);
+    await Promise.all(flushed);
     return { ...contents, folder, redis, schemas };
   } catch (error) {
     await (scratch as Promise<ScratchRedis> | null)?.then((one) => one[Symbol.asyncDispose]()).catch(() => undefined);
     throw error instanceof NotLoaded ? fault(options, `${REDIS}: ${error.message}`, error) : error;
   }
+}
+
+/** Whose name may change meanwhile. */
+function flush(path: string): Promise<void> {
+  const file = openSync(path, 'r');
+  return new Promise<void>((resolve, reject) => fdatasync(file, (error) => (error === null ? resolve() : reject(error)))).finally(() => closeSync(file));
 }
 
 /** Whoever loads data writes as well: where no space is left, that is what is wrong, and not the archive. */

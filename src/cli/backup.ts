@@ -185,6 +185,7 @@ export async function proveArchive(context: CliContext, { settings, topology, pl
       folder,
       redisServer: () => redisServer(context, settings, topology),
       user: await scratchUser(context, settings),
+      isKept: false,
       onHead: () => undefined,
       onProgress: progressOf(context, 'proof'),
       signal: context.signal,

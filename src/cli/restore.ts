@@ -123,6 +123,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
         return redisServer(context, own.settings, own.topology);
       },
       user: await scratchUser(context, settings),
+      isKept: !options.isDryRun,
       onHead: (head) => checkHead(path, head, { ...target, envPath: context.envPath }),
       onProgress: progressOf(context, 'check'),
       signal,

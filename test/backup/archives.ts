@@ -110,6 +110,7 @@ export async function proveBytes(bytes: Buffer, passphrase = '', scratch?: strin
       folder: `${folder}/new`,
       redisServer: async () => redisServer(),
       user: nobody,
+      isKept: true,
       onHead: () => undefined,
       onProgress: () => undefined,
       signal,
