@@ -48,6 +48,8 @@ export function connectFleetRedis(config: FleetRedisConfig, options: FleetRedisO
     ...addressOf(config, options.moreSentinels ?? (() => [])),
     ...(config.password === '' ? {} : { password: config.password }),
     retryStrategy: retryMs,
+    // One that is loading its data says how long it still takes, which is a guess: up to ten seconds would be waited for nothing.
+    maxLoadingRetryTime: MAX_RETRY_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,

@@ -102,3 +102,27 @@ test('of the Sentinels the one on the machine that was lost is asked last', asyn
   await until(() => expect(connection.status).toBe('ready'));
   expect(lost.asked()).toBe(before);
 });
+
+test('a Redis that has loaded its data is used at once, however long it said that it would take', async () => {
+  let asked = 0;
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (bytes) => {
+      for (const command of bytes.toString().split(/(?=\*\d+\r\n)/)) {
+        const isInfo = /\r\ninfo\r\n/i.test(command);
+        asked += isInfo ? 1 : 0;
+        const info = asked < 3 ? 'loading:1\r\nloading_eta_seconds:30\r\n' : 'loading:0\r\n';
+        socket.write(isInfo ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n');
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const redis = connectFleetRedis({ sentinels: [], masterName: '', password: '', direct: { host: '127.0.0.1', port } });
+  onTestFinished(() => redis.disconnect());
+  const began = performance.now();
+  await new Promise<void>((resolve) => redis.once('ready', resolve));
+  expect(asked).toBe(3);
+  expect(performance.now() - began).toBeLessThan(3_000);
+});
