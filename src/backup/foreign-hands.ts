@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readdir, readlink, realpath, rm } from 'node:fs/promises';
+import { open, readdir, readlink, realpath, rm, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 
 /**
@@ -35,10 +35,8 @@ export async function readBelow(folder: string, path: string, { longest }: { lon
  * @param folder its parent is root's
  */
 export async function giveFolder(folder: string, user: { uid: number; gid: number }): Promise<void> {
-  const handle = await open(folder, SAFE | constants.O_DIRECTORY);
+  const handle = await takeFolder(folder);
   try {
-    await handle.chown(ROOTS.uid, ROOTS.gid);
-    await handle.chmod(0o700);
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       const path = `${folder}/${entry.name}`;
       if (entry.isDirectory()) await giveFolder(path, user);
@@ -50,6 +48,29 @@ export async function giveFolder(folder: string, user: { uid: number; gid: numbe
     await handle.chown(user.uid, user.gid);
   } finally {
     await handle.close();
+  }
+}
+
+/**
+ * Puts a file, which is root's until the folder is given away, into a folder that nobody else may write from then on.
+ * @param folder its parent is root's
+ */
+export async function putInto(folder: string, name: string, content: Buffer): Promise<void> {
+  await (await takeFolder(folder)).close();
+  await rm(`${folder}/${name}`, { force: true, recursive: true });
+  await writeFile(`${folder}/${name}`, content, { flag: 'wx', mode: 0o640 });
+}
+
+/** Makes the folder root's alone. */
+async function takeFolder(folder: string): Promise<FileHandle> {
+  const handle = await open(folder, SAFE | constants.O_DIRECTORY);
+  try {
+    await handle.chown(ROOTS.uid, ROOTS.gid);
+    await handle.chmod(0o700);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@ import { FleetError } from '../kernel/errors.ts';
 import type { DatabaseCounts } from './format.ts';
 import { countTables, identifier, readFacts, withSession } from './postgres-facts.ts';
 import type { PostgresFacts } from './postgres-facts.ts';
-import { PostgresFailure, reasonOf } from './postgres-session.ts';
+import { KEEPALIVE, PostgresFailure, reasonOf } from './postgres-session.ts';
 import type { Postgres, PostgresSession } from './postgres-session.ts';
 
 const LOOK_MS = 1_000;
@@ -51,7 +51,16 @@ export async function dumpTables(
   const place = identifier(facts.schema ?? '');
   const excluded = facts.others.map((name) => `--exclude-table=${place}.${identifier(name)}`);
   // What compresses the archive does it better.
-  const words = ['--format=custom', '--compress=0', '--no-password', '--lock-wait-timeout=60s', `--snapshot=${snapshot}`, `--schema=${place}`, ...excluded];
+  const words = [
+    KEEPALIVE,
+    '--format=custom',
+    '--compress=0',
+    '--no-password',
+    '--lock-wait-timeout=60s',
+    `--snapshot=${snapshot}`,
+    `--schema=${place}`,
+    ...excluded,
+  ];
   const total = facts.tables.reduce((sum, { bytes }) => sum + bytes, 0);
   await using file = await open(to, 'wx', 0o600);
   // It writes into a file that is open already: bytes that pass through here would take twice as long.

@@ -39,13 +39,15 @@ export interface PostgresSession {
 const AWAY = 2;
 /** The server gives up within a second what it does for a psql that has gone, from version 14 on. */
 const NOTICE_END = "SELECT set_config(name, '1s', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
+/** libpq has no variables for these: whoever is gone without a word is noticed within half a minute, not two hours. */
+export const KEEPALIVE = '--dbname=keepalives_idle=10 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=30000';
 /** Of what it complained about: the first line says it. */
 const KEPT_BYTES = 4_096;
 
 /** Connects. @throws PostgresFailure; the signal's reason */
 export async function openSession({ tools, access, user }: Postgres, signal: AbortSignal): Promise<PostgresSession> {
   signal.throwIfAborted();
-  const words = ['--no-psqlrc', '--no-align', '--tuples-only', '--quiet', '--no-password', '--set=ON_ERROR_STOP=1'];
+  const words = [KEEPALIVE, '--no-psqlrc', '--no-align', '--tuples-only', '--quiet', '--no-password', '--set=ON_ERROR_STOP=1'];
   const child = spawn(`${tools.folder}/psql`, words, { uid: user.uid, gid: user.gid, cwd: '/', env: { ...access.env } });
   const abort = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', abort, { once: true });
@@ -81,7 +83,7 @@ export async function openSession({ tools, access, user }: Postgres, signal: Abo
     },
     async feed(chunk) {
       signal.throwIfAborted();
-      if (!child.stdin.write(chunk)) await Promise.race([once(child.stdin, 'drain'), gone]);
+      if (!child.stdin.destroyed && !child.stdin.write(chunk)) await Promise.race([once(child.stdin, 'drain').catch(() => gone), gone]);
     },
     async close() {
       signal.removeEventListener('abort', abort);

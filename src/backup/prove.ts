@@ -137,7 +137,8 @@ function fault({ source, folder }: ProveOptions, reason: string, cause?: unknown
 
 async function load({ folder, redisServer, user, signal, onProgress }: ProveOptions): Promise<ScratchRedis> {
   const place = redisPlace(folder);
-  for (const path of [place, placeIn(folder, REDIS)]) await chown(path, user.uid, user.gid);
+  // The folder last: from then on its user may put a link in the file's place.
+  for (const path of [placeIn(folder, REDIS), place]) await chown(path, user.uid, user.gid);
   return startScratchRedis({ program: await redisServer(), folder: place, user, signal, onProgress: (percent) => onProgress(`Redis ${percent} %`) });
 }
 

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
+import type { Redis } from 'ioredis';
 import { openRedis } from '../clients/open-redis.ts';
 import type { Endpoint } from '../clients/redis.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -14,13 +15,15 @@ export interface Snapshot {
 
 /** Redis forks and writes; its own counters are looked at this often. */
 const POLL_MS = 50;
+/** While a primary is replaced no replica has one. */
+const LINK_MS = 15_000;
 
 /**
  * Lets a Redis of this machine write its data as of one moment (BGSAVE) into its own folder, which has to have the space, and takes
  * the file. Whoever reads and writes there meanwhile is not held up.
  * @param options.folder Redis's `dir`
  * @param options.onProgress is told the percentage of the keys that are written
- * @throws FleetError BACKUP_REDIS_UNSAVED; the signal's reason
+ * @throws FleetError BACKUP_REDIS_UNSAVED, BACKUP_PART_SICK; the signal's reason
  */
 export async function takeSnapshot(options: {
   at: Endpoint & { password: string };
@@ -31,6 +34,7 @@ export async function takeSnapshot(options: {
   const { at, folder, signal, onProgress } = options;
   const redis = await openRedis(at);
   try {
+    await awaitLink(redis, signal);
     const info = async (): Promise<ReadonlyMap<string, string>> => parseInfo(await redis.info('persistence'));
     // One that somebody else has begun holds what was there before.
     while ((await info()).get('rdb_bgsave_in_progress') === '1') await pause(signal);
@@ -53,6 +57,16 @@ export async function takeSnapshot(options: {
     return { file, bytes: (await file.stat()).size };
   } finally {
     redis.disconnect();
+  }
+}
+
+/** A replica without its primary has data of some time ago. @throws FleetError BACKUP_PART_SICK where that lasts */
+async function awaitLink(redis: Redis, signal: AbortSignal): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += POLL_MS) {
+    const state = parseInfo(await redis.info('replication'));
+    if (state.get('role') !== 'slave' || state.get('master_link_status') === 'up') return;
+    if (waitedMs >= LINK_MS) throw new FleetError('BACKUP_PART_SICK', { part: 'redis', detail: 'master_link_status: down' });
+    await pause(signal);
   }
 }
 

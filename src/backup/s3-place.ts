@@ -35,7 +35,10 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
   const name = `s3://${bucket}${prefix === '' ? '' : `/${prefix.slice(0, -1)}`}`;
   if (accessKey === '' || secretKey === '')
     throw new FleetError('BACKUP_PLACE_UNUSABLE', { place: name, reason: 'BACKUP_S3_ACCESS_KEY, BACKUP_S3_SECRET_KEY' }, { exitCode: 2 });
-  const client = new S3mini({ accessKeyId: accessKey, secretAccessKey: secretKey, endpoint: `${base}/${bucket}`, region, requestAbortTimeout: REQUEST_MS });
+  const access = { accessKeyId: accessKey, secretAccessKey: secretKey, endpoint: `${base}/${bucket}`, region };
+  const client = new S3mini({ ...access, requestAbortTimeout: REQUEST_MS });
+  // Its limit would be for the whole of an archive; Node's own fetch ends what stands still for five minutes.
+  const reader = new S3mini(access);
   const reach = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -83,7 +86,7 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
       return kept.toSorted(newestFirst);
     },
     async *read(one) {
-      const response = await reach(() => client.getObjectResponse(`${prefix}${one}`));
+      const response = await reach(() => reader.getObjectResponse(`${prefix}${one}`));
       if (response?.body == null) throw new FleetError('BACKUP_NOT_FOUND', { path: `${name}/${one}`, reason: '404' }, { exitCode: 2 });
       const body: AsyncIterable<Uint8Array> = response.body;
       const iterator = body[Symbol.asyncIterator]();

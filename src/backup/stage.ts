@@ -1,8 +1,8 @@
-import { cp, lstat, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ENV, RELAY, SERVICE } from './format.ts';
 import type { Manifest } from './format.ts';
-import { giveFolder, readBelow } from './foreign-hands.ts';
+import { giveFolder, putInto, readBelow } from './foreign-hands.ts';
 import { hasCode } from '../kernel/has-code.ts';
 import { redisPlace } from './prove.ts';
 import { redisFolder } from '../render/redis.ts';
@@ -13,6 +13,7 @@ import type { SwapItem } from './swap.ts';
 
 /** No file of Caddy's is as large. */
 const LARGEST_SMALL = 16 * 1024 * 1024;
+const REDIS_CONF = 'redis.conf';
 
 /** What is to be swapped, and the parts that use it. */
 export interface Staged {
@@ -55,8 +56,11 @@ export async function stage(options: StageOptions): Promise<Staged> {
     items.push({ live, staged, former: `${asideFolder(layout)}/${isText ? ENV : live.slice(live.lastIndexOf('/') + 1)}`, hadLive, isText });
   };
   if (hasRedis) {
-    await keep(`${redisFolder(topology)}/redis.conf`, `${redisPlace(folder)}/redis.conf`);
-    last.push(() => giveFolder(redisPlace(folder), user));
+    last.push(async () => {
+      const conf = await readBelow(redisFolder(topology), REDIS_CONF, { longest: LARGEST_SMALL });
+      if (conf !== null) await putInto(redisPlace(folder), REDIS_CONF, conf);
+      await giveFolder(redisPlace(folder), user);
+    });
     await add(redisFolder(topology), redisPlace(folder));
     parts.push('redis');
   }
@@ -108,10 +112,8 @@ async function fillCaddy(live: string, staged: string): Promise<ReadonlySet<stri
   const placed = new Set<string>();
   const archived = `${staged}.archived`;
   await rename(staged, archived);
-  await cp(live, staged, { recursive: true, preserveTimestamps: true, filter: async (path) => isKept(await lstat(path).catch(() => null)) }).catch(
-    ignoreMissing,
-  );
-  await mkdir(staged, { recursive: true });
+  await mkdir(staged);
+  await catchUp(live, staged, placed);
   for (const entry of await readdir(archived, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const from = `${entry.parentPath}/${entry.name}`;
@@ -127,7 +129,7 @@ async function fillCaddy(live: string, staged: string): Promise<ReadonlySet<stri
   return placed;
 }
 
-/** Takes what Caddy has written since it was copied, a certificate that came meanwhile, but for the archive's authority. */
+/** Takes what Caddy has and the copy has not, at last a certificate that came meanwhile, but for the archive's authority; links lead nowhere. */
 async function catchUp(live: string, staged: string, placed: ReadonlySet<string>): Promise<void> {
   for (const entry of await readdir(live, { recursive: true, withFileTypes: true }).catch(ignoreMissing)) {
     const path = `${entry.parentPath}/${entry.name}`.slice(live.length + 1);
@@ -140,12 +142,8 @@ async function catchUp(live: string, staged: string, placed: ReadonlySet<string>
     await rm(`${staged}/${path}`, { force: true });
     await mkdir(dirname(`${staged}/${path}`), { recursive: true, mode: 0o750 });
     await writeFile(`${staged}/${path}`, content, { mode: now.mode & 0o777 });
+    await utimes(`${staged}/${path}`, now.atime, now.mtime);
   }
-}
-
-/** Folders and files, but no socket, and no link: it could lead anywhere. */
-function isKept(info: { isFile(): boolean; isDirectory(): boolean } | null): boolean {
-  return info !== null && (info.isFile() || info.isDirectory());
 }
 
 async function areSame(a: string, b: string): Promise<boolean> {
@@ -156,10 +154,6 @@ async function areSame(a: string, b: string): Promise<boolean> {
 async function place(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true, mode: 0o750 });
   await rename(from, to);
-}
-
-async function keep(from: string, to: string): Promise<void> {
-  await cp(from, to, { preserveTimestamps: true }).catch(ignoreMissing);
 }
 
 function ignoreMissing(error: unknown): never[] {

@@ -114,7 +114,7 @@ async function write(member: TarMember, { source, placeOf, onMember, onBytes }: 
     if (path !== null) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     file = path === null ? null : await open(path, 'wx', 0o600);
     for await (const chunk of member.bytes()) {
-      const written = file?.write(chunk);
+      const written = file?.appendFile(chunk);
       // A piece that is written while something else fails is nobody's.
       written?.catch(() => undefined);
       hash.update(chunk);

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { randomUUID } from 'node:crypto';
-import { resolve } from 'node:path';
+import { basename } from 'node:path';
 import { viewFleet } from '../apply/ask-fleet.ts';
 import { giveTurn, takeTurn } from '../apply/goodbye.ts';
 import type { GoodbyeContext } from '../apply/goodbye.ts';
@@ -44,7 +44,8 @@ export async function restoreFleet(
     const load = { signal, onProgress: (percent: number): void => onProgress(`Redis ${percent} %`) };
     await withExchange(context, machine, (exchange) => exchange.load(given.scratch, load));
     const done = await given.replace(machine.exchangeId);
-    const isGiven = (one: string): boolean => [given.source, resolve(given.source)].includes(place.addressOf(one));
+    // By its name, which tells machine and second: a path may lead there in many ways.
+    const isGiven = (one: string): boolean => basename(given.source) === one;
     await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name, isKept: isGiven }).catch(ignoreUnusable);
     return { ...done, former: place.addressOf(name) };
   } catch (error) {

@@ -9,7 +9,7 @@ import { redisServer } from './archives.ts';
 export const password = 'of-the-fleet';
 
 /** A real Redis with that password, which ends with the test. @param of the port of the one whose replica it is */
-export async function startRedis(of?: number): Promise<{ port: number; redis: Redis; kill: () => void }> {
+export async function startRedis(of?: number): Promise<{ port: number; folder: string; redis: Redis; kill: () => void }> {
   const [port = 0] = await freePorts(1);
   const folder = await mkdtemp(`${tmpdir()}/livekit-fleet-backup-`);
   const words = [
@@ -37,5 +37,5 @@ export async function startRedis(of?: number): Promise<{ port: number; redis: Re
     kill();
   });
   await until(async () => redis.status === 'ready' && (of === undefined || (await redis.info('replication')).includes('master_link_status:up')), 10_000);
-  return { port, redis, kill };
+  return { port, folder, redis, kill };
 }
