@@ -1,5 +1,6 @@
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { FleetError } from '../kernel/errors.ts';
 import { hasCode } from '../kernel/has-code.ts';
@@ -51,7 +52,7 @@ export function folderPlace(folder: string): Place {
     async write(name, chunks, signal) {
       const beside = addressOf(`.${name}.part-${process.pid}`);
       try {
-        await mkdir(folder, { recursive: true, mode: 0o700 });
+        await makeFolders(resolve(folder)).catch((error: unknown) => Promise.reject(hasCode(error, 'ENOSPC', 'EDQUOT') ? error : unusable(folder, error)));
         await removeLeftovers(folder, name);
         await pipeline(chunks, createWriteStream(beside, { flags: 'wx', mode: 0o600, flush: true, highWaterMark: CHUNK_BYTES }), { signal });
         const { size } = await stat(beside);
@@ -65,6 +66,14 @@ export function folderPlace(folder: string): Place {
     },
     remove: (name) => rm(addressOf(name), { force: true }),
   };
+}
+
+/** One after the other: where a file system answers that a folder's parent is missing though it is there, as /proc does, Node's own way never ends. */
+async function makeFolders(folder: string): Promise<void> {
+  const known = await stat(folder).catch((error: unknown) => (isMissing(error) ? null : Promise.reject(error)));
+  if (known !== null) return;
+  await makeFolders(dirname(folder));
+  await mkdir(folder, { mode: 0o700 });
 }
 
 /** A file's bytes, a piece at a time. */

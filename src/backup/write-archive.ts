@@ -38,6 +38,8 @@ export function writeArchive(options: {
     chunkSize: CHUNK_BYTES,
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 1 },
   });
+  // Whoever reads it hears of it; where nobody has begun to, what kept them from it is told.
+  compress.on('error', () => undefined);
   feed(compress, writeTar(entries(options), seconds)).catch((error: unknown) => compress.destroy(error instanceof Error ? error : new Error(String(error))));
   return compress;
 }

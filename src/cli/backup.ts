@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { globSync, readFileSync } from 'node:fs';
 import { mkdir, rm, stat } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readDeployed } from '../apply/chosen-version.ts';
 import { collect, databasesOf, workFolder } from '../backup/collect.ts';
 import { encrypt } from '../backup/encryption.ts';
@@ -51,6 +52,8 @@ export function progressOf({ reporter, now }: CliContext, id: string): (detail: 
     reporter.emit({ kind: 'step-progress', id, detail });
   };
 }
+
+const SAME_SECOND_MS = 100;
 
 /** Writes an archive of this machine as of now. @throws FleetError BACKUP_PART_SICK, DATABASE_UNREACHABLE, DATABASE_CLIENT_MISSING, DATABASE_CLIENT_OLD, BACKUP_REDIS_UNSAVED, DISK_FULL, BACKUP_PLACE_UNUSABLE */
 export async function backup(context: CliContext, options: BackupOptions): Promise<void> {
@@ -147,8 +150,16 @@ export async function makeArchive(context: CliContext, { settings, topology, pla
   await checkRedis(settings, topology, await findUser(context.host, settings.SERVICE_USER));
   const database = await postgresOf(context, settings, topology);
   const passphrase = passphraseOf(settings);
-  const head = await headOf(context, { settings, topology, database });
-  const name = archiveName(head, passphrase !== null);
+  // Whoever may only write there cannot look; a place that cannot be used says so when it is written to.
+  const taken = new Set((await place.list().catch(() => [])).map((one) => one.name));
+  let head = await headOf(context, { settings, topology, database });
+  let name = archiveName(head, passphrase !== null);
+  // A name tells the second: the archive of a moment ago stays.
+  while (taken.has(name)) {
+    await delay(SAME_SECOND_MS, undefined, { signal });
+    head = { ...head, madeAt: new Date().toISOString() };
+    name = archiveName(head, passphrase !== null);
+  }
   reporter.emit({ kind: 'step-started', id: 'backup', code: 'STEP_BACKUP', params: { machine: head.machine, place: place.name } });
   const onProgress = progressOf(context, 'backup');
   const collected = await collect({ settings, topology, postgres: database?.postgres ?? null, env: settingsInForce(context), signal, onProgress });

@@ -79,6 +79,8 @@ export function usageError(error: CommanderError, commands: readonly string[]): 
       return new FleetError('UNKNOWN_OPTION', { given, suggestion: near ?? '--help' }, usage);
     case 'commander.optionMissingArgument':
       return new FleetError('OPTION_WITHOUT_VALUE', { option: given }, usage);
+    case 'commander.missingArgument':
+      return new FleetError('MISSING_WORD', { word: given }, usage);
     case 'commander.invalidArgument':
       return new FleetError('BAD_OPTION_VALUE', { option: given, value }, usage);
     case 'commander.excessArguments':

@@ -161,6 +161,7 @@ describe('the command line', () => {
     ['deploy --dryrun', 'UNKNOWN_OPTION', { given: '--dryrun', suggestion: '--dry-run' }],
     ['logs --folow', 'UNKNOWN_OPTION', { given: '--folow', suggestion: '--follow' }],
     ['logs --lines', 'OPTION_WITHOUT_VALUE', { option: '-n, --lines <n>' }],
+    ['restore', 'MISSING_WORD', { word: 'archive' }],
     ['logs --lines many', 'BAD_OPTION_VALUE', { option: '-n, --lines <n>', value: 'many' }],
     ['version --lang fr', 'BAD_OPTION_VALUE', { option: '--lang <zh|en>', value: 'fr' }],
     ['version now', 'TOO_MANY_WORDS', { command: 'version' }],
