@@ -45,8 +45,9 @@ export async function findFleet(settings: Settings, topology: Topology, context:
   const mayGoOn = redisHosts[0] === address || !hasMedia || own !== null;
   const began = context.now();
   for (;;) {
+    const askedMs = context.wallClock();
     const words = await askAll(settings, others, context.door);
-    const word = judge(words, settings, { topology, wallClock: context.wallClock });
+    const word = judge(words, settings, { topology, askedMs, heardMs: context.wallClock() });
     if (word !== null && word.primary.port !== settings.REDIS_PORT && hasMedia)
       throw new FleetError(
         'FLEET_PORTS',
@@ -72,7 +73,7 @@ export async function findFleet(settings: Settings, topology: Topology, context:
 function judge(
   words: ReadonlyMap<string, FleetWord>,
   settings: Settings,
-  { topology, wallClock }: { topology: Topology; wallClock: () => number },
+  { topology, askedMs, heardMs }: { topology: Topology; askedMs: number; heardMs: number },
 ): FleetView | null {
   let found: FleetView | null = null;
   for (const [host, word] of words) {
@@ -85,7 +86,9 @@ function judge(
   const own = keyFingerprint(settings);
   const other = found.registry?.records.find((record) => record.machine !== topology.machine && record.keyFingerprint !== own);
   if (other !== undefined) throw new FleetError('FLEET_KEYS_DIFFER', { machine: other.machine });
-  const apartMs = found.registry === null ? 0 : wallClock() - found.registry.nowMs;
+  // It was told its time between the two, whichever of the others took until the end.
+  const theirMs = found.registry?.nowMs ?? askedMs;
+  const apartMs = Math.max(0, askedMs - theirMs) + Math.min(0, heardMs - theirMs);
   if (Math.abs(apartMs) > CLOCK_LIMIT_MS)
     throw new FleetError('CLOCKS_APART', { seconds: (apartMs / 1000).toFixed(1), host: found.primary.host, limit: CLOCK_LIMIT_MS / 1000 });
   return found;
