@@ -114,7 +114,10 @@ async function write(member: TarMember, { source, placeOf, onMember, onBytes }: 
     if (path !== null) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     file = path === null ? null : await open(path, 'wx', 0o600);
     for await (const chunk of member.bytes()) {
-      const written = file?.appendFile(chunk);
+      const written = file?.write(chunk).then(({ bytesWritten }) => {
+        // A disk that becomes full may take a part.
+        if (bytesWritten < chunk.length) throw new FleetError('DISK_FULL', { path: path ?? '' });
+      });
       // A piece that is written while something else fails is nobody's.
       written?.catch(() => undefined);
       hash.update(chunk);
