@@ -8,6 +8,10 @@ import { headOf, scratchFolder } from './archives.ts';
 
 async function* noBytes(): AsyncGenerator<Buffer> {}
 
+async function* noMember(): AsyncGenerator<Member> {
+  yield await Promise.reject(new Error('closed'));
+}
+
 it.each(['/proc/backups/here', '/dev/full', '/etc/passwd', '/etc/passwd/here'])('%s is refused as a place', async (folder) => {
   const write = folderPlace(folder).write('livekit-fleet-m1-20260101T000000Z.tar.zst', noBytes(), new AbortController().signal);
   await expect(write).rejects.toMatchObject({ code: 'BACKUP_PLACE_UNUSABLE' });
@@ -21,10 +25,7 @@ it('a folder is made with all that leads to it', async () => {
 });
 
 it('an archive that nobody has begun to read may fail', async () => {
-  async function* members(): AsyncGenerator<Member> {
-    yield await Promise.reject(new Error('closed'));
-  }
-  const archive = writeArchive({ head: headOf(), members: members(), counts: () => ({ redis: null, databases: {} }), onBytes: () => undefined });
+  const archive = writeArchive({ head: headOf(), members: noMember(), counts: () => ({ redis: null, databases: {} }), onBytes: () => undefined });
   await delay(50);
   await expect(text(archive as unknown as AsyncIterable<Uint8Array>)).rejects.toThrow();
 });
