@@ -190,7 +190,10 @@ const forgetCommand: Command = program
 const uninstallCommand: Command = program
   .command('uninstall')
   .description(say('从本机卸载，保留数据', 'remove livekit-fleet from this machine, keeping its data'))
-  .option('--purge', say('同时删除数据、日志、组件与系统用户；备份与 .env 保留', 'also remove data, logs, components and the system user; backups and .env stay'))
+  .option(
+    '--purge',
+    say('同时删除数据、日志、组件与系统用户；备份与 .env 保留', 'also remove data, logs, components and the system user; backups and .env stay'),
+  )
   .addHelpText('after', examples('./部署.sh uninstall', './部署.sh uninstall --purge --yes'))
   .action(action((context) => uninstall(context, { ...wayOptions(uninstallCommand), isPurge: options<{ purge?: boolean }>(uninstallCommand).purge === true })));
 withWay(uninstallCommand);
