@@ -68,9 +68,11 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
   const upstreams = (): Promise<unknown> => openCaddyAdmin(socket).read({ id: 'media', field: 'upstreams' });
   await until(async () => expect(await upstreams()).toEqual([{ dial: address }]), 15_000);
   await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
-  const health: unknown = await (await fetch(`http://127.0.0.1:${agentPort}/healthz`)).json();
-  expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, caddy: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
-  expect(await redis.hgetall('nodes')).toEqual({ ND_9: 'of another machine' });
+  await until(async () => {
+    const health: unknown = await (await fetch(`http://127.0.0.1:${agentPort}/healthz`)).json();
+    expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, caddy: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
+  });
+  await until(async () => expect(await redis.hgetall('nodes')).toEqual({ ND_9: 'of another machine' }));
   expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_9' });
   await redis.sadd('fleet:draining', 'ND_1');
   await until(async () => expect(await upstreams()).toEqual([]));
