@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { ensureCaddyValue } from '../clients/caddy-admin.ts';
 import type { CaddyAdmin } from '../clients/caddy-admin.ts';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import type { EndConnections } from './dead-sockets.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import { GHOSTS_KEY, finishedEvent, ghostEndMs, leftEvents, parseGhost } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
 import { isAbandoned, readParticipant } from '../contract/livekit-records.ts';

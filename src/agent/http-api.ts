@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';

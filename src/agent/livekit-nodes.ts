@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Redis } from 'ioredis';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
 import { DRAINING_KEY, NODES_KEY as RECORDS_KEY, parseNodeRecords } from '../contract/node-record.ts';

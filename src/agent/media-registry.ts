@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Redis } from 'ioredis';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import type { MediaConfig } from './config.ts';
 import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
 import { forgetNode, hasNode } from './livekit-nodes.ts';

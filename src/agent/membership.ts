@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import { MEMBERS_KEY } from '../contract/knock.ts';
 import { writeAtomically } from './state-file.ts';
 import { startTicker } from './ticker.ts';

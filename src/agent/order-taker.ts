@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { redisTimeMs } from '../clients/redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import { DRAINING_KEY } from '../contract/node-record.ts';
 import { FAULT_DELAY_MS, ORDERS_KEY, REPORTS_KEY, parseOrder, parseReport } from '../contract/orders.ts';
 import type { FaultOrder, Order, OrderReport, RestartOrder, UpgradeOrder } from '../contract/orders.ts';

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { openRedis } from '../clients/open-redis.ts';
+import { redisTimeMs } from '../clients/redis-time.ts';
 import { readNodeStamps } from '../contract/livekit-records.ts';
 import { NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -57,16 +58,11 @@ export async function awaitNode({ settings, topology, manager, now, signal }: Aw
 async function missing(redis: Redis, machine: string): Promise<string | null> {
   const uptimeSeconds = Number(/^uptime_in_seconds:(\d+)/m.exec(await redis.info('server'))?.[1] ?? 0);
   // What was there before this Redis began was carried over.
-  const sinceMs = (await timeMs(redis)) - Math.min(uptimeSeconds * 1_000, RECORD_MS);
+  const sinceMs = (await redisTimeMs(redis)) - Math.min(uptimeSeconds * 1_000, RECORD_MS);
   const record = parseNodeRecord((await redis.hget(NODES_KEY, machine)) ?? '');
   if (record === null || record.nodeId === null || record.updatedAtMs < sinceMs) return 'up, but its agent has not said so yet';
   if (record.state !== 'serving' && record.state !== 'draining') return `up, but its agent says ${record.state}`;
   const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, record.nodeId);
   const writtenMs = (entry === null ? undefined : readNodeStamps(entry).at(-1)) ?? 0;
-  return (await timeMs(redis)) - writtenMs * 1_000 < FRESH_MS ? null : 'up, but Redis does not name it yet';
-}
-
-async function timeMs(redis: Redis): Promise<number> {
-  const [seconds, microseconds] = await redis.time();
-  return Number(seconds) * 1_000 + Number(microseconds) / 1_000;
+  return (await redisTimeMs(redis)) - writtenMs * 1_000 < FRESH_MS ? null : 'up, but Redis does not name it yet';
 }

@@ -169,12 +169,6 @@ function reportChanges(redis: Redis, onChange: (isReady: boolean, reason: string
   });
 }
 
-/** Redis's own clock in milliseconds: the one clock that all machines share. */
-export async function redisTimeMs(redis: Redis): Promise<number> {
-  const [seconds, microseconds] = await redis.time();
-  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
-}
-
 /** Where the connection that found the primary leads; null where there is none. */
 export function primaryOf(redis: Redis): Endpoint | null {
   const { stream } = redis;

@@ -2,7 +2,7 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import type { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
 import { startVanishedNodes } from '../../src/agent/vanished-nodes.ts';
-import { redisTimeMs } from '../../src/clients/redis.ts';
+import { redisTimeMs } from '../../src/clients/redis-time.ts';
 import { parseSights } from '../../src/contract/sight.ts';
 import { nodeRecord, silentLog, until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
