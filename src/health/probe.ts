@@ -31,6 +31,8 @@ type ListeningPart = Exclude<Part, 'firewall' | 'sockets' | 'upgrades' | 'backup
 
 /** Loopback answers within milliseconds. */
 const ANSWER_MS = 1500;
+/** Where no media machine answers, Caddy says so only after it has tried two of them for a second each. */
+const CADDY_ANSWER_MS = 4000;
 
 /** Asks each of these parts once, side by side. */
 export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[]): Promise<Health[]> {
@@ -128,7 +130,7 @@ function agentHealth(settings: Settings): string {
 }
 
 async function caddy(settings: Settings, role: Role): Promise<string> {
-  const answer = await http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, role === 'gateway' ? [401, 502, 503, 504] : [401]);
+  const answer = await http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, role === 'gateway' ? [401, 502, 503, 504] : [401], CADDY_ANSWER_MS);
   // 401 is LiveKit's own answer to a join without a token: the whole way through Caddy stands.
   return answer === 'HTTP 401' ? 'LiveKit answers through it' : 'no LiveKit behind it yet';
 }
@@ -137,9 +139,9 @@ async function caddy(settings: Settings, role: Role): Promise<string> {
  * One GET on a connection of its own; rejects unless the answer has a wanted status. Every part is asked many times while all of
  * them start and need the CPU, of which `node:http` would take twice as much.
  */
-async function http(url: string, wanted: readonly number[]): Promise<string> {
+async function http(url: string, wanted: readonly number[], timeoutMs = ANSWER_MS): Promise<string> {
   const { host, port, pathname } = new URL(url);
-  const answer = await exchange(Number(port), `GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`, 1);
+  const answer = await exchange(Number(port), `GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`, 1, timeoutMs);
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer[0] ?? '')?.[1] ?? 0);
   if (!wanted.includes(status)) throw new Error(`HTTP ${status}`);
   return `HTTP ${status}`;
@@ -153,7 +155,7 @@ async function redis(port: number, password: string, command: string, wanted: st
 }
 
 /** Sends a question to a port of this machine and gives the first lines of the answer; those that are missing when the other side has ended it, are. */
-function exchange(port: number, question: string, count: number): Promise<string[]> {
+function exchange(port: number, question: string, count: number, timeoutMs = ANSWER_MS): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host: '127.0.0.1', port });
     let answer = '';
@@ -161,7 +163,7 @@ function exchange(port: number, question: string, count: number): Promise<string
       socket.destroy();
       resolve(answer.split('\r\n').slice(0, count));
     };
-    socket.setTimeout(ANSWER_MS, () => socket.destroy(new Error('timeout')));
+    socket.setTimeout(timeoutMs, () => socket.destroy(new Error('timeout')));
     socket.on('error', reject);
     socket.on('connect', () => socket.write(question));
     socket.on('data', (chunk) => {
