@@ -43,6 +43,8 @@ const WATCH_MS = 10_000;
 const PATIENCE_MS = 30_000;
 const SOUND_MS = 1_000;
 const POLL_MS = 50;
+/** New rooms that are asked for: the first that is made tells to a tenth of a second when. */
+const ROOMS_PER_SECOND = 10;
 /** Machines that were cut off find back to each other within so long after that. */
 const MEND_MS = 90_000;
 
@@ -159,7 +161,7 @@ async function holdOne(
     apiUrl: topology.publicUrl,
     apiToken: settings.SERVICE_API_TOKEN,
     meeting: { machine: placed.meeting, isRelayed: false },
-    rooms: fault.limits.roomMs !== undefined,
+    roomsPerSecond: fault.limits.roomMs === undefined ? 0 : ROOMS_PER_SECOND,
   });
   const watching = new AbortController();
   try {

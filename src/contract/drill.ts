@@ -52,8 +52,8 @@ export const drillClientsSchema = z.object({
   apiToken: z.string(),
   /** Null: nobody meets. `machine`: the node of the room, null for any. `isRelayed`: no way but through TURN. */
   meeting: z.object({ machine: machineName.nullable(), isRelayed: z.boolean() }).nullable(),
-  /** True: new rooms are asked for, ten a second. */
-  rooms: z.boolean(),
+  /** So many new rooms are asked for; 0: none. */
+  roomsPerSecond: z.number().nonnegative(),
 });
 
 export type DrillClients = z.infer<typeof drillClientsSchema>;

@@ -2,13 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DrillClients } from '../contract/drill.ts';
 import type { DrillRun } from './run.ts';
 
-const ROOM_PERIOD_MS = 100;
 /** As long as our service waits for LiveKit, and the way. */
 const ROOM_TIMEOUT_MS = 8_000;
 const EMPTY_TIMEOUT_SECONDS = 1;
 
-/** Asks for new rooms, ten a second whatever becomes of those before, until the signal aborts. */
-export async function askForRooms({ apiUrl, apiToken }: Pick<DrillClients, 'apiUrl' | 'apiToken'>, { signal, emit, nowMs }: DrillRun): Promise<void> {
+/** Asks for new rooms at the given rate, whatever becomes of those before, until the signal aborts. */
+export async function askForRooms({ apiUrl, apiToken, roomsPerSecond }: Omit<DrillClients, 'meeting'>, { signal, emit, nowMs }: DrillRun): Promise<void> {
   const ask = async (path: string, body: object): Promise<Record<string, unknown> | null> => {
     const headers = { authorization: `Bearer ${apiToken}`, 'content-type': 'application/json' };
     try {
@@ -32,7 +31,7 @@ export async function askForRooms({ apiUrl, apiToken }: Pick<DrillClients, 'apiU
     const path = ticket === null ? '' : new URL(String(ticket['url'])).pathname.replace(/^\/$/, '');
     emit({ kind: 'room', startedMs, endedMs, isCreated: room !== null, path });
   };
-  for (; !signal.aborted; await pause(ROOM_PERIOD_MS, signal)) void create();
+  for (; !signal.aborted; await pause(1_000 / roomsPerSecond, signal)) void create();
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

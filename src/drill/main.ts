@@ -28,7 +28,7 @@ const run: DrillRun = {
 try {
   await Promise.all([
     config.meeting === null ? null : holdWatchedMeeting({ ...config, meeting: config.meeting }, run),
-    config.rooms ? askForRooms(config, run) : null,
+    config.roomsPerSecond > 0 ? askForRooms(config, run) : null,
   ]);
 } catch (error) {
   if (!run.signal.aborted) {

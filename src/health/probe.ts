@@ -130,7 +130,11 @@ function agentHealth(settings: Settings): string {
 }
 
 async function caddy(settings: Settings, role: Role): Promise<string> {
-  const answer = await http(`http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`, role === 'gateway' ? [401, 502, 503, 504] : [401], CADDY_ANSWER_MS);
+  const answer = await http(
+    `http://127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}/rtc/validate`,
+    role === 'gateway' ? [401, 502, 503, 504] : [401],
+    CADDY_ANSWER_MS,
+  );
   // 401 is LiveKit's own answer to a join without a token: the whole way through Caddy stands.
   return answer === 'HTTP 401' ? 'LiveKit answers through it' : 'no LiveKit behind it yet';
 }

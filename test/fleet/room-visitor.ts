@@ -7,8 +7,8 @@ import { roomApi } from '../../src/meeting/api.ts';
  * of JSON for each.
  */
 
-const PERIOD_MS = 700;
-const RETRY_MS = 100;
+const PERIOD_MS = 1_500;
+const RETRY_MS = 250;
 
 const [apiUrl = '', timeoutMs, ...rooms] = process.argv.slice(2);
 const api = roomApi({ apiUrl, apiToken: process.env['API_TOKEN'] ?? '' });

@@ -38,9 +38,9 @@ export interface User {
   nodeOfNewRoom(): Promise<string>;
   /** Two clients meet; resolves when audio flows. `isRelayed`: through TURN only. `on`: in a room of this machine. */
   startMeeting(options?: { isRelayed?: boolean; on?: string | null }): Promise<Meeting>;
-  /** Asks for new rooms, ten a second, until it is ended; resolves with the first answer. */
-  createRooms(): Promise<{ attempts: readonly RoomAttempt[]; end: () => void }>;
-  /** Joins each of the rooms about every second until it is ended; resolves with the first answer. @param patience times the 1.2 s, far longer than a visit takes, after which one has failed */
+  /** Asks for new rooms, ten a second where nothing is said, until it is ended; resolves with the first answer. */
+  createRooms(roomsPerSecond?: number): Promise<{ attempts: readonly RoomAttempt[]; end: () => void }>;
+  /** Joins each of the rooms every second or two until it is ended; resolves with the first answer. @param patience times the 1.2 s, far longer than a visit takes, after which one has failed */
   visitRooms(rooms: readonly string[], patience?: number): Promise<{ visits: readonly Visit[]; end: () => void }>;
   remove(): Promise<void>;
 }
@@ -96,7 +96,7 @@ export async function userOf(lab: Lab): Promise<User> {
   /** The clients of a drill; `onWord` gets what they say until they end. */
   async function watch(wanted: Partial<DrillClients>, onWord: (word: DrillWord) => void): Promise<ChildProcessWithoutNullStreams> {
     const child = start('../../src/drill/main.ts', await environment());
-    const config: DrillClients = { apiUrl, apiToken: await token(), meeting: null, rooms: false, ...wanted };
+    const config: DrillClients = { apiUrl, apiToken: await token(), meeting: null, roomsPerSecond: 0, ...wanted };
     child.stdin.write(`${JSON.stringify(config)}\n`);
     createInterface(child.stdout).on('line', (line) => {
       const word = parseDrillWord(line);
@@ -135,10 +135,10 @@ export async function userOf(lab: Lab): Promise<User> {
         kill: () => void child.kill('SIGKILL'),
       };
     },
-    async createRooms() {
+    async createRooms(roomsPerSecond = 10) {
       const attempts: RoomAttempt[] = [];
       const first = Promise.withResolvers<void>();
-      const child = await watch({ rooms: true }, (word) => {
+      const child = await watch({ roomsPerSecond }, (word) => {
         if (word.kind === 'room') attempts.push(word);
         first.resolve();
       });
