@@ -3,8 +3,7 @@ import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis-time.ts';
 import { GHOSTS_KEY, finishedEvent, ghostEndMs, leftEvents, parseGhost } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
-import { isAbandoned, readParticipant } from '../contract/livekit-records.ts';
-import { ROOMS_KEY, ROOM_NODE_KEY, participantsKey } from './livekit-nodes.ts';
+import { ROOMS_KEY, ROOM_NODE_KEY, isAbandoned, participantsKey, readParticipant } from '../contract/livekit-records.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;

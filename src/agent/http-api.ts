@@ -3,10 +3,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisTimeMs } from '../clients/redis-time.ts';
+import { ROOM_NODE_KEY } from '../contract/livekit-records.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
-import { ROOM_NODE_KEY } from './livekit-nodes.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 
 /** Callers are on this machine: what does not come at once, holds a connection in vain. Node checks every second, not every 30. */

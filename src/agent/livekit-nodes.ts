@@ -3,15 +3,19 @@ import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis-time.ts';
 import { GHOSTS_KEY } from '../contract/ghosts.ts';
 import type { Ghost } from '../contract/ghosts.ts';
-import { DRAINING_KEY, NODES_KEY as RECORDS_KEY, parseNodeRecords } from '../contract/node-record.ts';
-import { abandonedMark, nodeStamp, readNodeStamps, readParticipant, readRoom } from '../contract/livekit-records.ts';
+import { DRAINING_KEY, NODES_KEY, parseNodeRecords } from '../contract/node-record.ts';
+import {
+  LIVEKIT_NODES_KEY,
+  ROOMS_KEY,
+  ROOM_NODE_KEY,
+  abandonedMark,
+  nodeStamp,
+  participantsKey,
+  readNodeStamps,
+  readParticipant,
+  readRoom,
+} from '../contract/livekit-records.ts';
 
-/** LiveKit's own hashes (livekit-server, pkg/routing/redisrouter.go): node id → node, room name → node id. */
-const NODES_KEY = 'nodes';
-export const ROOM_NODE_KEY = 'room_node_map';
-/** And those of its store (pkg/service/redisstore.go): room name → room, and in one hash per room identity → participant. */
-export const ROOMS_KEY = 'rooms';
-export const participantsKey = (room: string): string => `room_participants:${room}`;
 /** Rooms that are read at a time. */
 const BATCH = 500;
 
@@ -66,18 +70,18 @@ export async function forgetNode(redis: Redis, nodeId: string): Promise<number> 
     });
     ending.eval(HAND_OVER, 3, ROOM_NODE_KEY, ROOMS_KEY, GHOSTS_KEY, nodeId, nowMs, ...words);
   }
-  await ending.hdel(NODES_KEY, nodeId).srem(DRAINING_KEY, nodeId).exec();
+  await ending.hdel(LIVEKIT_NODES_KEY, nodeId).srem(DRAINING_KEY, nodeId).exec();
   return rooms.length;
 }
 
 /** True while LiveKit's registry holds an entry of this node. */
 export async function hasNode(redis: Redis, nodeId: string): Promise<boolean> {
-  return (await redis.hexists(NODES_KEY, nodeId)) === 1;
+  return (await redis.hexists(LIVEKIT_NODES_KEY, nodeId)) === 1;
 }
 
 /** Nodes that take rooms now, in any order. */
 async function readHeirs(redis: Redis, ended: string, nowMs: number): Promise<string[]> {
-  const records = parseNodeRecords(await redis.hgetall(RECORDS_KEY)).filter((one) => one.state === 'serving' && nowMs - one.updatedAtMs < FRESH_MS);
+  const records = parseNodeRecords(await redis.hgetall(NODES_KEY)).filter((one) => one.state === 'serving' && nowMs - one.updatedAtMs < FRESH_MS);
   return records.flatMap(({ nodeId }) => (nodeId === null || nodeId === ended ? [] : [nodeId])).toSorted(() => Math.random() - 0.5);
 }
 
@@ -107,7 +111,7 @@ end`;
 
 /** Lasts until a node writes its entry itself, which it does every two seconds while it reaches Redis. */
 async function addToEntries(redis: Redis, nodeIds: readonly string[], bytes: Uint8Array): Promise<void> {
-  await redis.eval(ADD_TO_ENTRIES, 1, NODES_KEY, Buffer.from(bytes), ...nodeIds);
+  await redis.eval(ADD_TO_ENTRIES, 1, LIVEKIT_NODES_KEY, Buffer.from(bytes), ...nodeIds);
 }
 
 /** Keeps new rooms away from a node: `state` (6) is SHUTTING_DOWN (2). Its own rooms stay. */
@@ -134,7 +138,7 @@ export async function keepNodes(redis: Redis, nodeIds: readonly string[], nowMs:
  * when a primary is lost, and LiveKit finds them so on the next one before any agent has spoken to it.
  */
 export async function keepAhead(redis: Redis, nodeId: string): Promise<void> {
-  const entry = await redis.hgetBuffer(NODES_KEY, nodeId);
+  const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, nodeId);
   const [written, ...added] = entry === null ? [] : readNodeStamps(entry);
   if (written !== undefined && added.length === 0) await addToEntries(redis, [nodeId], nodeStamp(written + AHEAD_SECONDS));
 }
@@ -144,6 +148,6 @@ export async function keepAhead(redis: Redis, nodeId: string): Promise<void> {
  * @param nowMs Redis TIME
  */
 export async function nodeSilenceMs(redis: Redis, nodeId: string, nowMs: number): Promise<number | null> {
-  const entry = await redis.hgetBuffer(NODES_KEY, nodeId);
+  const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, nodeId);
   return entry === null ? null : nowMs - (readNodeStamps(entry)[0] ?? 0) * 1_000;
 }

@@ -1,15 +1,13 @@
 import type { Redis } from 'ioredis';
 import { openRedis } from '../clients/open-redis.ts';
 import { redisTimeMs } from '../clients/redis-time.ts';
-import { readNodeStamps } from '../contract/livekit-records.ts';
+import { LIVEKIT_NODES_KEY, readNodeStamps } from '../contract/livekit-records.ts';
 import { NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Topology } from '../topology/topology.ts';
 
-/** LiveKit's own hash of its nodes (pkg/routing/redisrouter.go of livekit-server). */
-const LIVEKIT_NODES_KEY = 'nodes';
 /** LiveKit gives rooms to nodes whose entry is less than 5 s old, and writes it every 2 s (1.13, IsAvailable). */
 const FRESH_MS = 4_000;
 /** Agents say every second that they serve. */

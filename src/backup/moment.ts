@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis';
 import { JOURNAL_KEY } from '../contract/journal.ts';
+import { LIVEKIT_NODES_KEY, ROOMS_KEY, ROOM_NODE_KEY } from '../contract/livekit-records.ts';
 
 /**
  * What tells of the moment, and must not come back from the dead: which LiveKit nodes and rooms there are, who is in them, who holds a
  * lock (redisstore.go and redisrouter.go of livekit-server), and the fleet's own heart-beats, orders, votes and fences.
  */
-export const NAMES = ['nodes', 'room_node_map', 'rooms', 'room_internal'];
+export const NAMES = [LIVEKIT_NODES_KEY, ROOM_NODE_KEY, ROOMS_KEY, 'room_internal'];
 export const PREFIXES = ['room_participants:', 'room_lock:', 'agent_dispatch:', 'agent_job:', '{ingress}_state:', 'fleet:'];
 /** Finds all of them, and few others, in one pass over a million keys: some hundredths of a second. */
 export const PATTERN = `[${[...new Set([...NAMES, ...PREFIXES].map((word) => word[0]))].join('')}]*`;

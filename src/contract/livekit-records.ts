@@ -1,5 +1,12 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
+/** LiveKit's own hashes (livekit-server, pkg/routing/redisrouter.go): node id → node, room name → node id. */
+export const LIVEKIT_NODES_KEY = 'nodes';
+export const ROOM_NODE_KEY = 'room_node_map';
+/** And those of its store (pkg/service/redisstore.go): room name → room, and in one hash per room identity → participant. */
+export const ROOMS_KEY = 'rooms';
+export const participantsKey = (room: string): string => `room_participants:${room}`;
+
 /** What LiveKit's Redis says of a room (livekit/protocol, livekit_models.proto), as far as webhooks need it. */
 export interface RoomRecord {
   readonly sid: string;
