@@ -38,11 +38,18 @@ export function ghostEndMs({ room, participants, endedAtMs }: Ghost): number {
   return endedAtMs + Math.max(seconds * 1000, SHORTEST_WAIT_MS);
 }
 
+const ID_PREFIX = 'EV_ENDED_';
+
+/** True for an event that agents tell in an ended node's stead: where writes were lost, or two nodes end one after the other, the same one may be told of another second. */
+export function isOfGhost(eventId: string): boolean {
+  return eventId.startsWith(ID_PREFIX);
+}
+
 /** LiveKit's webhooks (protobuf's JSON of WebhookEvent) that the node could not send any more. Their ids follow from what they say: told twice they are one. */
 export function leftEvents(ghost: Ghost): object[] {
   return ghost.participants.map((participant) => ({
     event: 'participant_left',
-    id: `EV_ENDED_${participant.sid}`,
+    id: `${ID_PREFIX}${participant.sid}`,
     createdAt: inSeconds(ghost.endedAtMs),
     room: roomOf(ghost),
     participant: { ...participant, joinedAt: String(participant.joinedAt), state: 'DISCONNECTED', disconnectReason: 'CONNECTION_TIMEOUT' },
@@ -52,7 +59,7 @@ export function leftEvents(ghost: Ghost): object[] {
 /** See leftEvents. */
 export function finishedEvent(ghost: Ghost): object {
   // A room that went on elsewhere has the same sid there, and may end in the same way again.
-  return { event: 'room_finished', id: `EV_ENDED_${ghost.room.sid}_${ghost.endedAtMs}`, createdAt: inSeconds(ghostEndMs(ghost)), room: roomOf(ghost) };
+  return { event: 'room_finished', id: `${ID_PREFIX}${ghost.room.sid}_${ghost.endedAtMs}`, createdAt: inSeconds(ghostEndMs(ghost)), room: roomOf(ghost) };
 }
 
 function roomOf({ room }: Ghost): object {

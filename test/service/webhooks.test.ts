@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { leftEvents } from '../../src/contract/ghosts.ts';
 import { keys, livekitStartMs, roomEvent, sign, startLivekitStandIn, startService, storedText } from './fixtures.ts';
 import type { OnCreate, TestService } from './fixtures.ts';
 
@@ -12,6 +13,23 @@ const stateOf = async (service: TestService): Promise<unknown> => {
   const { state, numParticipants } = (await service.call('GET', '/api/v1/rooms/r1')).body;
   return [state, numParticipants];
 };
+
+/** What agents tell of `ann`, who was on a node that ended. */
+const left = (createdAt: string): object =>
+  leftEvents({
+    room: {
+      sid: 'RM_1',
+      name: 'r1',
+      metadata: '',
+      emptyTimeout: 300,
+      departureTimeout: 20,
+      creationTime: livekitStartMs / 1000,
+      creationTimeMs: livekitStartMs,
+    },
+    participants: [{ sid: 'PA_ann', identity: 'ann', name: '', metadata: '', joinedAt: livekitStartMs / 1000 }],
+    endedAtMs: Date.parse(createdAt),
+    isTold: false,
+  })[0] ?? {};
 
 describe('a webhook that is not proved to be LiveKit’s', () => {
   const text = JSON.stringify(roomEvent('EV_1', 'room_started'));
@@ -104,6 +122,14 @@ describe('a webhook', () => {
     );
     const made = await service.call('POST', '/api/v1/rooms', { id: 'r1', start: true });
     expect(made).toMatchObject({ status: 201, body: { state: 'live' } });
+  });
+
+  it('that agents tell in an ended node’s stead is one, also where they tell it of another second', async () => {
+    const service = await serviceWithRoom();
+    await service.webhook(roomEvent('EV_1', 'participant_joined', { participant: 'ann' }));
+    expect((await service.webhook(left('2031-01-01T00:00:00Z'))).body).toEqual({ accepted: true });
+    expect((await service.webhook(left('2031-01-01T00:00:03Z'))).body).toEqual({ accepted: false });
+    expect((await service.store.eventsOf('r1')).map(({ event }) => event)).toEqual(['participant_joined', 'participant_left']);
   });
 
   it('of a room’s former life leaves its next one alone', async () => {

@@ -1,3 +1,4 @@
+import { isOfGhost } from '../../contract/ghosts.ts';
 import type { EventView } from '../../contract/rooms.ts';
 import type { EventParticipant, StoredEvent } from '../webhooks/event.ts';
 import { announceAll } from './outbox-rows.ts';
@@ -26,8 +27,8 @@ export type EventFate = 'taken' | 'late' | 'duplicate';
 export function* addEvent(event: StoredEvent): Work<{ fate: EventFate; life: Life }> {
   const life = yield* lifeOf(event);
   const { id, room, roomCreatedAtMs, participant, receivedAtMs, isMadeUp, body, atMs } = event;
-  // Several services may make up the same one, each in its own second.
-  const at = Math.floor((isMadeUp ? roomCreatedAtMs : atMs) / 1000);
+  // Several services or agents may make up the same one, each in its own second.
+  const at = Math.floor((isMadeUp || isOfGhost(id) ? roomCreatedAtMs : atMs) / 1000);
   const added = yield* change(INSERT, at, id, room, life.key, event.event, participant?.identity ?? null, receivedAtMs, isMadeUp ? 1 : 0, body);
   if (added === 0) return { fate: 'duplicate', life };
   const told = life.isPresent ? yield* apply(event, life) : [];
