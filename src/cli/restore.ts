@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { chmod, mkdir, readFile, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { appliedFile } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
@@ -55,7 +56,7 @@ export async function restore(from: CliContext, given: string, options: RestoreO
   if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
   await checkOperatingSystem(context.host);
   await checkDataDir(context.host, topology);
-  const isNew = !existsSync(topology.layout.root);
+  const putBack = rememberFolders([topology.layout.state, topology.layout.root]);
   try {
     await withLock(topology.layout.lock, 'restore', async () => {
       const work = (): Promise<void> => explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase }));
@@ -66,9 +67,20 @@ export async function restore(from: CliContext, given: string, options: RestoreO
       });
     });
   } finally {
-    // A check alone leaves nothing on a machine that has nothing.
-    if (isNew) for (const folder of [topology.layout.state, topology.layout.root]) await rmdir(folder).catch(() => undefined);
+    // What has to be there to unpack something; a deploy gives these folders rights of their own.
+    if (!existsSync(appliedFile(topology))) await putBack();
   }
+}
+
+/** Notes which folders are there, and their rights; what comes removes the others, and those that lead to them, where they are empty. */
+function rememberFolders(paths: readonly string[]): () => Promise<void> {
+  const modes = new Map(paths.map((path) => [path, statSync(path, { throwIfNoEntry: false })?.mode]));
+  const added: string[] = [];
+  for (const path of paths) for (let at = path; !existsSync(at); at = dirname(at)) if (!added.includes(at)) added.push(at);
+  return async () => {
+    for (const [path, mode] of modes) if (mode !== undefined) await chmod(path, mode & 0o7777);
+    for (const path of added.toSorted((a, b) => b.length - a.length)) await rmdir(path).catch(() => undefined);
+  };
 }
 
 /** On a machine where nothing is deployed, the data go where they were. */
