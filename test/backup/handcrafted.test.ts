@@ -212,6 +212,34 @@ describe.runIf(process.getuid?.() === 0)('a machine on which nothing is deployed
     expect(await files()).toEqual(before);
   });
 
+  it('finds an archive by its bare name where backups are kept, but first where it stands', async () => {
+    const name = 'livekit-fleet-m1-20260101T000000Z.tar.zst';
+    const of = (machine: string): Promise<Buffer> =>
+      archiveOf(headOf({ dataDir: `${folder}/data`, machine }), { env: Buffer.from('TLS_CERT_FILE=/nowhere/cert.pem\n') }, { redis: null, databases: {} });
+    await mkdir(`${folder}/kept`);
+    await mkdir(`${folder}/here`);
+    await writeFile(`${folder}/env`, `BACKUP_DIR=${folder}/kept\nDATA_DIR=${folder}/data\n`, { mode: 0o600 });
+    await writeFile(`${folder}/kept/${name}`, await of('kept'));
+    // What has to be brought to this machine as well is said.
+    expect(await restore([name, '--dry-run'], `${folder}/here`)).toMatchObject({
+      path: `${folder}/kept/${name}`,
+      machine: 'kept',
+      missing: ['TLS_CERT_FILE=/nowhere/cert.pem'],
+    });
+    await writeFile(`${folder}/here/${name}`, await of('here'));
+    expect(await restore([name, '--dry-run'], `${folder}/here`)).toMatchObject({ path: `${folder}/here/${name}`, machine: 'here' });
+    expect(await restore([name.replace('m1', 'm2'), '--dry-run'], `${folder}/here`)).toMatchObject({ error: 'BACKUP_NOT_FOUND' });
+  });
+
+  it('looks at a file before it asks whether it is really to be restored', async () => {
+    await writeFile(`${folder}/env`, `DATA_DIR=${folder}/data\n`, { mode: 0o600 });
+    await writeFile(`${folder}/nonsense`, 'this is a text, and nothing else');
+    for (const words of [['nonsense'], ['nonsense', '--dry-run'], ['nonsense', '--yes']])
+      expect(await restore(words)).toMatchObject({ error: 'BACKUP_FOREIGN_FILE' });
+    await writeFile(`${folder}/archive`, await archiveOf(headOf(), {}, { redis: null, databases: {} }));
+    expect(await restore(['archive'])).toMatchObject({ error: 'NOT_SURE_RESTORE' });
+  });
+
   it.each([
     ['is not there', async () => undefined],
     ['is there', () => mkdir(`${folder}/srv/data`, { recursive: true, mode: 0o700 })],

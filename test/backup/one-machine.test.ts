@@ -60,6 +60,36 @@ describe('backup and restore', () => {
     expect(await readdir(`${data()}/state`)).not.toContain('backup');
   });
 
+  it('finds it by its bare name where backups are kept, proves it once more, and says where it is damaged', async () => {
+    const name = archive.split('/').at(-1) ?? '';
+    const proved = await place.run(['backup', '--verify', name, '--json']);
+    expect(JSON.parse(proved.out)).toMatchObject({ path: archive, isProved: true, counts: { databases: { 'service.db': { rows: { events: 100 } } } } });
+    expect((await place.run(['backup', '--verify', name])).out).toMatch(/^Proved: Redis keys \d+, rooms 0, events 100/m);
+    expect(JSON.parse((await place.run(['restore', name, '--dry-run', '--json'])).out)).toMatchObject({ path: archive, isWhole: true });
+    const bytes = await readFile(archive);
+    const cut = archive.replace(/-\d{8}T/, '-20200101T');
+    await writeFile(cut, bytes.subarray(0, bytes.length / 2));
+    expect(JSON.parse((await place.run(['backup', '--verify', cut.split('/').at(-1) ?? '', '--json'])).out)).toMatchObject({
+      error: 'BACKUP_DAMAGED',
+      path: cut,
+    });
+    await rm(cut);
+    expect(await readdir(`${data()}/state`)).not.toContain('backup');
+    expect(JSON.parse((await place.run(['backup', '--verify', name.replace('.tar', '.tor'), '--json'])).out)).toMatchObject({ error: 'BACKUP_NOT_FOUND' });
+  });
+
+  it('makes no folder but the last one of a path, and says that it did', async () => {
+    const typo = await place.run(['backup', '--to', `${place.folder}/mnt/backups`]);
+    expect([typo.code, typo.err.includes(`mkdir -p ${place.folder}/mnt`)]).toEqual([2, true]);
+    await expect(stat(`${place.folder}/mnt`)).rejects.toThrow('ENOENT');
+    const made = await place.run(['backup', '--to', `${place.folder}/mnt`]);
+    expect(made).toMatchObject({ code: 0, err: '' });
+    expect(made.out).toContain(`Made the folder ${place.folder}/mnt\n`);
+    const again = await place.run(['backup', '--to', `${place.folder}/mnt`, '--prune', '--keep', '1']);
+    expect(again.out).not.toContain('Made the folder');
+    expect(await readdir(`${place.folder}/mnt`)).toHaveLength(1);
+  });
+
   it('brings back what was lost since, and keeps what is of the moment', async () => {
     await withRedis(async (redis) => {
       await redis.del('sip_trunk');
@@ -115,7 +145,12 @@ describe('backup and restore', () => {
     await rm(data(), { recursive: true });
     await rm(place.envFile);
     const elsewhere = `${place.folder}/elsewhere`;
-    expect(await place.run(['restore', kept, '--yes'], { DATA_DIR: elsewhere })).toMatchObject({ code: 0, err: '' });
+    const restored = await place.run(['restore', kept, '--yes'], { DATA_DIR: elsewhere });
+    expect(restored).toMatchObject({ code: 0, err: '' });
+    // All settings are new, and nothing stood there before.
+    expect(restored.out).toMatch(new RegExp(`^Settings: \\d+, all of the backup, in ${place.envFile}$`, 'm'));
+    expect(restored.out).not.toMatch(/Settings that are again|before-restore|not on this machine/);
+    expect(await readdir(`${elsewhere}/state`)).not.toContain('before-restore');
     expect(await readFile(place.envFile, 'utf8')).toMatch(new RegExp(`^DATA_DIR=${elsewhere}$`, 'm'));
     expect(await readdir(`${elsewhere}/state`)).toContain('service');
     await expect(stat(data())).rejects.toThrow('ENOENT');
