@@ -28,7 +28,7 @@ export function speak(program: Command, language: Language, { isJson }: { isJson
     .configureHelp({
       showGlobalOptions: true,
       styleTitle: (title) => (isChinese ? (TITLES[title] ?? title) : title),
-      formatHelp: isJson ? helpAsJson : (command, helper) => Help.prototype.formatHelp.call(helper, command, helper).replace(/(?<=^用法：) /m, ''),
+      formatHelp: isJson ? helpAsJson : (command, helper) => Help.prototype.formatHelp.call(helper, command, helper).replace('用法： ', '用法：'),
     })
     .helpOption('-h, --help', isChinese ? '显示帮助' : 'show help')
     .helpCommand('help [command]', isChinese ? '显示命令的帮助' : 'show the help of a command');
