@@ -279,6 +279,7 @@ export const texts = {
   CERTIFICATE_PENDING:
     'The certificate for {domain} is still being fetched; Caddy goes on trying by itself. Last reason: {reason}\n  It comes when {domain} points to this machine in the DNS, and port 80 can be reached from the authority and leads to HTTP_PORT ({port}). See: ./部署.sh status, docs/tls.md',
   FIREWALL_RULES: 'FIREWALL=print: nothing was applied. To apply these rules yourself: nft -f FILE, and at boot from /etc/nftables.conf (include "FILE")',
+  FIREWALL_NEEDLESS: 'FIREWALL=print: no rules are needed. What other machines of a fleet would need is open on this machine’s loopback alone.',
   FIREWALL_NO_NFT:
     'The firewall is missing: nftables is not installed, and {ports} can be reached by whoever reaches this machine (Redis asks for a password). Run: apt-get install nftables, and the same command again; or set FIREWALL=off in .env.',
   FIREWALL_OPEN: 'Let these through the firewall of your network as well: {ports}',
@@ -304,6 +305,7 @@ export const texts = {
   UNINSTALL_KEEPING: 'keeping its data in {path}',
   UNINSTALL_ALL: 'with all its data in {path}',
   FLEET: 'Fleet: Redis primary {primary}, {replicas} replica(s); {sentinels} Sentinel(s), quorum {quorum}',
+  STATUS_EXITS: 'exits {count}, last {last}',
   FLEET_SILENT: 'Fleet: no Sentinel answers.',
   PUBLIC_ADDRESS: 'Media address {address}, from {source}; between the machines {own}',
   NO_PUBLIC_ADDRESS: 'No public address was found (metadata of the clouds, STUN): media is announced at {own}. For another one set NODE_PUBLIC_IP.',

@@ -237,6 +237,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   CERTIFICATE_PENDING:
     '{domain} 的证书仍在申请中，Caddy 会自行重试。最近一次的原因：{reason}\n  条件：{domain} 的 DNS 指向本机，且签发机构能访问 80 端口并到达 HTTP_PORT（{port}）。请看：./部署.sh status、docs/tls.md',
   FIREWALL_RULES: 'FIREWALL=print：未做任何更改。如需自行启用以下规则：nft -f 文件；并在 /etc/nftables.conf 中 include "文件" 以便开机生效',
+  FIREWALL_NEEDLESS: 'FIREWALL=print：不需要规则。供集群其他机器使用的端口只在本机回环地址上监听。',
   FIREWALL_NO_NFT:
     '防火墙未启用：没有安装 nftables，能访问本机者即可访问 {ports}（Redis 需要密码）。请执行 apt-get install nftables 后重新执行同一命令；或在 .env 中设 FIREWALL=off。',
   FIREWALL_OPEN: '网络（云）防火墙也须放行：{ports}',
@@ -262,6 +263,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   UNINSTALL_KEEPING: '保留 {path} 中的数据',
   UNINSTALL_ALL: '并删除 {path} 中的全部数据',
   FLEET: '集群：Redis 主节点 {primary}，副本 {replicas} 个；Sentinel {sentinels} 个，法定人数 {quorum}',
+  STATUS_EXITS: '退出 {count} 次，最近 {last}',
   FLEET_SILENT: '集群：没有 Sentinel 应答。',
   PUBLIC_ADDRESS: '媒体地址 {address}，来自 {source}；机器之间用 {own}',
   NO_PUBLIC_ADDRESS: '未查到公网地址（云厂商元数据、STUN）：媒体地址为 {own}。如需其他地址请设置 NODE_PUBLIC_IP。',
