@@ -16,9 +16,10 @@ const CHUNK_BYTES = 1 << 20;
  * @throws FleetError BACKUP_FOREIGN_FILE, BACKUP_DAMAGED, BACKUP_PASSPHRASE_WRONG, what `askPassphrase` throws
  */
 export async function* openArchive(source: string, bytes: AsyncIterable<Buffer>, askPassphrase: () => Promise<string>): AsyncGenerator<Buffer> {
-  const { first, all } = await peek(bytes, AGE_MAGIC.length);
-  const isEncrypted = first.equals(AGE_MAGIC);
-  if (!isEncrypted && !first.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC)) throw new FleetError('BACKUP_FOREIGN_FILE', { path: source }, { exitCode: 2 });
+  const iterator = bytes[Symbol.asyncIterator]();
+  const start = await firstOf(iterator);
+  const isEncrypted = isAge(source, start);
+  const all = behind(start, iterator);
   const compressed = isEncrypted ? decrypt(source, all, await askPassphrase()) : all;
   const decompress = createZstdDecompress({ chunkSize: CHUNK_BYTES });
   const input = Readable.from(compressed, { objectMode: false, highWaterMark: 2 * CHUNK_BYTES });
@@ -46,20 +47,35 @@ function isOfZlib(error: unknown): error is Error {
   return error instanceof Error && 'code' in error && /^(Z_|ZSTD_|ERR_ZLIB)/.test(String(error.code));
 }
 
-/** The first bytes, fewer where there are not so many, and all of them once more. */
-async function peek(bytes: AsyncIterable<Buffer>, length: number): Promise<{ first: Buffer; all: AsyncGenerator<Buffer> }> {
+/** Looks at the first bytes alone. @throws FleetError BACKUP_FOREIGN_FILE */
+export async function checkKind(source: string, bytes: AsyncIterable<Buffer>): Promise<void> {
   const iterator = bytes[Symbol.asyncIterator]();
+  try {
+    isAge(source, await firstOf(iterator));
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+/** Whether it is encrypted. @throws FleetError BACKUP_FOREIGN_FILE */
+function isAge(source: string, start: Buffer): boolean {
+  if (start.subarray(0, AGE_MAGIC.length).equals(AGE_MAGIC)) return true;
+  if (!start.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC)) throw new FleetError('BACKUP_FOREIGN_FILE', { path: source }, { exitCode: 2 });
+  return false;
+}
+
+/** What tells kinds apart, and what came with it; less where there is no more. */
+async function firstOf(iterator: AsyncIterator<Buffer>): Promise<Buffer> {
   let start: Buffer = Buffer.alloc(0);
-  while (start.length < length) {
+  while (start.length < AGE_MAGIC.length) {
     const next = await iterator.next();
     if (next.done === true) break;
     start = Buffer.concat([start, next.value]);
   }
-  return {
-    first: start.subarray(0, length),
-    all: (async function* () {
-      yield start;
-      yield* { [Symbol.asyncIterator]: () => iterator };
-    })(),
-  };
+  return start;
+}
+
+async function* behind(start: Buffer, iterator: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  yield start;
+  yield* { [Symbol.asyncIterator]: () => iterator };
 }

@@ -3,7 +3,7 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { FleetError } from '../kernel/errors.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { codeOf, hasCode } from '../kernel/has-code.ts';
 import { parseArchiveName } from './format.ts';
 
 /** An archive that is kept somewhere. */
@@ -19,26 +19,27 @@ export interface Kept {
 export interface Place {
   /** As a person writes it: a path, or `s3://…`. */
   readonly name: string;
-  /** The archives, the newest first. Other files are not seen. */
+  /** The archives, the newest first. Other files are not seen. @throws FleetError BACKUP_PLACE_UNREADABLE */
   list(): Promise<Kept[]>;
   /** How a person names an archive that is kept here. */
   addressOf(name: string): string;
+  /** @throws FleetError BACKUP_NOT_FOUND, BACKUP_PLACE_UNREADABLE, while it is read */
   read(name: string): AsyncIterable<Buffer>;
-  /** All of it, or nothing is there; gives its size. @throws FleetError DISK_FULL, BACKUP_PLACE_UNUSABLE; the signal's reason */
+  /** All of it, or nothing is there; gives its size. @throws FleetError DISK_FULL, BACKUP_PLACE_UNUSABLE, BACKUP_FOLDER_MISSING; the signal's reason */
   write(name: string, chunks: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number>;
   remove(name: string): Promise<void>;
 }
 
 const CHUNK_BYTES = 1 << 20;
 
-/** A folder that only root reads; made where it is missing. */
+/** A folder that only root reads; made where it is missing, but not those that lead to it: the path may be mistyped, the disk not mounted. */
 export function folderPlace(folder: string): Place {
   const addressOf = (name: string): string => `${folder}/${name}`;
   return {
     name: folder,
     addressOf,
     async list() {
-      const names = await readdir(folder).catch((error: unknown) => (isMissing(error) ? [] : Promise.reject(unusable(folder, error))));
+      const names = await readdir(folder).catch((error: unknown) => (isMissing(error) ? [] : Promise.reject(unreadable(folder, error))));
       const kept = await Promise.all(
         names.map(async (name) => {
           const said = parseArchiveName(name);
@@ -52,7 +53,7 @@ export function folderPlace(folder: string): Place {
     async write(name, chunks, signal) {
       const beside = addressOf(`.${name}.part-${process.pid}`);
       try {
-        await makeFolders(resolve(folder)).catch((error: unknown) => Promise.reject(hasCode(error, 'ENOSPC', 'EDQUOT') ? error : unusable(folder, error)));
+        await makeFolder(resolve(folder));
         await removeLeftovers(folder, name);
         await pipeline(chunks, createWriteStream(beside, { flags: 'wx', mode: 0o600, flush: true, highWaterMark: CHUNK_BYTES }), { signal });
         const { size } = await stat(beside);
@@ -68,12 +69,15 @@ export function folderPlace(folder: string): Place {
   };
 }
 
-/** One after the other: where a file system answers that a folder's parent is missing though it is there, as /proc does, Node's own way never ends. */
-async function makeFolders(folder: string): Promise<void> {
-  const known = await stat(folder).catch((error: unknown) => (isMissing(error) ? null : Promise.reject(error)));
-  if (known !== null) return;
-  await makeFolders(dirname(folder));
-  await mkdir(folder, { mode: 0o700 });
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    // A link that leads nowhere is not taken for a folder that is missing.
+    if ((await stat(folder).catch((error: unknown) => (isMissing(error) ? null : Promise.reject(error)))) === null) await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    const above = dirname(folder);
+    if (isMissing(error) && !existsSync(above)) throw new FleetError('BACKUP_FOLDER_MISSING', { place: folder, folder: above }, { exitCode: 2, cause: error });
+    throw hasCode(error, 'ENOSPC', 'EDQUOT') ? error : unusable(folder, error);
+  }
 }
 
 /** A file's bytes, a piece at a time. */
@@ -103,8 +107,11 @@ function explain(error: unknown, folder: string): unknown {
 }
 
 function unusable(folder: string, error: unknown): FleetError {
-  const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-  return new FleetError('BACKUP_PLACE_UNUSABLE', { place: folder, reason }, { cause: error });
+  return new FleetError('BACKUP_PLACE_UNUSABLE', { place: folder, reason: codeOf(error) }, { cause: error });
+}
+
+function unreadable(folder: string, error: unknown): FleetError {
+  return new FleetError('BACKUP_PLACE_UNREADABLE', { place: folder, reason: codeOf(error) }, { cause: error });
 }
 
 function isMissing(error: unknown): boolean {

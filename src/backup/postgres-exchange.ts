@@ -106,7 +106,7 @@ async function replaceTables(
   const isThere = new Set(standing.tables.map(({ name }) => name));
   const found = await countTables(session, standing);
   for (const [table, rows] of Object.entries(counts?.rows ?? {}))
-    if (found.rows[table] !== rows) throw new PostgresFailure(`${table} has ${found.rows[table] ?? 'no'} rows instead of ${rows}`, false);
+    if (found.rows[table] !== rows) throw new PostgresFailure(`${table} has ${found.rows[table] ?? 0} rows instead of ${rows}`, false);
   for (const grant of facts.grants) if (isGrantOf(grant, isThere)) await session.ask(grant);
   if (id !== null) await session.ask(`COMMENT ON TABLE ${within(VERSION_TABLE)} IS '${markOf(id)}'`);
   await session.ask('COMMIT');

@@ -175,7 +175,7 @@ async function countOf({ madeWith }: DatabaseCounts, { source, folder, user }: P
 
 function checkRows(source: string, name: string, { wanted, found }: { wanted: DatabaseCounts; found: Readonly<Record<string, number>> }): void {
   for (const [table, rows] of Object.entries(wanted.rows))
-    if (found[table] !== rows) throw damaged(source, `${name}: ${table} has ${found[table] ?? 'no'} rows instead of ${rows}`);
+    if (found[table] !== rows) throw damaged(source, `${name}: ${table} has ${found[table] ?? 0} rows instead of ${rows}`);
 }
 
 /** Those that have expired since are gone from the first database, or not yet. */

@@ -24,11 +24,11 @@ export async function beyond(place: Place, { keep, machine, made, isKept }: Rete
   });
 }
 
-/** Removes them, and gives their names. */
-export async function removeBeyond(place: Place, retention: Retention): Promise<string[]> {
+/** Removes them, and says which they were. */
+export async function removeBeyond(place: Place, retention: Retention): Promise<Kept[]> {
   const old = await beyond(place, retention);
   for (const one of old) await place.remove(one.name);
-  return old.map((one) => one.name);
+  return old;
 }
 
 /**

@@ -39,11 +39,11 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
   const client = new S3mini({ ...access, requestAbortTimeout: REQUEST_MS });
   // Its limit would be for the whole of an archive; Node's own fetch ends what stands still for five minutes.
   const reader = new S3mini(access);
-  const reach = async <T>(work: () => Promise<T>): Promise<T> => {
+  const reach = async <T>(work: () => Promise<T>, code: 'BACKUP_PLACE_UNUSABLE' | 'BACKUP_PLACE_UNREADABLE' = 'BACKUP_PLACE_UNUSABLE'): Promise<T> => {
     try {
       return await work();
     } catch (error) {
-      throw new FleetError('BACKUP_PLACE_UNUSABLE', { place: name, reason: reasonOf(error, secretKey) }, { cause: error });
+      throw new FleetError(code, { place: name, reason: reasonOf(error, secretKey) }, { cause: error });
     }
   };
 
@@ -77,7 +77,7 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
     name,
     addressOf: (one) => `${name}/${one}`,
     async list() {
-      const found = await reach(() => client.listObjects('/', prefix));
+      const found = await reach(() => client.listObjects('/', prefix), 'BACKUP_PLACE_UNREADABLE');
       const kept = (found ?? []).flatMap(({ Key: key, Size: bytes }) => {
         const own = key.startsWith(prefix) ? key.slice(prefix.length) : key;
         const said = parseArchiveName(own);
@@ -86,12 +86,12 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
       return kept.toSorted(newestFirst);
     },
     async *read(one) {
-      const response = await reach(() => reader.getObjectResponse(`${prefix}${one}`));
+      const response = await reach(() => reader.getObjectResponse(`${prefix}${one}`), 'BACKUP_PLACE_UNREADABLE');
       if (response?.body == null) throw new FleetError('BACKUP_NOT_FOUND', { path: `${name}/${one}`, reason: '404' }, { exitCode: 2 });
       const body: AsyncIterable<Uint8Array> = response.body;
       const iterator = body[Symbol.asyncIterator]();
       for (;;) {
-        const next = await reach(() => iterator.next());
+        const next = await reach(() => iterator.next(), 'BACKUP_PLACE_UNREADABLE');
         if (next.done === true) return;
         yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.byteLength);
       }

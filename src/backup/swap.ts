@@ -93,7 +93,8 @@ export async function acceptSwap(host: Host, layout: Layout): Promise<void> {
 export async function completeSwap(host: Host, layout: Layout, besideId: string | null = null): Promise<void> {
   if (await exists(host, stagingFolder(layout), 'former')) {
     await host.remove(formerFolder(layout));
-    await host.move(asideFolder(layout), formerFolder(layout));
+    // Where nothing stood before, nothing was set aside.
+    if ((await host.list(asideFolder(layout))).length > 0) await host.move(asideFolder(layout), formerFolder(layout));
   }
   await (besideId === null ? host.remove(stagingFolder(layout)) : noteBeside(host, layout, besideId));
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readDeployed } from '../apply/chosen-version.ts';
@@ -11,24 +11,29 @@ import type { Place } from '../backup/place.ts';
 import { reachPostgres } from '../backup/postgres-facts.ts';
 import type { Postgres } from '../backup/postgres-session.ts';
 import { explainFullDisk, prove } from '../backup/prove.ts';
-import { beyond, keepIfProved, removeBeyond } from '../backup/retention.ts';
+import { keepIfProved, removeBeyond } from '../backup/retention.ts';
 import { unfinishedSwap } from '../backup/swap.ts';
+import type { ArchiveContents } from '../backup/unpack.ts';
 import { writeArchive } from '../backup/write-archive.ts';
 import { probeAll } from '../health/probe.ts';
 import { withLock } from '../host/lock.ts';
 import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { keyFingerprint } from '../render/app.ts';
+import { describeBytes } from '../report/bytes.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { variableNames } from '../settings/schema.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
-import { passphraseOf, placeOf } from './backup-place.ts';
+import { placeOf } from './backup-place.ts';
+import type { Source } from './backup-place.ts';
 import { requireRoot } from './become-root.ts';
 import type { CliContext } from './context.ts';
 import { loadSettings } from './context.ts';
 import { deployed } from './control.ts';
+import { describeCounts } from './describe-archive.ts';
 import { recorded } from './journal.ts';
+import { passphraseOf } from './passphrase.ts';
 import { bring } from './prepare.ts';
 import { settleRestore } from './settle-restore.ts';
 
@@ -40,6 +45,8 @@ export interface BackupOptions {
   readonly isProved: boolean;
   /** Remove what is beyond BACKUP_KEEP after. */
   readonly isPruned: boolean;
+  /** In the place of BACKUP_KEEP. */
+  readonly keep: number | undefined;
   readonly isDryRun: boolean;
 }
 
@@ -67,61 +74,25 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
       await settleRestore(context, settings, topology);
       const began = context.now();
+      const isNewFolder = (options.to ?? settings.BACKUP_DIR) !== '' && isMissing(place);
       const made = await explainFullDisk(topology.layout.state, () => makeArchive(context, { settings, topology, place }));
       const { name } = made;
       const proof = (): Promise<void> => explainFullDisk(topology.layout.state, () => proveArchive(context, { settings, topology, place, name }));
       if (options.isProved) await keepIfProved(place, name, proof);
-      const removed = options.isPruned ? await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name }) : [];
+      const removed = options.isPruned ? await removeBeyond(place, { keep: options.keep ?? settings.BACKUP_KEEP, machine: topology.machine, made: name }) : [];
       const seconds = Number(((context.now() - began) / 1000).toFixed(1));
       const path = place.addressOf(made.name);
-      context.reporter.say('BACKED_UP', { path, size: megabytes(made.bytes), data: megabytes(made.dataBytes), seconds, counts: describeCounts(made.counts) });
-      if (options.isProved) context.reporter.say('BACKUP_PROVED', { counts: describeCounts(made.counts) });
-      if (removed.length > 0) context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
-      context.reporter.result({ path, bytes: made.bytes, dataBytes: made.dataBytes, seconds, counts: made.counts, isProved: options.isProved, removed });
+      const counts = describeCounts(context.language, made.counts);
+      if (isNewFolder) context.reporter.say('BACKUP_FOLDER_MADE', { path: place.name });
+      context.reporter.say('BACKED_UP', { path, size: describeBytes(made.bytes), data: describeBytes(made.dataBytes), seconds, counts });
+      if (options.isProved) context.reporter.say('BACKUP_PROVED', { counts });
+      const size = describeBytes(removed.reduce((sum, one) => sum + one.bytes, 0));
+      if (removed.length > 0) context.reporter.say('BACKUP_PRUNED', { count: removed.length, size, place: place.name });
+      for (const one of removed) context.reporter.line(`  - ${one.name}`);
+      const names = removed.map((one) => one.name);
+      context.reporter.result({ path, bytes: made.bytes, dataBytes: made.dataBytes, seconds, counts: made.counts, isProved: options.isProved, removed: names });
     }),
   );
-}
-
-/** The archives that are kept, the newest first. */
-export async function listBackups(context: CliContext, to: string | undefined): Promise<void> {
-  requireRoot('backup');
-  const { settings, topology } = loadSettings(context);
-  const place = placeOf(settings, topology.layout, to);
-  const kept = await place.list();
-  if (kept.length === 0) context.reporter.say('BACKUP_LIST_EMPTY', { place: place.name });
-  for (const one of kept)
-    context.reporter.line(`${one.madeAt}  ${one.machine.padEnd(18)} ${megabytes(one.bytes).padStart(9)} MB  ${place.addressOf(one.name)}`);
-  context.reporter.result({ place: place.name, backups: kept.map((one) => ({ ...one, path: place.addressOf(one.name) })) });
-}
-
-/** Removes what is beyond the number that is kept of each machine. */
-export async function pruneBackups(
-  context: CliContext,
-  { to, keep, isDryRun }: { to: string | undefined; keep: number | undefined; isDryRun: boolean },
-): Promise<void> {
-  requireRoot('backup');
-  const { settings, topology } = loadSettings(context);
-  const place = placeOf(settings, topology.layout, to);
-  const count = keep ?? settings.BACKUP_KEEP;
-  const removed = isDryRun ? (await beyond(place, { keep: count })).map((one) => one.name) : await removeBeyond(place, { keep: count });
-  if (removed.length === 0) context.reporter.say('BACKUP_NOTHING_TO_PRUNE', { keep: count, place: place.name });
-  else if (isDryRun) for (const name of removed) context.reporter.line(`  - ${place.addressOf(name)}`);
-  else context.reporter.say('BACKUP_PRUNED', { names: removed.join(', ') });
-  context.reporter.result({ place: place.name, removed, isDryRun });
-}
-
-/** What an archive holds, for people. */
-export function describeCounts({ redis, databases }: Manifest['counts']): string {
-  const tables = Object.entries(databases).flatMap(([name, { rows }]) =>
-    Object.entries(rows)
-      .filter(([table]) => ['rooms', 'events', 'deliveries'].includes(table))
-      .map(([table, count]) => `${name} ${table} ${count}`),
-  );
-  return [...(redis === null ? [] : [`Redis keys ${redis.keys}`]), ...tables].join(', ') || '-';
-}
-
-export function megabytes(bytes: number): string {
-  return (bytes / 1_000_000).toFixed(1);
 }
 
 /** PostgreSQL, where the service keeps its data there; null also where it has not made its tables yet. */
@@ -129,6 +100,11 @@ async function postgresOf(context: CliContext, settings: Settings, { parts }: To
   if (!parts.includes('service') || settings.DATABASE_URL === '') return null;
   const { postgres, facts } = await reachPostgres(settings.DATABASE_URL, { user: await scratchUser(context, settings), signal: context.signal });
   return facts.tables.length === 0 ? null : { postgres, bytes: facts.tables.reduce((sum, { bytes }) => sum + bytes, 0) };
+}
+
+/** Whether a folder will be made. */
+function isMissing({ name }: Place): boolean {
+  return !name.startsWith('s3:') && !existsSync(name);
 }
 
 interface Machine {
@@ -171,7 +147,7 @@ export async function makeArchive(context: CliContext, { settings, topology, pla
       counts: collected.counts,
       onBytes: (bytes) => {
         dataBytes += bytes;
-        onProgress(`${megabytes(dataBytes)} MB`);
+        onProgress(describeBytes(dataBytes));
       },
     });
     const bytes = await place.write(name, passphrase === null ? archive : encrypt(archive, passphrase), signal);
@@ -183,16 +159,24 @@ export async function makeArchive(context: CliContext, { settings, topology, pla
 
 /** Reads an archive back, and unpacks, loads and counts it. @throws FleetError BACKUP_DAMAGED */
 export async function proveArchive(context: CliContext, { settings, topology, place, name }: Machine & { name: string }): Promise<void> {
-  const source = place.addressOf(name);
-  context.reporter.emit({ kind: 'step-started', id: 'proof', code: 'STEP_BACKUP_PROOF', params: { path: source } });
+  const source = { name: place.addressOf(name), bytes: place.read(name) };
+  await proveSource(context, { settings, topology, source, askPassphrase: async () => passphraseOf(settings) ?? '' });
+}
+
+/** Reads an archive, and unpacks, loads and counts it. @throws FleetError those of prove */
+export async function proveSource(
+  context: CliContext,
+  { settings, topology, source, askPassphrase }: Omit<Machine, 'place'> & { source: Source; askPassphrase: () => Promise<string> },
+): Promise<ArchiveContents> {
+  context.reporter.emit({ kind: 'step-started', id: 'proof', code: 'STEP_BACKUP_PROOF', params: { path: source.name } });
   const folder = workFolder(topology.layout);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o711 });
   try {
     const proved = await prove({
-      source,
-      bytes: place.read(name),
-      askPassphrase: async () => passphraseOf(settings) ?? '',
+      source: source.name,
+      bytes: source.bytes,
+      askPassphrase,
       folder,
       redisServer: () => redisServer(context, settings, topology),
       user: await scratchUser(context, settings),
@@ -202,6 +186,7 @@ export async function proveArchive(context: CliContext, { settings, topology, pl
       signal: context.signal,
     });
     await proved.redis?.[Symbol.asyncDispose]();
+    return proved;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -288,6 +273,6 @@ async function planBackup(context: CliContext, { settings, topology, place }: Ma
   ];
   const bytes = [...databases.values()].reduce((sum, one) => sum + one.bytes, redis + (database?.bytes ?? 0));
   const path = place.addressOf(archiveName({ machine: topology.machine, madeAt: new Date().toISOString() }, passphraseOf(settings) !== null));
-  reporter.say('BACKUP_PLANNED', { path, data: megabytes(bytes), members: members.join(', ') });
+  reporter.say('BACKUP_PLANNED', { path, data: describeBytes(bytes), members: members.join(', ') });
   reporter.result({ path, dataBytes: bytes, members });
 }

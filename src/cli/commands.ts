@@ -3,8 +3,9 @@
  * most of it for the shapes of what other commands read.
  */
 export const backup = later(async () => (await import('./backup.ts')).backup);
-export const listBackups = later(async () => (await import('./backup.ts')).listBackups);
-export const pruneBackups = later(async () => (await import('./backup.ts')).pruneBackups);
+export const listBackups = later(async () => (await import('./backup-list.ts')).listBackups);
+export const pruneBackups = later(async () => (await import('./backup-list.ts')).pruneBackups);
+export const verifyBackup = later(async () => (await import('./backup-list.ts')).verifyBackup);
 export const bundle = later(async () => (await import('./bundle.ts')).bundle);
 export const logs = later(async () => (await import('./control.ts')).logs);
 export const restart = later(async () => (await import('./control.ts')).restart);

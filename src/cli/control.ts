@@ -14,7 +14,10 @@ import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { translateDetail } from '../kernel/messages/details.ts';
+import { translate } from '../kernel/messages/translate.ts';
 import { innerPorts } from '../render/firewall.ts';
+import { alignRows } from '../report/columns.ts';
 import type { Settings } from '../settings/schema.ts';
 import { roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -154,13 +157,17 @@ export async function status(context: CliContext): Promise<number> {
   const { settings, topology } = deployed(context);
   const deployment = await healthContext(context, settings, topology);
   const rows = await checkParts(deployment, topology.parts);
-  for (const { part, state, pid, uptimeSeconds, exits, lastExit, health } of rows) {
-    const mark = health.ok ? '✓' : '✗';
-    const ended = lastExit === null ? '' : `  exits ${exits}, last ${lastExit}`;
-    context.reporter.line(
-      `${mark} ${part.padEnd(9)} ${state.padEnd(8)} pid ${String(pid ?? '-').padEnd(7)} ${String(uptimeSeconds ?? '-').padStart(7)} s  ${health.detail}${ended}`,
-    );
-  }
+  const { language } = context;
+  const lines = rows.map(({ part, state, pid, uptimeSeconds, exits, lastExit, health }) => [
+    `${health.ok ? '✓' : '✗'} ${part}`,
+    translateDetail(language, state),
+    `pid ${pid ?? '-'}`,
+    `${uptimeSeconds ?? '-'} s`,
+    // It says by itself that something went wrong.
+    translateDetail(language, health.detail.replace(/^✗ /, '')),
+    ...(lastExit === null ? [] : [translate(language, 'STATUS_EXITS', { count: exits, last: lastExit })]),
+  ]);
+  for (const line of alignRows(lines, { right: [3] })) context.reporter.line(line);
   if (topology.firewall === 'no-nft') context.reporter.say('FIREWALL_NO_NFT', { ports: innerPorts(settings, topology).join(', ') });
   const arePartsWell = rows.every((row) => row.health.ok);
   const fleet = topology.redisHosts.length === 0 ? null : await viewFleet(context.host, settings, topology);
@@ -178,18 +185,17 @@ export async function status(context: CliContext): Promise<number> {
 }
 
 /** A line about Redis and one per media machine. */
-function sayFleet({ reporter }: CliContext, topology: Topology, fleet: FleetView | null): void {
+function sayFleet({ reporter, language }: CliContext, topology: Topology, fleet: FleetView | null): void {
   if (fleet === null) return reporter.say(topology.redisHosts.length === 0 ? 'WAITING_FOR_MEDIA' : 'FLEET_SILENT');
   const { primary, replicas, sentinels, quorum, registry } = fleet;
   reporter.say('FLEET', { primary: primary.host, replicas, sentinels, quorum });
-  for (const record of registry?.records ?? []) {
+  const rows = (registry?.records ?? []).map((record) => {
     const isUp = isReachable(record, registry?.nowMs ?? 0);
     const age = Math.max(0, Math.round(((registry?.nowMs ?? 0) - record.updatedAtMs) / 1000));
-    const self = record.machine === topology.machine ? '  ←' : '';
-    reporter.line(
-      `${isUp ? '✓' : '✗'} ${record.machine.padEnd(18)} ${record.state.padEnd(8)} ${record.signalling.padEnd(22)} ${record.version.padEnd(9)} ${String(age).padStart(5)} s${self}`,
-    );
-  }
+    const self = record.machine === topology.machine ? '←' : '';
+    return [`${isUp ? '✓' : '✗'} ${record.machine}`, translateDetail(language, record.state), record.signalling, record.version, `${age} s`, self];
+  });
+  for (const line of alignRows(rows, { right: [4] })) reporter.line(line);
 }
 
 /** Prints a part's log (all parts one after the other without a name); follows it with `isFollowing`. */

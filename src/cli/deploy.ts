@@ -224,8 +224,9 @@ function sayWhere({ reporter, envPath }: CliContext, settings: Settings, topolog
 /** What a person has to do about firewalls, if anything. */
 function sayFirewall({ reporter }: CliContext, settings: Settings, topology: Topology): void {
   if (topology.firewall === 'no-nft') reporter.say('FIREWALL_NO_NFT', { ports: innerPorts(settings, topology).join(', ') });
-  if (topology.firewall !== 'print') return;
-  reporter.say('FIREWALL_RULES');
-  reporter.line(renderRules(settings, topology));
+  const isNeedless = topology.firewall === 'needless';
+  if (topology.firewall !== 'print' && !(isNeedless && settings.FIREWALL === 'print')) return;
+  reporter.say(isNeedless ? 'FIREWALL_NEEDLESS' : 'FIREWALL_RULES');
+  if (!isNeedless) reporter.line(renderRules(settings, topology));
   reporter.say('FIREWALL_OPEN', { ports: openPorts(settings, topology).join(', ') });
 }

@@ -59,5 +59,5 @@ export async function restoreFleet(
 
 /** The restore is done; what is too old goes with the next backup. */
 function ignoreUnusable(error: unknown): void {
-  if (!(error instanceof FleetError && error.code === 'BACKUP_PLACE_UNUSABLE')) throw error;
+  if (!(error instanceof FleetError && (error.code === 'BACKUP_PLACE_UNUSABLE' || error.code === 'BACKUP_PLACE_UNREADABLE'))) throw error;
 }

@@ -2,9 +2,9 @@ import '../kernel/plain-zod.ts';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { FleetError } from '../kernel/errors.ts';
+import { addBackupCommand } from './backup-command.ts';
 import { adoptEnvironment, requireRoot } from './become-root.ts';
 import {
-  backup,
   bundle,
   deploy,
   drill,
@@ -12,10 +12,8 @@ import {
   join,
   journal,
   leave,
-  listBackups,
   listDrills,
   logs,
-  pruneBackups,
   restart,
   restartFleet,
   restore,
@@ -37,7 +35,7 @@ import { addServiceCommands } from './service-commands.ts';
 import type { WayOptions } from './make-way.ts';
 import type { VersionOptions } from './upgrade.ts';
 import type { Reporter } from '../report/reporter.ts';
-import { sniffLanguage, speak, usageError } from './usage.ts';
+import { parseCount, sniffLanguage, speak, usageError } from './usage.ts';
 
 adoptEnvironment();
 // Whoever listened has gone (`| head`): what was begun goes on, in silence.
@@ -224,39 +222,7 @@ const drillCommand: Command = program
       return drill(context, fault, { machine: given.machine, isSure: given.yes === true, isDryRun: given.dryRun === true });
     }),
   );
-const backupCommand: Command = program
-  .command('backup [action]')
-  .description(
-    say(
-      '备份本机：Redis、数据库、设置与密钥；list 列出，prune 删除旧备份',
-      'back this machine up: Redis, database, settings and keys; list shows, prune removes',
-    ),
-  )
-  .addHelpText(
-    'after',
-    examples('./部署.sh backup', './部署.sh backup --verify', './部署.sh backup --to /mnt/backups', './部署.sh backup list', './部署.sh backup prune --keep 3'),
-  )
-  .option('--to <place>', say('目录，或 s3://桶/前缀（默认为 BACKUP_DIR）', 'a folder, or s3://bucket/prefix (default: BACKUP_DIR)'))
-  .option('--verify', say('写完后解包、载入并清点', 'unpack, load and count it when it is written'))
-  .option('--prune', say('成功后删除超出 BACKUP_KEEP 的旧备份', 'remove what is beyond BACKUP_KEEP after it succeeded'))
-  .option('--keep <n>', say('prune：每台机器保留的个数（默认为 BACKUP_KEEP）', 'prune: how many of each machine stay (default: BACKUP_KEEP)'), parseCount)
-  .option('--dry-run', say('只显示会做什么', 'only show what would be done'))
-  .action(
-    action((context, what) => {
-      const {
-        to,
-        verify: isProved,
-        prune,
-        keep,
-        dryRun,
-      } = options<{ to?: string; verify?: boolean; prune?: boolean; keep?: number; dryRun?: boolean }>(backupCommand);
-      const isDryRun = dryRun === true;
-      if (what === undefined) return backup(context, { to, isProved: isProved === true, isPruned: prune === true, isDryRun });
-      if (what === 'list') return listBackups(context, to);
-      if (what === 'prune') return pruneBackups(context, { to, keep, isDryRun });
-      throw new FleetError('UNKNOWN_COMMAND', { given: `backup ${what}`, suggestion: 'backup list, backup prune' }, { exitCode: 2 });
-    }),
-  );
+addBackupCommand(program, { action, examples, say });
 const restoreCommand: Command = program
   .command('restore <archive>')
   .description(
@@ -378,11 +344,6 @@ function withNewFleet(command: Command): void {
 function deployOptions(command: Command): Omit<DeployOptions, 'role'> {
   const { dryRun, newFleet } = options<{ dryRun?: boolean; newFleet?: boolean }>(command);
   return { isDryRun: dryRun === true, isNewFleet: newFleet === true, ...wayOptions(command) };
-}
-
-function parseCount(text: string): number {
-  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError(text);
-  return Number(text);
 }
 
 function parseLanguage(text: string): string {

@@ -1,35 +1,37 @@
-import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, rmdir } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { chmod, mkdir, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { appliedFile } from '../apply/observe.ts';
 import { checkDataDir } from '../apply/data-dir.ts';
 import { checkOperatingSystem } from '../apply/operating-system.ts';
-import { ENV } from '../backup/format.ts';
 import type { Head } from '../backup/format.ts';
-import { explainDamage, openArchive } from '../backup/open-archive.ts';
-import { explainFullDisk, placeIn, prove, roomIn } from '../backup/prove.ts';
+import { checkKind, explainDamage, openArchive } from '../backup/open-archive.ts';
+import { explainFullDisk, prove, roomIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
 import { workFolder } from '../backup/collect.ts';
 import { unfinishedSwap } from '../backup/swap.ts';
-import { damaged, readHead } from '../backup/unpack.ts';
+import { readHead } from '../backup/unpack.ts';
 import { stagingFolder } from '../topology/restore-files.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { translate } from '../kernel/messages/translate.ts';
-import { hasCode } from '../kernel/has-code.ts';
 import { keyFingerprint } from '../render/app.ts';
-import { editEnv, readEnv } from '../settings/env-file.ts';
+import { describeBytes } from '../report/bytes.ts';
 import { isPlaceholder } from '../settings/parse.ts';
 import { COMMANDS } from '../topology/topology.ts';
-import { describeCounts, givenSettings, megabytes, progressOf, redisServer, scratchUser } from './backup.ts';
-import { passphraseOf, sourceOf } from './backup-place.ts';
+import { progressOf, redisServer, scratchUser } from './backup.ts';
+import { sourceOf } from './backup-place.ts';
+import type { Source } from './backup-place.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings, settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
+import { describeCounts } from './describe-archive.ts';
 import { recorded } from './journal.ts';
-import { ask, readHidden } from './make-way.ts';
+import { ask } from './make-way.ts';
+import { openerOf } from './passphrase.ts';
 import { putInPlace, targetAfter } from './put-in-place.ts';
 import type { RestoreWay, Target } from './put-in-place.ts';
 import { checkDatabaseTarget } from './restore-database.ts';
+import { archivedEnv, nextSettings, saySettings } from './restore-settings.ts';
 import { settleRestore } from './settle-restore.ts';
 
 export interface RestoreOptions extends RestoreWay {
@@ -48,17 +50,21 @@ export async function restore(from: CliContext, given: string, options: RestoreO
   requireRoot('restore');
   // Where there are no settings yet, they are in the archive.
   const context = { ...from, isEnvNamed: false };
-  const { name: path } = sourceOf(loadSettings(context).settings, given);
-  const askPassphrase = passphraseFor(context, path);
-  await adoptDataDir(context, given, askPassphrase);
+  const { name: path, bytes } = sourceFor(context, given);
+  const opener = openerOf(context, path);
+  await opener.explain(() => adoptDataDir(context, given, opener.ask));
   const { settings, topology } = loadSettings(context);
-  if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
+  if (!options.isDryRun && !options.isSure && !process.stdin.isTTY) {
+    await checkKind(path, bytes);
+    throw new FleetError('NOT_SURE_RESTORE', { path }, { exitCode: 2 });
+  }
   await checkOperatingSystem(context.host);
   await checkDataDir(context.host, topology);
-  const isNew = !existsSync(topology.layout.root);
+  const putBack = rememberFolders([topology.layout.state, topology.layout.root]);
   try {
     await withLock(topology.layout.lock, 'restore', async () => {
-      const work = (): Promise<void> => explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase }));
+      const work = (): Promise<void> =>
+        opener.explain(() => explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase: opener.ask })));
       if (options.isDryRun) return work();
       await recorded(context, { settings, topology }, async () => {
         await settleRestore(context, settings, topology);
@@ -66,40 +72,41 @@ export async function restore(from: CliContext, given: string, options: RestoreO
       });
     });
   } finally {
-    // A check alone leaves nothing on a machine that has nothing.
-    if (isNew) for (const folder of [topology.layout.state, topology.layout.root]) await rmdir(folder).catch(() => undefined);
+    // What has to be there to unpack something; a deploy gives these folders rights of their own.
+    if (!existsSync(appliedFile(topology))) await putBack();
   }
+}
+
+/** Notes which folders are there, and their rights; what comes removes the others, and those that lead to them, where they are empty. */
+function rememberFolders(paths: readonly string[]): () => Promise<void> {
+  const modes = new Map(paths.map((path) => [path, statSync(path, { throwIfNoEntry: false })?.mode]));
+  const added: string[] = [];
+  for (const path of paths) for (let at = path; !existsSync(at); at = dirname(at)) if (!added.includes(at)) added.push(at);
+  return async () => {
+    for (const [path, mode] of modes) if (mode !== undefined) await chmod(path, mode & 0o7777);
+    for (const path of added.toSorted((a, b) => b.length - a.length)) await rmdir(path).catch(() => undefined);
+  };
 }
 
 /** On a machine where nothing is deployed, the data go where they were. */
 async function adoptDataDir(context: CliContext, given: string, askPassphrase: () => Promise<string>): Promise<void> {
-  const { settings, topology } = loadSettings(context);
+  const { topology } = loadSettings(context);
   if (existsSync(appliedFile(topology)) || existsSync(context.envPath) || (process.env['DATA_DIR'] ?? '') !== '') return;
-  const { name, bytes } = sourceOf(settings, given);
+  const { name, bytes } = sourceFor(context, given);
   const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, askPassphrase)));
   process.env['DATA_DIR'] = dataDir;
 }
 
-/**
- * Asked for where an archive is encrypted: the settings say it, or a person at a terminal, who is asked once.
- * @throws FleetError BACKUP_PASSPHRASE_MISSING, BACKUP_PASSPHRASE_UNREADABLE
- */
-function passphraseFor(context: CliContext, path: string): () => Promise<string> {
-  let typed = '';
-  return async () => {
-    const said = passphraseOf(loadSettings(context).settings);
-    if (said !== null) return said;
-    if (typed === '' && process.stdin.isTTY) typed = await readHidden(context, translate(context.language, 'ASK_PASSPHRASE', { path }));
-    if (typed === '') throw new FleetError('BACKUP_PASSPHRASE_MISSING', { path }, { exitCode: 2 });
-    return typed;
-  };
+function sourceFor(context: CliContext, given: string): Source {
+  const { settings, topology } = loadSettings(context);
+  return sourceOf(settings, topology.layout, given);
 }
 
 async function restoreFrom(context: CliContext, given: string, options: RestoreOptions & { askPassphrase: () => Promise<string> }): Promise<void> {
   const { reporter, host, now, signal } = context;
   const began = now();
   const { settings, topology } = loadSettings(context);
-  const { name: path, bytes: chunks } = sourceOf(settings, given);
+  const { name: path, bytes: chunks } = sourceFor(context, given);
   const target: Target = { settings, topology, isBare: !existsSync(appliedFile(topology)) };
   // A check leaves alone what a restore that was killed has put together.
   const place = options.isDryRun ? workFolder(topology.layout) : stagingFolder(topology.layout);
@@ -130,7 +137,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     });
     reporter.emit({ kind: 'step-finished', id: 'check', ms: now() - began });
     const { head, manifest } = proved;
-    const counts = describeCounts(manifest.counts);
+    const counts = describeCounts(context.language, manifest.counts);
     const bytes = manifest.members.reduce((sum, one) => sum + one.bytes, 0);
     const next = await nextSettings(context, proved, { ...target, path });
     const database = await checkDatabaseTarget(context, proved, { ...targetAfter(target, next.text, proved), path });
@@ -140,12 +147,14 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
       const left = (await unfinishedSwap(host, topology.layout))?.phase;
       if (left === 'swapping') reporter.say('RESTORE_UNDOES_FIRST');
       reporter.say('RESTORE_PLANNED', { path, counts, command: COMMANDS[head.role] });
+      saySettings(context, next);
       return reporter.result({
         path,
         ...head,
         counts: manifest.counts,
         isWhole: true,
         settings: next.changed,
+        missing: next.missing,
         database: said,
         undoesFirst: left === 'swapping',
       });
@@ -160,8 +169,9 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
       options,
     });
     const seconds = Number(((now() - began) / 1000).toFixed(1));
-    reporter.say('RESTORED', { madeAt: head.madeAt, seconds, away: awaySeconds, size: megabytes(bytes), counts });
-    if (next.changed.length > 0) reporter.say('RESTORE_SETTINGS', { names: next.changed.join(', ') });
+    reporter.say('RESTORED', { madeAt: head.madeAt, seconds, away: awaySeconds, size: describeBytes(bytes), counts });
+    saySettings(context, next);
+    sayAddress(context, head, target);
     if (former !== null) reporter.say('RESTORE_KEPT', { path: former });
     reporter.result({
       path,
@@ -173,6 +183,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
       bytes,
       counts: manifest.counts,
       settings: next.changed,
+      missing: next.missing,
       database: said,
       former,
     });
@@ -192,29 +203,10 @@ async function checkHead(path: string, head: Head, { settings, topology, isBare,
     throw new FleetError('BACKUP_OTHER_ROLE', { path, was: COMMANDS[head.role], wanted: COMMANDS[topology.role] }, { exitCode: 2 });
   const free = roomIn(topology.layout.state);
   if (free < head.bytes)
-    throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: megabytes(free), needed: megabytes(head.bytes) }, { exitCode: 2 });
+    throw new FleetError('BACKUP_NO_SPACE', { path: topology.layout.state, free: describeBytes(free), needed: describeBytes(head.bytes) }, { exitCode: 2 });
 }
 
-/** The settings of an archive that is unpacked. @throws FleetError BACKUP_DAMAGED where it has none */
-function archivedEnv(path: string, folder: string): Promise<string> {
-  return readFile(placeIn(folder, ENV), 'utf8').catch((error: unknown) =>
-    Promise.reject(hasCode(error, 'ENOENT') ? damaged(path, `${ENV}: missing`, error) : error),
-  );
-}
-
-/** The settings as they are to be: those of the archive, where it is of this very machine or nothing is deployed here; null: as they are. */
-async function nextSettings(
-  { envPath }: CliContext,
-  { head, folder }: Proved,
-  { topology, isBare, path }: Target & { path: string },
-): Promise<{ text: string | null; changed: string[] }> {
-  const now = await readFile(envPath, 'utf8').catch(() => '');
-  if (!isBare && head.machine !== topology.machine) return { text: null, changed: [] };
-  const archived = await archivedEnv(path, folder);
-  // Data stay where they are on this machine, or go where they were asked to; so does what else was said for a new one.
-  const text = editEnv(archived, { ...(isBare ? givenSettings() : {}), DATA_DIR: topology.layout.root });
-  const [before, after] = [now, text].map((one) => new Map(readEnv(one).assignments.map(({ name, value }) => [name, value])));
-  const names = [...new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])])];
-  const changed = names.filter((name) => (before?.get(name) ?? '') !== (after?.get(name) ?? ''));
-  return changed.length === 0 ? { text: null, changed } : { text, changed };
+/** A machine that takes another one's place at an address of its own: what leads to it has to follow. */
+function sayAddress({ reporter }: CliContext, head: Head, { topology, isBare }: Target): void {
+  if (isBare && head.address !== topology.address) reporter.say('RESTORE_OTHER_ADDRESS', { was: head.address, now: topology.address });
 }

@@ -3,6 +3,7 @@ import { newTokenView, tokenView } from '../contract/tokens.ts';
 import type { TokenView } from '../contract/tokens.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
+import { alignRows } from '../report/columns.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
@@ -34,7 +35,7 @@ export async function listTokens(context: CliContext): Promise<void> {
   const { reporter, language } = context;
   const found = await askService(loadSettings(context), { path: '/tokens', answer: z.object({ tokens: z.array(tokenView) }), language });
   const tokens = found?.tokens ?? [];
-  for (const one of tokens) reporter.line(describe(one, language));
+  for (const line of alignRows(tokens.map((one) => describe(one, language)))) reporter.line(line);
   if (tokens.length === 0) reporter.say('TOKENS_NONE');
   reporter.result({ tokens });
 }
@@ -50,10 +51,10 @@ export async function revokeToken(context: CliContext, id: string): Promise<void
   reporter.result({ revoked: id });
 }
 
-function describe({ id, name, scopes, expiresAt, lastUsedAt }: TokenView, language: CliContext['language']): string {
+function describe({ id, name, scopes, expiresAt, lastUsedAt }: TokenView, language: CliContext['language']): string[] {
   const lasts = expiresAt === null ? translate(language, 'TOKEN_LASTS') : translate(language, 'TOKEN_EXPIRES', { at: expiresAt });
   const used = lastUsedAt === null ? translate(language, 'TOKEN_UNUSED') : translate(language, 'TOKEN_USED', { at: lastUsedAt });
-  return `${id}  ${name}  ${scopes.join(' ')}  ${lasts}  ${used}`;
+  return [id, name, scopes.join(' '), lasts, used];
 }
 
 function readTime(text: string, nowMs: number): string {

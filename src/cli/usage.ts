@@ -1,5 +1,5 @@
-import { CommanderError } from 'commander';
-import type { Command, Help, Option } from 'commander';
+import { CommanderError, Help, InvalidArgumentError } from 'commander';
+import type { Command, Option } from 'commander';
 import { FleetError } from '../kernel/errors.ts';
 import { chooseLanguage } from '../kernel/messages/translate.ts';
 import type { Language } from '../kernel/messages/translate.ts';
@@ -28,7 +28,7 @@ export function speak(program: Command, language: Language, { isJson }: { isJson
     .configureHelp({
       showGlobalOptions: true,
       styleTitle: (title) => (isChinese ? (TITLES[title] ?? title) : title),
-      ...(isJson ? { formatHelp: helpAsJson } : {}),
+      formatHelp: isJson ? helpAsJson : (command, helper) => Help.prototype.formatHelp.call(helper, command, helper).replace('用法： ', '用法：'),
     })
     .helpOption('-h, --help', isChinese ? '显示帮助' : 'show help')
     .helpCommand('help [command]', isChinese ? '显示命令的帮助' : 'show the help of a command');
@@ -88,4 +88,10 @@ export function usageError(error: CommanderError, commands: readonly string[]): 
     default:
       throw error;
   }
+}
+
+/** A number from 1 on, of an option. @throws InvalidArgumentError */
+export function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError(text);
+  return Number(text);
 }

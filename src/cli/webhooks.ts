@@ -3,6 +3,7 @@ import { deadLetterView, testView, webhookView } from '../contract/webhooks.ts';
 import type { WebhookView } from '../contract/webhooks.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
+import { alignRows } from '../report/columns.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
@@ -14,7 +15,7 @@ export async function listWebhooks(context: CliContext): Promise<void> {
   requireRoot('webhooks');
   const { reporter, language } = context;
   const webhooks = await endpointsOf(context);
-  for (const one of webhooks) reporter.line(describe(one, language));
+  for (const line of alignRows(webhooks.map((one) => describe(one, language)))) reporter.line(line);
   if (webhooks.length === 0) reporter.say('WEBHOOKS_NONE');
   reporter.result({ webhooks });
 }
@@ -26,7 +27,8 @@ export async function listDeadLetters(context: CliContext, id: string): Promise<
   const answer = z.object({ letters: z.array(deadLetterView) });
   const found = await askService(loadSettings(context), { path: `/webhooks/${encodeURIComponent(id)}/dead-letters?limit=200`, answer, language });
   const letters = found?.letters ?? [];
-  for (const one of letters) reporter.line(`${one.letter}  ${one.queuedAt}  ${one.type.padEnd(18)}  ${one.room}  ${one.attempts} ×  ${one.error}`);
+  const rows = letters.map((one) => [String(one.letter), one.queuedAt, one.type, one.room, `${one.attempts} ×`, one.error]);
+  for (const line of alignRows(rows, { right: [0, 4] })) reporter.line(line);
   if (letters.length === 0) reporter.say('DEAD_LETTERS_NONE');
   reporter.result({ letters });
 }
@@ -80,14 +82,14 @@ async function endpointsOf(context: CliContext): Promise<WebhookView[]> {
   return (await askService(loadSettings(context), { path: '/webhooks', answer, language: context.language }))?.webhooks ?? [];
 }
 
-function describe(one: WebhookView, language: CliContext['language']): string {
+function describe(one: WebhookView, language: CliContext['language']): string[] {
   const state =
     one.failingSince === null
       ? translate(language, 'WEBHOOK_WELL')
       : translate(language, 'WEBHOOK_FAILING', { since: one.failingSince, error: one.lastError ?? '' });
   const off = one.disabledReason === null ? translate(language, 'WEBHOOK_OFF') : translate(language, 'WEBHOOK_GONE');
   const queue = translate(language, 'WEBHOOK_QUEUE', { waiting: one.waiting, dead: one.dead });
-  return `${one.id}  ${one.url}  ${one.events.join(',')}  ${one.enabled ? state : off}  ${queue}`;
+  return [one.id, one.url, one.events.join(','), one.enabled ? state : off, queue];
 }
 
 function readNumbers(text: string): number[] {

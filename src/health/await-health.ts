@@ -23,7 +23,7 @@ export async function checkParts(context: HealthContext, parts: readonly Part[])
   return states.flatMap((state) => {
     const health = healths.find((one) => one.part === state.part);
     if (health === undefined) return [];
-    return [{ ...state, health: state.state === 'running' ? health : { ...health, ok: false, detail: health.ok ? state.state : health.detail } }];
+    return [{ ...state, health: state.state === 'running' ? health : { part: state.part, ok: false, detail: health.ok ? state.state : health.detail } }];
   });
 }
 
@@ -46,10 +46,11 @@ export async function awaitHealth(
     // from those that start.
     const isLast = waiting.length === parts.length;
     const asked = isLast ? (await checkParts(options, parts)).map((one) => one.health) : await probeAll(options, waiting);
-    const sick = asked.filter((one) => !one.ok);
-    for (const { part, ok } of asked) {
-      if (ok && !well.has(part)) options.onWell?.(part);
-      if (ok) well.add(part);
+    const sick = asked.filter((one) => !one.ok && one.isUp !== true);
+    for (const { part, ok, isUp } of asked) {
+      const isWell = ok || isUp === true;
+      if (isWell && !well.has(part)) options.onWell?.(part);
+      if (isWell) well.add(part);
     }
     waiting = sick.length === 0 ? parts : sick.map((one) => one.part);
     const [first] = sick;

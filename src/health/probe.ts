@@ -25,6 +25,8 @@ export interface Health {
   readonly part: Part;
   readonly ok: boolean;
   readonly detail: string;
+  /** It runs, and what it last did has failed: no start of it mends that, and nobody who starts it waits for that. */
+  readonly isUp?: true;
 }
 
 type ListeningPart = Exclude<Part, 'firewall' | 'sockets' | 'upgrades' | 'backups'>;
@@ -49,7 +51,7 @@ async function probe(
   if (part === 'firewall') return probeFirewall(topology);
   if (part === 'sockets') return probeState(part, socketFiles(topology.layout).state);
   if (part === 'upgrades') return probeState(part, upgradeFiles(topology.layout).state);
-  if (part === 'backups') return probeState(part, backupFiles(topology.layout).state);
+  if (part === 'backups') return probeBackups(topology);
   const port = portOf(part, settings);
   const holders = listeners.filter((one) => one.protocol === 'tcp' && one.port === port && one.isOnLoopback);
   const stranger = holders.find((one) => one.uid !== uid);
@@ -73,6 +75,12 @@ function probeFirewall({ layout }: Topology): Health {
 function probeState(part: Part, path: string): Health {
   const state = readState(path) ?? '';
   return { part, ok: state !== '', detail: state === '' ? 'not ready yet' : state };
+}
+
+/** A machine whose last backup failed, or is refused, has none of today. */
+function probeBackups({ layout }: Topology): Health {
+  const health = probeState('backups', backupFiles(layout).state);
+  return /^(✗|refused)/.test(health.detail) ? { ...health, ok: false, isUp: true } : health;
 }
 
 /** What a part has written down; null where it has not. Synchronous: while parts start they are asked again and again. */

@@ -1,6 +1,7 @@
 import type { FleetEvent } from '../kernel/events.ts';
 import type { ErrorParams } from '../kernel/errors.ts';
 import type { ErrorCode, MessageCode, Params, TextCode } from '../kernel/messages/en.ts';
+import { translateDetail } from '../kernel/messages/details.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import type { Language } from '../kernel/messages/translate.ts';
 import type { Problem } from '../settings/problem.ts';
@@ -22,6 +23,7 @@ export interface Reporter {
 export function createReporter(options: { language: Language; isJson: boolean; out: (text: string) => void; err: (text: string) => void }): Reporter {
   const { language, isJson, out, err } = options;
   const text = (code: MessageCode, params?: ErrorParams): string => translate(language, code, params);
+  const spoken = (detail: string): string => translateDetail(language, detail);
   const line = (content: string): void => {
     if (!isJson) out(`${content}\n`);
   };
@@ -35,14 +37,14 @@ export function createReporter(options: { language: Language; isJson: boolean; o
           line(`▸ ${text(event.code, event.params)}`);
           break;
         case 'step-progress':
-          if (progress.get(event.id) !== event.detail) line(`    ${event.id}: ${event.detail}`);
+          if (progress.get(event.id) !== event.detail) line(`    ${spoken(event.id)}: ${spoken(event.detail)}`);
           progress.set(event.id, event.detail);
           break;
         case 'step-finished':
-          line(`  ✓ ${event.id}${event.detail === undefined ? '' : ` ${event.detail}`} (${(event.ms / 1000).toFixed(1)} s)`);
+          line(`  ✓ ${spoken(event.id)}${event.detail === undefined ? '' : ` ${spoken(event.detail)}`} (${(event.ms / 1000).toFixed(1)} s)`);
           break;
         case 'step-failed':
-          line(`  ✗ ${event.id}: ${event.detail} (${(event.ms / 1000).toFixed(1)} s)`);
+          line(`  ✗ ${spoken(event.id)}: ${spoken(event.detail)} (${(event.ms / 1000).toFixed(1)} s)`);
           break;
         case 'note':
           line(`  ${text(event.code, event.params)}`);

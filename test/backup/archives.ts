@@ -4,6 +4,7 @@ import { chmod, chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import { buffer } from 'node:stream/consumers';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { inject } from 'vitest';
 import { encrypt } from '../../src/backup/encryption.ts';
 import type { DatabaseCounts, Head, Manifest } from '../../src/backup/format.ts';
@@ -89,11 +90,39 @@ export function archiveOf(head: Head, members: Readonly<Record<string, Buffer>>,
 
 /** An archive with everything in it. */
 export async function wholeArchive(): Promise<{ head: Head; members: Record<string, Buffer>; counts: Manifest['counts']; bytes: Buffer }> {
-  const [rdb, database] = [await rdbOf(50), await databaseOf(200)];
+  const [rdb, database, relay] = [await rdbOf(50), await databaseOf(200), await databaseOf(20)];
   const head = headOf();
-  const members = { env: Buffer.from('DOMAIN=localhost\n'), 'config/role.json': Buffer.from('{}'), 'redis.rdb': rdb, 'service.db': database.bytes };
-  const counts = { redis: countRdbKeys(rdb), databases: { 'service.db': database.counts } };
+  const members = {
+    env: Buffer.from('DOMAIN=localhost\n'),
+    'config/role.json': Buffer.from('{}'),
+    'caddy/pki/authorities/local/root.crt': Buffer.from('-----BEGIN CERTIFICATE-----\n'),
+    'caddy/acme/account.key': Buffer.from('-----BEGIN EC PRIVATE KEY-----\n'),
+    'agent/fleet.json': Buffer.from('{"nodes": []}\n'),
+    'redis.rdb': rdb,
+    'service.db': database.bytes,
+    'relay.db': relay.bytes,
+  };
+  const counts = { redis: countRdbKeys(rdb), databases: { 'service.db': database.counts, 'relay.db': relay.counts } };
   return { head, members, counts, bytes: await archiveOf(head, members, counts) };
+}
+
+/** The first `tenth` tenths of an archive. */
+export function cutOff(bytes: Buffer, tenth: number): Buffer {
+  return bytes.subarray(0, Math.floor((bytes.length * tenth) / 10));
+}
+
+/** The archive with one byte of a member changed, in a tar that is compressed anew. @param part where: 0 its first byte, 1 its last */
+export function flipIn(archive: Buffer, name: string, part: number): Buffer {
+  const tar = zstdDecompressSync(archive);
+  let header = 0;
+  const sizeAt = (offset: number): number => Number.parseInt(tar.subarray(offset + 124, offset + 135).toString(), 8);
+  while (tar.subarray(header, tar.indexOf(0, header)).toString() !== name) {
+    if (tar[header] === 0 || header >= tar.length) throw new Error(`no member ${name}`);
+    header += 512 + Math.ceil(sizeAt(header) / 512) * 512;
+  }
+  const place = header + 512 + Math.floor((sizeAt(header) - 1) * part);
+  tar[place] = (tar[place] ?? 0) ^ 1;
+  return zstdCompressSync(tar);
 }
 
 /** Proves bytes, in a folder that is removed after. @throws what prove throws */

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { execa } from 'execa';
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { encrypt } from '../../src/backup/encryption.ts';
 import { FleetError } from '../../src/kernel/errors.ts';
-import { archiveOf, databaseOf, headOf, proveBytes, scratchFolder } from './archives.ts';
+import { archiveOf, databaseOf, headOf, proveBytes, rdbOf, scratchFolder } from './archives.ts';
 
 const BLOCK = 512;
 const runs = { numRuns: 250, seed: 7 };
@@ -156,8 +157,108 @@ describe.runIf(process.getuid?.() === 0)('an archive with', () => {
 });
 
 describe.runIf(process.getuid?.() === 0)('a machine on which nothing is deployed', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await scratchFolder();
+    return () => rm(folder, { recursive: true });
+  });
+
+  /** The last line of what a restore says, as JSON; with no path for settings but one in the folder. */
+  async function restore(words: readonly string[], cwd = folder): Promise<Record<string, unknown>> {
+    const all = ['restore', ...words, '--json', '--env', `${folder}/env`];
+    const { stdout, stderr } = await execa(resolve(import.meta.dirname, '../../部署.sh'), all, { cwd, env: { LANG: 'C' }, reject: false, stdin: 'ignore' });
+    expect(stderr).not.toContain('    at ');
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
+  }
+  /** All that is there; of a folder, when something was made and removed there does not count. */
+  const files = async (): Promise<string[]> => {
+    const { stdout } = await execa('find', ['.', '(', '-type', 'd', '-printf', '%P %m %U\n', ')', '-o', '-printf', '%P %y %m %s %C@ %l\n'], { cwd: folder });
+    return stdout.split('\n').toSorted();
+  };
+
+  it('refuses an archive whose keys are others than those of its settings, with nothing changed', async () => {
+    await writeFile(`${folder}/env`, `${keysOf('of-this-machine-')}DATA_DIR=${folder}/data\n`, { mode: 0o600 });
+    const head = headOf({ dataDir: `${folder}/data` });
+    await writeFile(`${folder}/archive`, await archiveOf(head, { env: Buffer.from(keysOf('of-another-fleet')) }, { redis: null, databases: {} }));
+    const before = await files();
+    expect(await restore(['archive', '--dry-run'])).toMatchObject({ error: 'BACKUP_OTHER_KEYS', machine: head.machine, env: `${folder}/env` });
+    expect(await files()).toEqual(before);
+    expect(await restore(['archive', '--yes'])).toMatchObject({ error: 'BACKUP_OTHER_KEYS' });
+    // Where it says that it was refused.
+    expect((await files()).filter((line) => !line.startsWith('data'))).toEqual(before);
+    expect((await execa('find', [`${folder}/data`, '-type', 'f'])).stdout).toBe(`${folder}/data/logs/journal.jsonl`);
+    await rm(`${folder}/env`);
+    expect(await restore(['archive', '--dry-run'])).toMatchObject({ isWhole: true });
+  });
+
+  it('follows a link to an archive, and says where one leads nowhere', async () => {
+    await mkdir(`${folder}/kept`);
+    const env = Buffer.from('DOMAIN=localhost\n');
+    await writeFile(`${folder}/kept/archive`, await archiveOf(headOf({ dataDir: `${folder}/data` }), { env }, { redis: null, databases: {} }));
+    await symlink('kept/archive', `${folder}/newest`);
+    await symlink('newest', `${folder}/again`);
+    await symlink('kept', `${folder}/folder`);
+    await symlink('nowhere', `${folder}/dangling`);
+    await symlink('loop', `${folder}/loop`);
+    const before = await files();
+    for (const source of ['newest', 'again', 'folder/archive', `${folder}/again`])
+      expect(await restore([source, '--dry-run']), source).toMatchObject({ isWhole: true });
+    for (const [source, reason] of [
+      ['folder', 'EISDIR'],
+      ['dangling', 'ENOENT'],
+      ['loop', 'ELOOP'],
+    ] as const)
+      expect(await restore([source, '--dry-run']), source).toMatchObject({ error: 'BACKUP_NOT_FOUND', reason });
+    expect(await files()).toEqual(before);
+  });
+
+  it('finds an archive by its bare name where backups are kept, but first where it stands', async () => {
+    const name = 'livekit-fleet-m1-20260101T000000Z.tar.zst';
+    const of = (machine: string): Promise<Buffer> =>
+      archiveOf(headOf({ dataDir: `${folder}/data`, machine }), { env: Buffer.from('TLS_CERT_FILE=/nowhere/cert.pem\n') }, { redis: null, databases: {} });
+    await mkdir(`${folder}/kept`);
+    await mkdir(`${folder}/here`);
+    await writeFile(`${folder}/env`, `BACKUP_DIR=${folder}/kept\nDATA_DIR=${folder}/data\n`, { mode: 0o600 });
+    await writeFile(`${folder}/kept/${name}`, await of('kept'));
+    // What has to be brought to this machine as well is said.
+    expect(await restore([name, '--dry-run'], `${folder}/here`)).toMatchObject({
+      path: `${folder}/kept/${name}`,
+      machine: 'kept',
+      missing: ['TLS_CERT_FILE=/nowhere/cert.pem'],
+    });
+    await writeFile(`${folder}/here/${name}`, await of('here'));
+    expect(await restore([name, '--dry-run'], `${folder}/here`)).toMatchObject({ path: `${folder}/here/${name}`, machine: 'here' });
+    expect(await restore([name.replace('m1', 'm2'), '--dry-run'], `${folder}/here`)).toMatchObject({ error: 'BACKUP_NOT_FOUND' });
+  });
+
+  it('looks at a file before it asks whether it is really to be restored', async () => {
+    await writeFile(`${folder}/env`, `DATA_DIR=${folder}/data\n`, { mode: 0o600 });
+    await writeFile(`${folder}/nonsense`, 'this is a text, and nothing else');
+    for (const words of [['nonsense'], ['nonsense', '--dry-run'], ['nonsense', '--yes']])
+      expect(await restore(words)).toMatchObject({ error: 'BACKUP_FOREIGN_FILE' });
+    await writeFile(`${folder}/archive`, await archiveOf(headOf(), {}, { redis: null, databases: {} }));
+    expect(await restore(['archive'])).toMatchObject({ error: 'NOT_SURE_RESTORE' });
+  });
+
+  it.each([
+    ['is not there', async () => undefined],
+    ['is there', () => mkdir(`${folder}/srv/data`, { recursive: true, mode: 0o700 })],
+    ['has some of what a deploy makes', () => mkdir(`${folder}/srv/data/state/agent`, { recursive: true, mode: 0o700 })],
+  ])('is as it was after a dry run where its data folder %s', async (_, prepare) => {
+    await prepare();
+    const head = headOf({ dataDir: `${folder}/srv/data` });
+    const members = { env: Buffer.from(`COMPONENT_DIR=${inject('componentStore')}\n`), 'redis.rdb': await rdbOf(3) };
+    await writeFile(`${folder}/archive`, await archiveOf(head, members, { redis: { keys: 3, expires: 1 }, databases: {} }));
+    const before = await files();
+    expect(await restore(['archive', '--dry-run'])).toMatchObject({ isWhole: true });
+    expect(await files()).toEqual(before);
+    await writeFile(`${folder}/archive`, await archiveOf({ ...head, format: 99 }, members, { redis: null, databases: {} }));
+    const changed = await files();
+    for (const words of [['archive', '--dry-run'], ['archive']]) expect(await restore(words)).toMatchObject({ error: 'BACKUP_NEWER' });
+    expect(await files()).toEqual(changed);
+  });
+
   it('says what is wrong with an archive whose data folder or settings are odd, and is left as it was', async () => {
-    const folder = await scratchFolder();
     const none = { redis: null, databases: {} };
     const dataDirs = ['/', '//', '/etc', '/proc/1/root', '/a\nb', '/a b', `/${'x'.repeat(5_000)}`, `${folder}/../..`, `${folder}/archive/below`, '/\u0000'];
     const envs = [null, '', '=', '\0\u00ff=', 'REDIS_PORT=x\n', 'NODES=1.2.3.4\n', `DATA_DIR=${'x'.repeat(100_000)}\n`, 'A="\n'];
@@ -172,9 +273,12 @@ describe.runIf(process.getuid?.() === 0)('a machine on which nothing is deployed
       expect(said.error, what).not.toBe('UNEXPECTED');
       expect(await readdir(folder), what).toEqual(['archive']);
     }
-    await rm(folder, { recursive: true });
   });
 });
+
+function keysOf(secret: string): string {
+  return `LIVEKIT_API_KEY=APIkey\nLIVEKIT_API_SECRET=${secret.repeat(3)}\n`;
+}
 
 /** A code of ours, or that it was taken; anything else is a defect. */
 async function judged(bytes: Buffer, passphrase = ''): Promise<string> {

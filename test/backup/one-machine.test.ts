@@ -60,6 +60,36 @@ describe('backup and restore', () => {
     expect(await readdir(`${data()}/state`)).not.toContain('backup');
   });
 
+  it('finds it by its bare name where backups are kept, proves it once more, and says where it is damaged', async () => {
+    const name = archive.split('/').at(-1) ?? '';
+    const proved = await place.run(['backup', '--verify', name, '--json']);
+    expect(JSON.parse(proved.out)).toMatchObject({ path: archive, isProved: true, counts: { databases: { 'service.db': { rows: { events: 100 } } } } });
+    expect((await place.run(['backup', '--verify', name])).out).toMatch(/^Proved: Redis keys \d+, rooms 0, events 100/m);
+    expect(JSON.parse((await place.run(['restore', name, '--dry-run', '--json'])).out)).toMatchObject({ path: archive, isWhole: true });
+    const bytes = await readFile(archive);
+    const cut = archive.replace(/-\d{8}T/, '-20200101T');
+    await writeFile(cut, bytes.subarray(0, bytes.length / 2));
+    expect(JSON.parse((await place.run(['backup', '--verify', cut.split('/').at(-1) ?? '', '--json'])).out)).toMatchObject({
+      error: 'BACKUP_DAMAGED',
+      path: cut,
+    });
+    await rm(cut);
+    expect(await readdir(`${data()}/state`)).not.toContain('backup');
+    expect(JSON.parse((await place.run(['backup', '--verify', name.replace('.tar', '.tor'), '--json'])).out)).toMatchObject({ error: 'BACKUP_NOT_FOUND' });
+  });
+
+  it('makes no folder but the last one of a path, and says that it did', async () => {
+    const typo = await place.run(['backup', '--to', `${place.folder}/mnt/backups`]);
+    expect([typo.code, typo.err.includes(`mkdir -p ${place.folder}/mnt`)]).toEqual([2, true]);
+    await expect(stat(`${place.folder}/mnt`)).rejects.toThrow('ENOENT');
+    const made = await place.run(['backup', '--to', `${place.folder}/mnt`]);
+    expect(made).toMatchObject({ code: 0, err: '' });
+    expect(made.out).toContain(`Made the folder ${place.folder}/mnt\n`);
+    const again = await place.run(['backup', '--to', `${place.folder}/mnt`, '--prune', '--keep', '1']);
+    expect(again.out).not.toContain('Made the folder');
+    expect(await readdir(`${place.folder}/mnt`)).toHaveLength(1);
+  });
+
   it('brings back what was lost since, and keeps what is of the moment', async () => {
     await withRedis(async (redis) => {
       await redis.del('sip_trunk');
@@ -91,6 +121,35 @@ describe('backup and restore', () => {
     for (const command of ['status', 'verify']) expect(await place.run([command])).toMatchObject({ code: 0 });
   });
 
+  it('is not well after a backup that failed, in status alone, and says so in Chinese too', async () => {
+    const state = `${data()}/run/backups.state`;
+    const before = await readFile(state, 'utf8');
+    for (const failed of [
+      '✗ the backup of 2026-01-02T03:04:05Z failed (see logs backups); next backup 2026-01-02T04:04:05Z',
+      'refused: /x can be changed by others than root',
+    ]) {
+      await writeFile(state, `${failed}\n`);
+      const { code, out } = await place.run(['status']);
+      expect([code, out]).toEqual([1, expect.stringMatching(/^✗ backups /m) as unknown]);
+      expect(out).toContain(failed.replace('✗ ', ''));
+      const said = await place.run(['status', '--json']);
+      expect([said.code, JSON.parse(said.out)]).toMatchObject([1, { ok: false }]);
+      expect((JSON.parse(said.out) as { parts: unknown[] }).parts).toContainEqual(
+        expect.objectContaining({ part: 'backups', state: 'running', health: expect.objectContaining({ ok: false, detail: failed }) as unknown }),
+      );
+      // Nothing that a deploy could mend, or would have to wait for.
+      for (const words of [['deploy'], ['restart', 'agent']]) expect((await place.run(words)).code, words.join(' ')).toBe(0);
+    }
+    await writeFile(state, '✗ the backup of 2026-01-02T03:04:05Z failed (see logs backups); next backup 2026-01-02T04:04:05Z\n');
+    const chinese = await place.run(['status', '--lang', 'zh']);
+    expect(chinese.out).toContain('2026-01-02T03:04:05Z 的备份失败（请看 logs backups）；下次备份 2026-01-02T04:04:05Z');
+    const names =
+      /redis|sentinel|livekit|service|agent|caddy|backups|logs|pid|PONG|HTTP|Redis|Sentinel|LiveKit|Caddy|Local Authority|ECC Intermediate|localhost|m127-0-0-1|s(?= )|\b\d{4}-\d\d-\d\d(T[\d:]+Z)?\b/g;
+    expect(chinese.out.replaceAll(names, '')).not.toMatch(/[A-Za-z]{2,}/);
+    await writeFile(state, before);
+    expect((await place.run(['status'])).code).toBe(0);
+  });
+
   it('is not backed up half restored', async () => {
     await mkdir(`${data()}/state/restore`);
     await writeFile(`${data()}/state/restore/plan.json`, JSON.stringify({ phase: 'swapping', parts: [], items: [], exchangeId: null }));
@@ -115,7 +174,12 @@ describe('backup and restore', () => {
     await rm(data(), { recursive: true });
     await rm(place.envFile);
     const elsewhere = `${place.folder}/elsewhere`;
-    expect(await place.run(['restore', kept, '--yes'], { DATA_DIR: elsewhere })).toMatchObject({ code: 0, err: '' });
+    const restored = await place.run(['restore', kept, '--yes'], { DATA_DIR: elsewhere });
+    expect(restored).toMatchObject({ code: 0, err: '' });
+    // All settings are new, and nothing stood there before.
+    expect(restored.out).toMatch(new RegExp(`^Settings: \\d+, all of the backup, in ${place.envFile}$`, 'm'));
+    expect(restored.out).not.toMatch(/Settings that are again|before-restore|not on this machine/);
+    expect(await readdir(`${elsewhere}/state`)).not.toContain('before-restore');
     expect(await readFile(place.envFile, 'utf8')).toMatch(new RegExp(`^DATA_DIR=${elsewhere}$`, 'm'));
     expect(await readdir(`${elsewhere}/state`)).toContain('service');
     await expect(stat(data())).rejects.toThrow('ENOENT');

@@ -23,10 +23,10 @@ describe.runIf(process.getuid?.() === 0)('the passphrase', () => {
   afterAll(() => rm(folder, { recursive: true }));
 
   /** What a person at a terminal sees who types this once the question is there. */
-  async function atTerminal(typed: string): Promise<{ shown: string; code: string }> {
+  async function atTerminal(typed: string, variables: Record<string, string> = {}): Promise<{ shown: string; code: string }> {
     const script = `trap : INT; '${command}' restore '${archive}' --dry-run --env '${folder}/none'; echo "code $?"; stty -a`;
     const child = spawn('script', ['-qec', script, '/dev/null'], {
-      env: { LANG: 'C', PATH: process.env['PATH'], SHELL: '/bin/sh' },
+      env: { LANG: 'C', PATH: process.env['PATH'], SHELL: '/bin/sh', ...variables },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const closed = once(child, 'close');
@@ -48,10 +48,18 @@ describe.runIf(process.getuid?.() === 0)('the passphrase', () => {
     expect(shown).not.toContain(passphrase);
   });
 
+  it('is asked for where the file that the settings name is not on this machine', async () => {
+    const { shown, code } = await atTerminal(`${passphrase}\n`, { BACKUP_PASSPHRASE_FILE: `${folder}/lost` });
+    expect(code).toBe('0');
+    expect(shown).toContain(`BACKUP_PASSPHRASE_FILE=${folder}/lost is not on this machine`);
+    expect(shown.split('Passphrase of ')).toHaveLength(2);
+  });
+
   it('that is wrong, missing or not given leaves everything as it is', async () => {
     const wrong = await atTerminal('wrong horse\n');
     expect(wrong.code).toBe('2');
-    expect(wrong.shown).toContain('does not open');
+    expect(wrong.shown).toContain('The passphrase that was typed does not open');
+    expect(wrong.shown).not.toContain('BACKUP_PASSPHRASE');
     expect(wrong.shown).not.toContain('wrong horse');
     expect(await atTerminal('\n')).toMatchObject({ code: '2' });
     expect(await atTerminal('\u0003')).toMatchObject({ code: '130' });

@@ -1,12 +1,23 @@
 import { execa } from 'execa';
 import { Redis } from 'ioredis';
 import { globSync, readlinkSync } from 'node:fs';
-import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { brokenLivekit, createInstallation, until } from '../e2e/installation.ts';
 import type { Installation, Ran } from '../e2e/installation.ts';
-import { archiveOf, headOf } from './archives.ts';
+import { encrypt } from '../../src/backup/encryption.ts';
+import { archiveOf, cutOff, flipIn, headOf } from './archives.ts';
+
+/** The first member of an archive below a folder. */
+async function memberIn(archive: string, folder: string): Promise<string> {
+  const { stdout } = await execa('tar', ['--zstd', '-tf', archive]);
+  const found = stdout.split('\n').find((name) => name.startsWith(folder));
+  if (found === undefined) throw new Error(`nothing in ${folder}`);
+  return found;
+}
 
 /** Where a link of the kernel leads; nowhere once its process has ended. */
 function tryReadlink(link: string): string {
@@ -69,6 +80,19 @@ describe('a restore', () => {
     return done;
   }
 
+  /** Commands that each have to end with this error, with nothing changed by all of them. */
+  async function refusedAll(code: string, commands: ReadonlyArray<() => Promise<[what: string, ran: Ran]>>): Promise<void> {
+    const [before, text] = [await statuses(), await env()];
+    for (const command of commands) {
+      const [what, done] = await command();
+      expect(JSON.parse(done.out), what).toMatchObject({ error: code });
+      expect(await readdir(`${data()}/state`), what).not.toContain('restore');
+    }
+    expect(await statuses()).toEqual(before);
+    expect(await env()).toBe(text);
+    expect(await days()).toEqual(['today', 'today', 'today']);
+  }
+
   beforeAll(async () => {
     place = await createInstallation({ COMPONENT_DIR: inject('componentStore'), DRAIN_TIMEOUT: '1' });
     await execa('mkdir', [data()]);
@@ -94,10 +118,25 @@ describe('a restore', () => {
   it('refuses what is damaged, of another fleet, role or format', async () => {
     const bytes = await readFile(archive);
     const file = `${place.folder}/changed`;
-    for (let tenth = 1; tenth < 10; tenth += 2) {
-      await writeFile(file, bytes.subarray(0, Math.floor((bytes.length * tenth) / 10)));
-      await refused('BACKUP_DAMAGED', ['restore', file]);
-    }
+    const opened = { BACKUP_PASSPHRASE: 'correct horse' };
+    const sealed = await buffer(encrypt(Readable.from([bytes]), opened.BACKUP_PASSPHRASE, 10));
+    await writeFile(file, sealed);
+    expect((await place.run(['restore', file, '--dry-run'], opened)).code).toBe(0);
+    const damages: Array<[what: string, bytes: Buffer, variables?: Record<string, string>]> = [
+      ...[1, 3, 5, 7, 9].map((tenth): [string, Buffer] => [`${tenth * 10} %`, cutOff(bytes, tenth)]),
+      ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((tenth): [string, Buffer, Record<string, string>] => [`${tenth * 10} %, encrypted`, cutOff(sealed, tenth), opened]),
+      ...['relay.db', 'config/role.json', await memberIn(archive, 'caddy/'), await memberIn(archive, 'agent/')].map((name): [string, Buffer] => [
+        name,
+        flipIn(bytes, name, 0.5),
+      ]),
+    ];
+    await refusedAll(
+      'BACKUP_DAMAGED',
+      damages.map(([what, content, variables]) => async () => {
+        await writeFile(file, content);
+        return [what, await place.run(['restore', file, '--yes', '--json'], variables)];
+      }),
+    );
     const counts = { redis: null, databases: {} };
     const head = JSON.parse((await place.run(['restore', archive, '--dry-run', '--json'])).out) as { fingerprint: string };
     const own = { fingerprint: head.fingerprint };
@@ -119,6 +158,8 @@ describe('a restore', () => {
     const command = `${import.meta.dirname}/../../部署.sh`;
     const found = await execa(command, ['restore', `kept/${name}`, '--dry-run', '--env', place.envFile], { cwd: place.folder, env: { LANG: 'C' } });
     expect(found.stdout).toContain('is whole');
+    await symlink(archive, `${place.folder}/newest`);
+    expect(JSON.parse((await place.run(['restore', `${place.folder}/newest`, '--dry-run', '--json'])).out)).toMatchObject({ isWhole: true });
     await writeFile(`${place.folder}/passphrase`, 'correct horse battery\n', { mode: 0o600 });
     const withPassphrase = { BACKUP_PASSPHRASE_FILE: `${place.folder}/passphrase` };
     const made = await place.run(['backup', '--verify', '--json', '--to', `${place.folder}/sealed`], withPassphrase);

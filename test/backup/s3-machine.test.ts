@@ -81,6 +81,12 @@ describe.runIf(process.getuid?.() === 0)('with BACKUP_DIR=s3://…', () => {
     expect(elsewhere['path']).toMatch(/^s3:\/\/backups\/other\/livekit-fleet-/);
   });
 
+  it('are proved, and found by a restore, by their bare names', async () => {
+    const name = archive.split('/').at(-1) ?? '';
+    expect(await done(['backup', '--verify', name])).toMatchObject({ isProved: true, path: archive });
+    expect(await done(['restore', name, '--dry-run'])).toMatchObject({ isWhole: true, path: archive });
+  });
+
   it('come back from there, as they are and onto a machine that has nothing', async () => {
     addEvent('of-today');
     await done(['restore', archive, '--yes']);
@@ -99,9 +105,10 @@ describe.runIf(process.getuid?.() === 0)('with BACKUP_DIR=s3://…', () => {
     const refused = async (words: readonly string[], variables: Record<string, string> = {}): Promise<unknown> =>
       (JSON.parse((await place.run([...words, '--json'], variables)).out) as { error: string }).error;
     expect(await refused(['restore', 's3://backups/of/fleet/none.tar.zst', '--yes'])).toBe('BACKUP_NOT_FOUND');
-    expect(await refused(['restore', 's3://no-bucket/of/fleet/none.tar.zst', '--yes'])).toMatch(/^BACKUP_(NOT_FOUND|PLACE_UNUSABLE)$/);
-    for (const words of [['restore', archive, '--yes'], ['backup'], ['backup', 'list']]) {
-      expect(await refused(words, { BACKUP_S3_ENDPOINT: 'http://127.0.0.1:1' }), words.join(' ')).toBe('BACKUP_PLACE_UNUSABLE');
+    expect(await refused(['restore', 's3://no-bucket/of/fleet/none.tar.zst', '--yes'])).toMatch(/^BACKUP_(NOT_FOUND|PLACE_UNREADABLE)$/);
+    for (const words of [['restore', archive, '--yes'], ['backup'], ['backup', 'list'], ['backup', '--verify', archive.split('/').at(-1) ?? '']]) {
+      const code = words.length === 1 ? 'BACKUP_PLACE_UNUSABLE' : 'BACKUP_PLACE_UNREADABLE';
+      expect(await refused(words, { BACKUP_S3_ENDPOINT: 'http://127.0.0.1:1' }), words.join(' ')).toBe(code);
       expect(await refused(words, { BACKUP_S3_SECRET_KEY: '', BACKUP_S3_ACCESS_KEY: '' }), words.join(' ')).not.toBe('UNEXPECTED');
     }
     expect(events()).toEqual(['of-then']);

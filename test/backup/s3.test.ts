@@ -82,6 +82,8 @@ describe('a bucket that cannot be used', () => {
     const failed = await place.write(name(1), chunksOf(Buffer.alloc(10)), signal).catch((error: unknown) => error);
     expect(failed).toMatchObject({ code: 'BACKUP_PLACE_UNUSABLE', params: { place: 's3://backups', reason: expect.stringContaining('403') as unknown } });
     expect(JSON.stringify(failed)).not.toContain('a-secret-of-S3');
+    for (const reading of [place.list(), buffer(place.read(name(1)))])
+      await expect(reading).rejects.toMatchObject({ code: 'BACKUP_PLACE_UNREADABLE', params: { place: 's3://backups' } });
     refusing.close();
     expect(() => s3Place('s3://backups', { endpoint, region: 'r', accessKey: '', secretKey: '' })).toThrow('BACKUP_S3_ACCESS_KEY');
   });

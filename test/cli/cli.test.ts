@@ -155,6 +155,11 @@ describe('the command line', () => {
     });
   });
 
+  it('is a program in ASCII, since the starter reads it as Latin-1: else no regular expression knows 是, ， or ✗', async () => {
+    for (const name of ['agent', 'cli', 'drill', 'meeting', 'service'])
+      expect((await readFile(`${root}/dist/${name}.js`, 'utf8')).match(/.{0,20}[^\0-\x7F].{0,20}/g), name).toBeNull();
+  });
+
   it.each([
     ['deplyo', 'UNKNOWN_COMMAND', { given: 'deplyo', suggestion: 'deploy' }],
     ['xyzzy', 'UNKNOWN_COMMAND', { given: 'xyzzy', suggestion: COMMANDS.join(', ') }],

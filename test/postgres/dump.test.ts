@@ -1,7 +1,8 @@
 import { execa } from 'execa';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { readFileSync, readdirSync } from 'node:fs';
 import fc from 'fast-check';
+import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DatabaseCounts } from '../../src/backup/format.ts';
 import { dumpDatabase } from '../../src/backup/postgres-dump.ts';
@@ -13,7 +14,7 @@ import type { Postgres } from '../../src/backup/postgres-session.ts';
 import { SERVICE_FUNCTIONS, SERVICE_TABLES } from '../../src/contract/service-database.ts';
 import { openStore } from '../../src/service/store/store.ts';
 import type { Store } from '../../src/service/store/store.ts';
-import { scratchFolder } from '../backup/archives.ts';
+import { archiveOf, cutOff, flipIn, headOf, proveBytes, scratchFolder } from '../backup/archives.ts';
 import { until } from '../e2e/installation.ts';
 import { askPostgres } from '../service/fixtures.ts';
 import { createCluster, password } from './cluster.ts';
@@ -60,10 +61,10 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
   });
 
   const dump = (name: string): Promise<DatabaseCounts> => dumpDatabase(postgres, { to: `${folder}/${name}`, signal, onProgress });
-  async function put(name: string, { id = 'an-id', counts }: { id?: string; counts: DatabaseCounts }): Promise<void> {
+  async function put(name: string, { id = 'an-id', counts, former = 'former' }: { id?: string; counts: DatabaseCounts; former?: string }): Promise<void> {
     const exchange = await openPostgresExchange(postgres, signal);
     try {
-      await exchange.save(`${folder}/former`, onProgress);
+      await exchange.save(`${folder}/${former}`, onProgress);
       await exchange.put(`${folder}/${name}`, { id, counts, onProgress });
     } finally {
       await exchange.close();
@@ -244,6 +245,25 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await expect(countDump(postgres, `${folder}/orders`)).rejects.toMatchObject({ message: 'a statement with a backslash' });
   });
 
+  it('are not taken from an archive that is cut off, or has another byte in their dump', async () => {
+    await fill(0, 500);
+    const databases = { 'postgres.dump': await dump('then') };
+    const members = { env: Buffer.from('DOMAIN=localhost\n'), 'postgres.dump': await readFile(`${folder}/then`) };
+    const archive = (passphrase?: string): Promise<Buffer> => archiveOf(headOf({ format: 2 }), members, { redis: null, databases }, passphrase);
+    const [plain, sealed] = [await archive(), await archive('correct horse')];
+    const damaged = { code: 'BACKUP_DAMAGED' };
+    for (const [kind, bytes] of [
+      ['plain', plain],
+      ['encrypted', sealed],
+    ] as const) {
+      expect(await proveBytes(bytes, 'correct horse')).toMatchObject({ members: ['archive.json', 'env', 'postgres.dump'] });
+      for (let tenth = 1; tenth < 10; tenth++)
+        await expect(proveBytes(cutOff(bytes, tenth), 'correct horse'), `${kind}, ${tenth * 10} %`).rejects.toMatchObject(damaged);
+    }
+    for (const part of [0, 0.25, 0.5, 0.75, 1])
+      await expect(proveBytes(flipIn(plain, 'postgres.dump', part)), String(part)).rejects.toMatchObject({ ...damaged, params: { reason: 'postgres.dump' } });
+  });
+
   it('are taken by a role that may only read them', async () => {
     await fill(0, 2);
     const role = `taker${number}`;
@@ -258,14 +278,47 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     expect(await taking()).toMatchObject({ rows: { rooms: 2 } });
   });
 
-  it('do not fill a disk with half of a dump', async () => {
+  it('do not fill a disk with half of a dump, and stay where what stands there cannot be kept aside', async () => {
     await askPostgres(url, `INSERT INTO tokens (id, name, sha256, scopes, created_at) SELECT n, '', n, repeat('x', 1000), 0 FROM generate_series(1, 3000) n`);
-    await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
+    const [counts, before] = [await dump('then'), await rows()];
+    await mkdir(`${folder}/small`);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', `${folder}/small`]);
     try {
-      await expect(dump('then')).rejects.toMatchObject({ code: 'DISK_FULL', params: { path: `${folder}/then` } });
+      await expect(dump('small/then')).rejects.toMatchObject({ code: 'DISK_FULL', params: { path: `${folder}/small/then` } });
+      await rm(`${folder}/small/then`);
+      await expect(put('then', { counts, former: 'small/former' })).rejects.toMatchObject({ code: 'DISK_FULL', params: { path: `${folder}/small/former` } });
     } finally {
-      await execa('umount', [folder]);
+      await execa('umount', [`${folder}/small`]);
     }
+    expect(await rows()).toEqual(before);
+    // Nobody waits for it any more.
+    expect(await store.addRoom(room('new'))).not.toBeNull();
+  });
+
+  it.each([
+    ['one connection', `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted`],
+    ['all of it', null],
+  ])('are as they were where PostgreSQL is lost while they are being replaced: %s', async (_, sql) => {
+    await fill(0, 5);
+    const counts = await dump('then');
+    await fill(5, 8);
+    const before = await rows();
+    // Whoever reads them has the replacement wait in its midst.
+    const reader = new pg.Client({ connectionString: url });
+    reader.on('error', () => undefined);
+    await reader.connect();
+    await reader.query('BEGIN; SELECT * FROM rooms');
+    const putting = expect(put('then', { id: 'lost', counts })).rejects.toMatchObject({ code: 'RESTORE_DATABASE_FAILED' });
+    await until(async () => (await cluster.ask(`SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted`)).length > 0, 20_000);
+    await (sql === null ? cluster.kill() : cluster.ask(sql));
+    await putting;
+    await reader.end().catch(() => undefined);
+    if (sql === null) await cluster.start();
+    expect(await rows()).toEqual(before);
+    // Whoever settles it finds that there is nothing to put back.
+    await undoPostgres(postgres, { id: 'lost', former: `${folder}/former`, signal });
+    expect(await rows()).toEqual(before);
+    await until(async () => (await store.findRoom('r7')) !== null, 20_000);
   });
 
   it('are reached with a password that stands in no command’s words and in no log', async () => {

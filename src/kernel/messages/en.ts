@@ -8,6 +8,7 @@ export const errors = {
   MISSING_WORD: 'The command needs one more word: {word}. See its --help',
   OPTION_WITHOUT_VALUE: 'Option {option} needs a value. See --help of the command',
   BAD_OPTION_VALUE: 'Option {option} cannot be {value}. See --help of the command',
+  OPTION_NEEDS: 'Option {option} does nothing here without {other}. See --help of the command',
   TOO_MANY_WORDS: 'Too many words behind {command}. See --help of the command',
   LOCKED: 'Another run holds the lock: {command} (pid {pid}). Wait for it to end; the lock is {path}.',
   COMPONENT_UNAVAILABLE:
@@ -134,6 +135,11 @@ export const errors = {
     '{path} has format {format}, this version reads {oldest} and up. Nothing was changed. Restore it with an older version of livekit-fleet, and update then.',
   BACKUP_PASSPHRASE_WRONG:
     'The passphrase does not open {path}. Nothing was changed. It is taken from BACKUP_PASSPHRASE_FILE or BACKUP_PASSPHRASE, also on the command line.',
+  BACKUP_PASSPHRASE_MISTYPED: 'The passphrase that was typed does not open {path}. Nothing was changed. Run the same command again to type it once more.',
+  BACKUP_PLACE_UNREADABLE:
+    '{place} cannot be read: {reason}. Nothing was changed. Is the address right, and can it be reached from here? Of a bucket see BACKUP_S3_ENDPOINT and its keys in .env.',
+  BACKUP_FOLDER_MISSING:
+    'There is no folder {folder}, so that backups cannot be kept in {place}: of a path only the last folder is made. Is the path right, is the disk mounted? Else: mkdir -p {folder}',
   BACKUP_PASSPHRASE_MISSING:
     '{path} is encrypted, and no passphrase was given. Nothing was changed. Name a file that holds it: BACKUP_PASSPHRASE_FILE=/path ./部署.sh restore …',
   BACKUP_PASSPHRASE_UNREADABLE: 'BACKUP_PASSPHRASE_FILE={path} cannot be used: {reason}. Name a file of root’s with the passphrase in its first line.',
@@ -144,7 +150,7 @@ export const errors = {
     '{path} is of machine {machine}, and {env} of this one, where nothing is deployed, has another API key and secret. Nothing was changed. To make this machine the lost one, set that file aside (mv {env} {env}.old) and run the same command again: the settings come with the archive.',
   BACKUP_OTHER_ROLE:
     '{path} is of a machine that was deployed with {was}; this one was with {wanted}. Nothing was changed. Restore it on such a machine, or on one where nothing is deployed.',
-  BACKUP_NO_SPACE: '{path} has {free} MB of free space, and {needed} MB are needed. Nothing was changed. Free some space and run the same command again.',
+  BACKUP_NO_SPACE: '{path} has {free} of free space, and {needed} are needed. Nothing was changed. Free some space and run the same command again.',
   BACKUP_REDIS_UNSAVED: 'Redis could not write a snapshot into {path}. Is there space? See: ./部署.sh logs redis',
   RESTORE_UNFINISHED:
     'A restore of this machine has not come to its end, so that there is nothing whole to back up. This puts back what stood before: ./部署.sh start',
@@ -273,6 +279,7 @@ export const texts = {
   CERTIFICATE_PENDING:
     'The certificate for {domain} is still being fetched; Caddy goes on trying by itself. Last reason: {reason}\n  It comes when {domain} points to this machine in the DNS, and port 80 can be reached from the authority and leads to HTTP_PORT ({port}). See: ./部署.sh status, docs/tls.md',
   FIREWALL_RULES: 'FIREWALL=print: nothing was applied. To apply these rules yourself: nft -f FILE, and at boot from /etc/nftables.conf (include "FILE")',
+  FIREWALL_NEEDLESS: 'FIREWALL=print: no rules are needed. What other machines of a fleet would need is open on this machine’s loopback alone.',
   FIREWALL_NO_NFT:
     'The firewall is missing: nftables is not installed, and {ports} can be reached by whoever reaches this machine (Redis asks for a password). Run: apt-get install nftables, and the same command again; or set FIREWALL=off in .env.',
   FIREWALL_OPEN: 'Let these through the firewall of your network as well: {ports}',
@@ -298,6 +305,7 @@ export const texts = {
   UNINSTALL_KEEPING: 'keeping its data in {path}',
   UNINSTALL_ALL: 'with all its data in {path}',
   FLEET: 'Fleet: Redis primary {primary}, {replicas} replica(s); {sentinels} Sentinel(s), quorum {quorum}',
+  STATUS_EXITS: 'exits {count}, last {last}',
   FLEET_SILENT: 'Fleet: no Sentinel answers.',
   PUBLIC_ADDRESS: 'Media address {address}, from {source}; between the machines {own}',
   NO_PUBLIC_ADDRESS: 'No public address was found (metadata of the clouds, STUN): media is announced at {own}. For another one set NODE_PUBLIC_IP.',
@@ -347,17 +355,27 @@ export const texts = {
   DRILL_PASSED: 'The fleet survived: {count} fault(s), all within the limits.',
   STEP_BACKUP: 'Backup of {machine} into {place}',
   STEP_BACKUP_PROOF: 'Proof: unpack, load and count {path}',
-  BACKED_UP: '{path}\n{size} MB, {data} MB of data, in {seconds} s: {counts}',
+  BACKED_UP: '{path}\n{size}, {data} of data, in {seconds} s: {counts}',
   BACKUP_PROVED: 'Proved: {counts}',
-  BACKUP_PLANNED: 'Would write {path}: about {data} MB of data ({members})',
+  BACKUP_PLANNED: 'Would write {path}: about {data} of data ({members})',
   BACKUP_LIST_EMPTY: 'No backups in {place}.',
-  BACKUP_PRUNED: 'Removed: {names}',
+  BACKUP_PRUNED: 'Removed {count} from {place}, {size}:',
+  BACKUP_PRUNE_PLANNED: 'Would remove {count} from {place}, {size}, so that the newest {keep} of each machine stay:',
   BACKUP_NOTHING_TO_PRUNE: 'Nothing to remove: no machine has more than {keep} backups in {place}.',
+  BACKUP_FOLDER_MADE: 'Made the folder {path}',
+  PASSPHRASE_FILE_AWAY: 'BACKUP_PASSPHRASE_FILE={path} is not on this machine.',
+  COUNT_KEYS: 'Redis keys {count}',
+  COUNT_ROOMS: 'rooms {count}',
+  COUNT_EVENTS: 'events {count}',
+  COUNT_DELIVERIES: 'webhooks on their way {count}',
+  RESTORE_SETTINGS_ALL: 'Settings: {count}, all of the backup, in {path}',
+  RESTORE_FILES_MISSING: 'Put these in their places; they are not on this machine: {names}',
+  RESTORE_OTHER_ADDRESS: 'The backup is of a machine at {was}, this one is at {now}: let DNS records, NODES of the other machines and firewalls follow.',
   STEP_RESTORE_CHECK: 'Check: unpack, load and count {path}',
   STEP_RESTORE: 'Restore of {machine} as of {madeAt}',
   RESTORE_PLANNED: '{path} is whole: {counts}. It would be restored on this machine as {command}; nothing was changed.',
   RESTORE_UNDOES_FIRST: 'A restore that was broken off would be undone first: ./部署.sh start does so too.',
-  RESTORED: 'Restored as of {madeAt}, in {seconds} s, {away} s of them without the parts concerned ({size} MB of data): {counts}',
+  RESTORED: 'Restored as of {madeAt}, in {seconds} s, {away} s of them without the parts concerned ({size} of data): {counts}',
   RESTORE_DATABASE:
     'The service’s tables in PostgreSQL at {address} are replaced for every service that uses them. Stop the others meanwhile: what they write after {madeAt} is not in the backup.',
   RESTORE_DATABASE_STAYS:

@@ -1,4 +1,5 @@
 import type { ErrorParams } from '../errors.ts';
+import { translateDetail } from './details.ts';
 import { causes, en, problems } from './en.ts';
 import type { CauseCode, MessageCode, ProblemCode } from './en.ts';
 import { zh } from './zh.ts';
@@ -8,7 +9,15 @@ export type Language = 'zh' | 'en';
 
 /** The text of a code in a language; a placeholder without a parameter stays as it is. */
 export function translate(language: Language, code: MessageCode, params: ErrorParams = {}): string {
-  return (language === 'zh' ? zh : en)[code].replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole));
+  return (language === 'zh' ? zh : en)[code].replace(/\{(\w+)\}/g, (whole, name: string) => inLanguage(language, name, String(params[name] ?? whole)));
+}
+
+/** Parameters that say something in words themselves. */
+function inLanguage(language: Language, name: string, value: string): string {
+  if (name === 'detail' || name === 'reason') return translateDetail(language, value);
+  // As NOT_HEALTHY has them: `caddy (timeout), redis (HTTP 500)`.
+  if (name === 'parts') return value.replaceAll(/\(([^()]*)\)/g, (_whole, detail: string) => `(${translateDetail(language, detail)})`);
+  return value;
 }
 
 /** `--lang` first, then LC_ALL, LC_MESSAGES, LANG: Chinese where it starts with zh, else English. */
