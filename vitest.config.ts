@@ -1,17 +1,21 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
-const times = { testTimeout: 900_000, hookTimeout: 600_000 };
+// Most of the time a test of machines waits for them: three files at a time keep two cores busy.
+const common = { maxWorkers: 3, testTimeout: 900_000, hookTimeout: 600_000 };
+/** Where the real product is deployed. Those last the longest, and come first: projects run in the order of their names. */
+const machines = ['test/fleet/*.test.ts', 'test/e2e/*.test.ts', 'test/backup/{fleet,one-machine,postgres,restore-faults,s3-machine,under-load}.test.ts'];
 
 export default defineConfig({
   test: {
     projects: [
+      { test: { name: 'machines', include: machines, globalSetup: ['test/global-setup.ts'], ...common } },
       {
         test: {
           name: 'main',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, 'test/postgres'],
+          exclude: [...configDefaults.exclude, ...machines, 'test/postgres'],
           globalSetup: ['test/global-setup.ts'],
-          ...times,
+          ...common,
         },
       },
       {
@@ -21,6 +25,7 @@ export default defineConfig({
           include: ['test/postgres/*.test.ts', 'test/service/**/*.test.ts'],
           // About SQLite, or about no database.
           exclude: [
+            'address',
             'log-sync',
             'calls/call-store.property',
             'calls/call-machine',
@@ -32,7 +37,7 @@ export default defineConfig({
             'store',
           ].map((name) => `test/service/${name}.test.ts`),
           globalSetup: ['test/postgres/global-setup.ts'],
-          ...times,
+          ...common,
         },
       },
     ],

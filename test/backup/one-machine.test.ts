@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createInstallation } from '../e2e/installation.ts';
 import type { Installation } from '../e2e/installation.ts';
+import { runMortal } from '../e2e/run-mortal.ts';
 
 /** Backup and restore on one machine, through the commands. One story; the order matters. */
 describe('backup and restore', () => {
@@ -196,7 +197,7 @@ describe('backup and restore', () => {
       await rm(place.envFile, { force: true });
     };
     const killAt = (n: number): Promise<{ stderr: string; signal?: string | undefined }> =>
-      execa(process.execPath, [`${import.meta.dirname}/restore-killed-at.ts`, place.envFile, kept, String(n)], { reject: false, env: where });
+      runMortal(`${import.meta.dirname}/restore-killed-at.ts`, [place.envFile, kept, String(n)], where);
     await lose();
     const acts = (await killAt(0)).stderr.trimEnd().split('\n');
     // Each of them is like its neighbours; the moves, in which it becomes another machine, are all there.

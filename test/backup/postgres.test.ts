@@ -5,6 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { brokenLivekit, createInstallation, until } from '../e2e/installation.ts';
 import type { Installation, Ran } from '../e2e/installation.ts';
+import { runMortal } from '../e2e/run-mortal.ts';
 import { createCluster, password } from '../postgres/cluster.ts';
 import type { Cluster } from '../postgres/cluster.ts';
 import { askPostgres } from '../service/fixtures.ts';
@@ -209,7 +210,7 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     expect(await readdir(state())).not.toContain('restore');
   });
 
-  const killAt = (n: number) => execa(process.execPath, [`${import.meta.dirname}/restore-killed-at.ts`, place.envFile, archive, String(n)], { reject: false });
+  const killAt = (n: number) => runMortal(`${import.meta.dirname}/restore-killed-at.ts`, [place.envFile, archive, String(n)]);
 
   it('is as it was, or restored as a whole, after a kill before any of its acts', async () => {
     const all = (await killAt(0)).stderr.trimEnd().split('\n');

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path';
 import { bringGoModule } from '../../src/components/go-module.ts';
 import { createRunner } from '../../src/components/run-command.ts';
 import { shareWork } from '../../src/components/source-context.ts';
+import { inTurn } from '../in-turn.ts';
 
 const cache = resolve(import.meta.dirname, '../../.cache');
 
@@ -12,7 +13,13 @@ export async function bringGoProgram(module: string, version: string): Promise<s
   const program = basename(module);
   const home = `${cache}/${program}-${version}`;
   const path = `${home}/bin/${program}`;
-  if (existsSync(path)) return path;
+  return inTurn(program, async () => {
+    if (!existsSync(path)) await build({ module, version, program, home });
+    return path;
+  });
+}
+
+async function build({ module, version, program, home }: Readonly<Record<'module' | 'version' | 'program' | 'home', string>>): Promise<void> {
   const [stage, scratch] = [`${home}.${process.pid}`, `${home}.${process.pid}.scratch`];
   for (const folder of [stage, scratch]) await mkdir(folder, { recursive: true });
   const source = { kind: 'go', version, module, program } as const;
@@ -32,5 +39,4 @@ export async function bringGoProgram(module: string, version: string): Promise<s
   } finally {
     for (const folder of [stage, scratch]) await rm(folder, { recursive: true, force: true });
   }
-  return path;
 }

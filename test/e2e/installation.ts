@@ -35,6 +35,9 @@ const NAMES = [
   'AGENT_PORT',
 ];
 const root = resolve(import.meta.dirname, '../..');
+/** Test files that run at the same time take their ports from different ranges: a port is free until its owner has started. */
+const turn = (Number(process.env['VITEST_POOL_ID'] ?? 1) - 1) % 5;
+const [firstPort, portCount] = [15_000 + turn * 3_000, 3_000];
 
 /** A program that passes for LiveKit until it has to serve. */
 export const brokenLivekit = '#!/bin/sh\nif [ "$1" = --version ]; then echo livekit-server version 1.13.5; else echo this one is broken; fi\n';
@@ -50,7 +53,7 @@ export async function createInstallation(variables: Readonly<Record<string, stri
     `DATA_DIR=${folder}/data`,
     'SUPERVISOR=processes',
     'HEALTH_TIMEOUT=30',
-    'LIVEKIT_UDP_PORTS=52000-52999',
+    `LIVEKIT_UDP_PORTS=${52_000 + turn * 1_000}-${52_999 + turn * 1_000}`,
     // Tests ask nobody outside.
     'NODE_PUBLIC_IP=none',
     ...Object.entries(ports).map(([name, port]) => `${name}=${port}`),
@@ -69,12 +72,14 @@ export async function createInstallation(variables: Readonly<Record<string, stri
   };
 }
 
-/** Waits for a condition, asked every 50 ms; rejects after `timeoutMs`. */
+/** Waits for a condition; rejects after `timeoutMs`. It is asked every 50 ms, more seldom where that takes long: others need the cores. */
 export async function until(condition: () => Promise<boolean>, timeoutMs: number): Promise<void> {
   for (const deadline = Date.now() + timeoutMs; ;) {
+    const askedMs = Date.now();
     if (await condition()) return;
     if (Date.now() > deadline) throw new Error(`not so within ${timeoutMs} ms`);
-    await new Promise((done) => setTimeout(done, 50));
+    const pauseMs = Math.min(Math.max(50, 2 * (Date.now() - askedMs)), 1_000);
+    await new Promise((done) => setTimeout(done, pauseMs));
   }
 }
 
@@ -82,7 +87,7 @@ export async function until(condition: () => Promise<boolean>, timeoutMs: number
 export async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];
   while (found.length < count) {
-    const port = 15_000 + Math.floor(Math.random() * 15_000);
+    const port = firstPort + Math.floor(Math.random() * portCount);
     if (!found.includes(port) && (await isFree(port))) found.push(port);
   }
   return found;

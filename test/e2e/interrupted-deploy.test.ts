@@ -3,6 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { brokenLivekit, createInstallation, until } from './installation.ts';
 import type { Installation } from './installation.ts';
+import { runMortal } from './run-mortal.ts';
 
 /** A deploy that is killed, or that finds no space: what stood goes on, and the next run reaches its end. */
 describe('interrupted deploy', () => {
@@ -14,7 +15,7 @@ describe('interrupted deploy', () => {
   };
 
   const killAt = (n: number, level: string): Promise<{ stderr: string; signal?: string | undefined }> =>
-    execa(process.execPath, [`${import.meta.dirname}/deploy-killed-at.ts`, place.envFile, String(n)], { env: { LOG_LEVEL: level }, reject: false });
+    runMortal(`${import.meta.dirname}/deploy-killed-at.ts`, [place.envFile, String(n)], { LOG_LEVEL: level });
 
   beforeAll(async () => {
     place = await createInstallation({ COMPONENT_DIR: inject('componentStore') });

@@ -9,6 +9,7 @@ import { resolve } from 'node:path';
 import { needPrograms } from '../debian-packages.ts';
 import type { Ran } from '../e2e/installation.ts';
 import { until } from '../e2e/installation.ts';
+import { inTurn } from '../in-turn.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 /** What a bare server has; the machines have no way to the outside, so Redis's own libraries come with the image. */
@@ -44,7 +45,7 @@ export interface Lab {
  * Needs root, and installs what it needs from Debian. Two labs never meet: names are their own.
  */
 export async function createLab(options: { machines: readonly number[]; componentStore: string }): Promise<Lab> {
-  await buildImage();
+  await inTurn('image', buildImage);
   const id = randomBytes(3).toString('hex');
   const folder = await mkdtemp(`${tmpdir()}/fleet-lab-`);
   const switchName = `lf${id}s`;
@@ -108,13 +109,14 @@ async function plugIn(options: {
   const name = `lf${id}m${number}`;
   const disk = `${folder}/root`;
   let pid: number | null = null;
+  /** The machine's own PID 1, as this computer counts, once it has booted. */
+  let init: string | null = null;
 
   for (const part of ['disk', 'work', 'root']) await mkdir(`${folder}/${part}`, { recursive: true });
   await run('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${image},upperdir=${folder}/disk,workdir=${folder}/work`, disk);
   await writeFile(`${disk}/etc/hostname`, `m${number}\n`);
   await plug({ name, id, port: String(number), switchName, address: `192.168.1.${number}` });
 
-  /** The machine's own PID 1, as this computer counts. */
   async function inner(): Promise<string> {
     if (pid === null) throw new Error(`machine ${number} is off`);
     const { stdout } = await execa('pgrep', ['-P', String(pid)]);
@@ -124,7 +126,10 @@ async function plugIn(options: {
   async function exec(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
     const words = Object.entries(env).map(([key, value]) => `${key}=${value}`);
     const clean = ['env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LANG=C.UTF-8', ...words];
-    const result = await execa('nsenter', ['-t', await inner(), '-m', '-u', '-i', '-n', '-p', '--', ...clean, ...argv], { reject: false, timeout: 300_000 });
+    const result = await execa('nsenter', ['-t', init ?? (await inner()), '-m', '-u', '-i', '-n', '-p', '--', ...clean, ...argv], {
+      reject: false,
+      timeout: 300_000,
+    });
     return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
   }
 
@@ -140,6 +145,7 @@ async function plugIn(options: {
     async kill() {
       // First the cable: the kernel ends the connections of killed processes, which a machine without power cannot.
       await cable('down');
+      init = null;
       process.kill(Number(await inner()), 'SIGKILL');
       const ended = pid;
       pid = null;
@@ -159,6 +165,7 @@ async function plugIn(options: {
       pid = child.pid ?? null;
       await log.close();
       await until(async () => /^(running|degraded)/.test((await exec(['systemctl', 'is-system-running']).catch(() => ({ out: '' }))).out), 60_000);
+      init = await inner();
     },
     async cutFrom(other: number) {
       // Each drops what comes: a program that sends is not told, as it would be if its own packets were refused.
