@@ -1,5 +1,6 @@
 import { execa } from 'execa';
-import { chmod, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -9,7 +10,7 @@ import { runMortal } from '../e2e/run-mortal.ts';
 import { createCluster, password } from '../postgres/cluster.ts';
 import type { Cluster } from '../postgres/cluster.ts';
 import { askPostgres } from '../service/fixtures.ts';
-import { archiveOf, databaseOf, headOf } from './archives.ts';
+import { archiveOf, cutOff, databaseOf, flipIn, headOf } from './archives.ts';
 
 const command = resolve(import.meta.dirname, '../../部署.sh');
 
@@ -52,12 +53,15 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     await cluster.start();
     url = await cluster.createDatabase('fleet');
     place = await createInstallation({ COMPONENT_DIR: inject('componentStore'), DRAIN_TIMEOUT: '1', DATABASE_URL: url });
+    await mkdir(`${place.folder}/data`);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=160m,mode=755', 'tmpfs', `${place.folder}/data`]);
     expect(await place.run(['deploy'])).toMatchObject({ code: 0 });
     await live('then');
   });
 
   afterAll(async () => {
     await place.run(['stop']);
+    await execa('umount', [`${place.folder}/data`], { reject: false });
     await place.remove();
     await cluster.remove();
   });
@@ -143,6 +147,12 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
       await writeFile(file, await archiveOf(head, { 'postgres.dump': bytes }, { ...none, databases }));
       await refused('BACKUP_DAMAGED', () => place.run(['restore', file, '--yes', '--json']));
     }
+    const whole = await readFile(archive);
+    const cut = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((tenth) => cutOff(whole, tenth));
+    for (const bytes of [...cut, flipIn(whole, 'postgres.dump', 0), flipIn(whole, 'postgres.dump', 0.5), flipIn(whole, 'postgres.dump', 1)]) {
+      await writeFile(file, bytes);
+      expect(JSON.parse((await place.run(['restore', file, '--yes', '--json'])).out)).toMatchObject({ error: 'BACKUP_DAMAGED' });
+    }
     await writeFile(file, await archiveOf(head, { 'postgres.dump': dump }, { ...none, databases: { 'postgres.dump': { schema: 4, rows: { events: 2 } } } }));
     await refused('BACKUP_DAMAGED', () => place.run(['restore', file, '--yes', '--json']));
     await writeFile(file, await archiveOf(head, { 'postgres.dump': dump }, { ...none, databases: { 'postgres.dump': { schema: 4, rows: {}, madeWith: 99 } } }));
@@ -187,6 +197,29 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     expect(await days()).toEqual(['today', 'today']);
     expect((await place.run(['status'])).code).toBe(0);
     await askPostgres(url, 'DROP VIEW of_somebody');
+    // There is space for the archive, and none to keep aside what stands in PostgreSQL.
+    await askPostgres(url, `INSERT INTO tokens (id, name, sha256, scopes, created_at) SELECT n, '', n, repeat('x', 1000), 0 FROM generate_series(1, 25000) n`);
+    const { bavail, bsize } = statfsSync(state());
+    await execa('fallocate', ['-l', String(bavail * bsize - 22_000_000), `${state()}/filler`]);
+    const full = JSON.parse((await place.run(['restore', archive, '--yes', '--json'])).out) as Record<string, unknown>;
+    await rm(`${state()}/filler`);
+    expect(full).toMatchObject({ error: 'DISK_FULL', path: `${state()}/restore/former/postgres.dump` });
+    expect(await days()).toEqual(['today', 'today']);
+    expect(await readdir(state())).not.toContain('restore');
+    await until(async () => (await place.run(['status'])).code === 0, 20_000);
+    await askPostgres(url, 'DELETE FROM tokens');
+    // The connection is lost while the tables are being replaced.
+    const reader = new pg.Client({ connectionString: url });
+    await reader.connect();
+    await reader.query('BEGIN; SELECT * FROM rooms');
+    const lost = place.run(['restore', archive, '--yes', '--json']);
+    const waiting = `FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted`;
+    await until(async () => (await cluster.ask(`SELECT 1 ${waiting}`)).length > 0, 60_000);
+    await cluster.ask(`SELECT pg_terminate_backend(pid) ${waiting}`);
+    await reader.end();
+    expect(JSON.parse((await lost).out)).toMatchObject({ error: 'RESTORE_DATABASE_FAILED' });
+    expect(await days()).toEqual(['today', 'today']);
+    expect((await place.run(['status'])).code).toBe(0);
     await writeFile(`${place.folder}/broken`, brokenLivekit, { mode: 0o755 });
     const sick = await place.run(['restore', archive, '--yes'], { LIVEKIT_PATH: `${place.folder}/broken`, HEALTH_TIMEOUT: '3' });
     expect(sick.code).toBe(1);
@@ -238,6 +271,7 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     await rename(archive, kept);
     await live('today');
     await place.run(['stop']);
+    await execa('umount', [`${place.folder}/data`]);
     await rm(`${place.folder}/data`, { recursive: true });
     await rm(place.envFile);
     const stays = await place.run(['restore', kept, '--yes']);
