@@ -50,9 +50,13 @@ describe('one machine', () => {
   });
 
   it('deploys, with generated secrets kept private', async () => {
-    const done = await place.run(['deploy']);
+    const done = await place.run(['deploy'], { FIREWALL: 'print' });
     expect(done.err).not.toContain('✗');
     expect(done.code).toBe(0);
+    // Alone it has nothing that a rule would have to close.
+    expect(done.out).toContain('FIREWALL=print: no rules are needed');
+    expect(done.out).toMatch(new RegExp(`Let these through .*${place.ports['LIVEKIT_TCP_PORT']}/tcp`));
+    expect(done.out).not.toContain('table inet');
     expect(done.out).toContain(`https://localhost:${place.ports['HTTPS_PORT']}`);
     const env = await readFile(place.envFile, 'utf8');
     const secret = /^LIVEKIT_API_SECRET=(.+)$/m.exec(env)?.[1] ?? '';
