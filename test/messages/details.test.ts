@@ -47,6 +47,7 @@ describe('details', () => {
     ['service.db: events has 3 rows instead of 4', 'service.db：events 有 3 行，应有 4 行'],
     ['redis.rdb: 3 keys instead of 4', 'redis.rdb：有 3 个键，应有 4 个'],
     ['HTTP 500', 'HTTP 500'],
+    ['Error: x; at y; timeout', 'Error: x; at y; timeout'],
     ['pg_restore: error: input file does not appear to be a valid archive', 'pg_restore: error: input file does not appear to be a valid archive'],
     ['ENOENT', 'ENOENT'],
     ['', ''],

@@ -104,15 +104,9 @@ interface Template {
 /** The Chinese of a detail, or of several with semicolons between; in English, and where there is none, the detail itself. */
 export function translateDetail(language: Language, detail: string): string {
   if (language === 'en') return detail;
-  return (
-    wholly(detail) ??
-    (detail.includes(PARTS)
-      ? detail
-          .split(PARTS)
-          .map((part) => wholly(part) ?? part)
-          .join('；')
-      : detail)
-  );
+  const parts = detail.includes(PARTS) ? detail.split(PARTS).map(wholly) : [null];
+  // Other programs have semicolons too.
+  return parts.includes(null) ? (wholly(detail) ?? detail) : parts.join('；');
 }
 
 function wholly(detail: string): string | null {
