@@ -33,8 +33,7 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
   const prefix = words.map((word) => `${word}/`).join('');
   const base = endpoint === '' ? `https://s3.${region}.amazonaws.com` : endpoint.replace(/\/+$/, '');
   const name = `s3://${bucket}${prefix === '' ? '' : `/${prefix.slice(0, -1)}`}`;
-  if (accessKey === '' || secretKey === '')
-    throw new FleetError('BACKUP_PLACE_UNUSABLE', { place: name, reason: 'BACKUP_S3_ACCESS_KEY, BACKUP_S3_SECRET_KEY' }, { exitCode: 2 });
+  if (accessKey === '' || secretKey === '') throw new FleetError('BACKUP_KEYS_MISSING', { place: name }, { exitCode: 2 });
   const access = { accessKeyId: accessKey, secretAccessKey: secretKey, endpoint: `${base}/${bucket}`, region };
   const client = new S3mini({ ...access, requestAbortTimeout: REQUEST_MS });
   // Its limit would be for the whole of an archive; Node's own fetch ends what stands still for five minutes.

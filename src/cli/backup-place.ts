@@ -10,7 +10,7 @@ import type { Settings } from '../settings/schema.ts';
 import { isS3 } from '../settings/variable.ts';
 import type { Layout } from '../topology/topology.ts';
 
-/** Where backups are kept. @param to a folder or `s3://bucket/prefix` in the place of BACKUP_DIR @throws FleetError BAD_OPTION_VALUE, BACKUP_PLACE_UNUSABLE */
+/** Where backups are kept. @param to a folder or `s3://bucket/prefix` in the place of BACKUP_DIR @throws FleetError BAD_OPTION_VALUE, BACKUP_ADDRESS_WRONG, BACKUP_KEYS_MISSING */
 export function placeOf(settings: Settings, layout: Layout, to: string | undefined): Place {
   if (to === '') throw new FleetError('BAD_OPTION_VALUE', { option: '--to <place>', value: "''" }, { exitCode: 2 });
   const given = to ?? settings.BACKUP_DIR;
@@ -49,7 +49,7 @@ export function sourceOf(settings: Settings, layout: Layout, given: string): Sou
 }
 
 function bucketOf(settings: Settings, address: string): Place {
-  if (!isS3(address)) throw new FleetError('BACKUP_PLACE_UNUSABLE', { place: address, reason: 's3://bucket/prefix' }, { exitCode: 2 });
+  if (!isS3(address)) throw new FleetError('BACKUP_ADDRESS_WRONG', { place: address }, { exitCode: 2 });
   return s3Place(address, {
     endpoint: settings.BACKUP_S3_ENDPOINT,
     region: settings.BACKUP_S3_REGION,

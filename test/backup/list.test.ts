@@ -83,7 +83,8 @@ describe.runIf(process.getuid?.() === 0)('the backups of two machines in one fol
       expect((await run(...words)).code, words.join(' ')).toBe(2);
     await writeFile(`${folder}/file`, '');
     expect(JSON.parse((await run('list', '--to', `${folder}/file`, '--json')).out)).toMatchObject({ error: 'BACKUP_PLACE_UNREADABLE', reason: 'ENOTDIR' });
-    expect(JSON.parse((await run('prune', '--to', 's3://', '--json')).out)).toMatchObject({ error: 'BACKUP_PLACE_UNUSABLE' });
+    expect(JSON.parse((await run('prune', '--to', 's3://', '--json')).out)).toMatchObject({ error: 'BACKUP_ADDRESS_WRONG' });
+    expect(JSON.parse((await run('list', '--to', 's3://bucket/of', '--json')).out)).toMatchObject({ error: 'BACKUP_KEYS_MISSING', place: 's3://bucket/of' });
     expect(await kept()).toEqual(all.toSorted());
   });
 

@@ -85,6 +85,6 @@ describe('a bucket that cannot be used', () => {
     for (const reading of [place.list(), buffer(place.read(name(1)))])
       await expect(reading).rejects.toMatchObject({ code: 'BACKUP_PLACE_UNREADABLE', params: { place: 's3://backups' } });
     refusing.close();
-    expect(() => s3Place('s3://backups', { endpoint, region: 'r', accessKey: '', secretKey: '' })).toThrow('BACKUP_S3_ACCESS_KEY');
+    expect(() => s3Place('s3://backups', { endpoint, region: 'r', accessKey: '', secretKey: '' })).toThrow('BACKUP_KEYS_MISSING');
   });
 });

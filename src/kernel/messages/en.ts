@@ -136,6 +136,8 @@ export const errors = {
   BACKUP_PASSPHRASE_WRONG:
     'The passphrase does not open {path}. Nothing was changed. It is taken from BACKUP_PASSPHRASE_FILE or BACKUP_PASSPHRASE, also on the command line.',
   BACKUP_PASSPHRASE_MISTYPED: 'The passphrase that was typed does not open {path}. Nothing was changed. Run the same command again to type it once more.',
+  BACKUP_ADDRESS_WRONG: '{place} is no address of a bucket. Write s3://BUCKET/PREFIX, with the bucket’s whole name.',
+  BACKUP_KEYS_MISSING: 'Without its keys {place} cannot be used. Set BACKUP_S3_ACCESS_KEY and BACKUP_S3_SECRET_KEY, in .env or on the command line.',
   BACKUP_PLACE_UNREADABLE:
     '{place} cannot be read: {reason}. Nothing was changed. Is the address right, and can it be reached from here? Of a bucket see BACKUP_S3_ENDPOINT and its keys in .env.',
   BACKUP_FOLDER_MISSING:

@@ -117,6 +117,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   BACKUP_OLDER: '{path} 的格式为 {format}，本版本支持 {oldest} 及以上。未做任何更改。请先用旧版 livekit-fleet 恢复，再更新。',
   BACKUP_PASSPHRASE_WRONG: '口令打不开 {path}。未做任何更改。口令取自 BACKUP_PASSPHRASE_FILE 或 BACKUP_PASSPHRASE，也可写在命令行前。',
   BACKUP_PASSPHRASE_MISTYPED: '输入的口令打不开 {path}。未做任何更改。请重新执行同一命令，再输入一次。',
+  BACKUP_ADDRESS_WRONG: '{place} 不是存储桶的地址。请写成 s3://桶/前缀，桶名要完整。',
+  BACKUP_KEYS_MISSING: '没有密钥，无法使用 {place}。请在 .env 中或命令行前设置 BACKUP_S3_ACCESS_KEY 与 BACKUP_S3_SECRET_KEY。',
   BACKUP_PLACE_UNREADABLE: '无法读取 {place}：{reason}。未做任何更改。地址是否正确、从本机能否访问？存储桶请看 .env 中的 BACKUP_S3_ENDPOINT 与密钥。',
   BACKUP_FOLDER_MISSING: '没有目录 {folder}，无法把备份存入 {place}：只会新建路径的最后一级。路径是否正确、磁盘是否已挂载？否则请执行 mkdir -p {folder}',
   BACKUP_PASSPHRASE_MISSING: '{path} 已加密，但没有给出口令。未做任何更改。请指定含口令的文件：BACKUP_PASSPHRASE_FILE=/路径 ./部署.sh restore …',
