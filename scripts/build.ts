@@ -77,6 +77,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const entries = ['cli', 'agent', 'service', 'meeting', 'drill'];
 /** Long enough for either to start, and to find nobody; it is asked to end then. */
 const MOMENT_MS = 1_500;
+const LONGEST_MOMENT_MS = 60_000;
 const stampPath = `${root}/dist/stamp`;
 // A little back, since file systems date by a clock of some milliseconds: a source changed from now on is newer than the stamp.
 const started = Date.now() / 1000 - 0.02;
@@ -186,7 +187,10 @@ async function bundle(): Promise<void> {
       const words = configs === null ? [] : ['--config', `${folder}/${name}.json`];
       if (configs !== null) writeFileSync(`${folder}/${name}.json`, configs[name]);
       const env = { FLEET_COMPILED: `${root}/dist/compiled` };
-      spawnSync(process.execPath, [`${root}/dist/${name}.cjs`, ...words], { env, stdio: 'ignore', timeout: MOMENT_MS });
+      rmSync(`${root}/dist/compiled.${name}`, { force: true });
+      // One that is asked to end before it has begun, on a machine that is busy, leaves nothing.
+      for (let timeout = MOMENT_MS; timeout <= LONGEST_MOMENT_MS && !existsSync(`${root}/dist/compiled.${name}`); timeout *= 3)
+        spawnSync(process.execPath, [`${root}/dist/${name}.cjs`, ...words], { env, stdio: 'ignore', timeout });
       renameSync(`${root}/dist/compiled.${name}`, `${root}/dist/${name}.compiled`);
     }
   } finally {
