@@ -20,6 +20,8 @@ export interface GoodbyeContext {
 /** Longer than a departure takes; should its machine lose its power meanwhile, the others may go on then. */
 const TURN_MS = 90_000;
 const POLL_MS = 500;
+/** Sentinel gives a replacement up after some seconds, where it has chosen a Redis that was about to end. Until then it refuses another. */
+const ASK_AGAIN_MS = 5_000;
 /** A replica has what the primary was told: a fail-over at this moment loses nothing. */
 const REPLICATED = ['WAIT', '1', '1000'] as const;
 
@@ -50,17 +52,17 @@ export async function takeTurn(machine: string, context: GoodbyeContext, turnMs 
 export async function handOver(address: string, context: GoodbyeContext): Promise<FleetView> {
   const { REDIS_PASSWORD: password, SENTINEL_PORT: port } = context.settings;
   let after: FleetView | null = null;
-  let hasAsked = false;
+  let askedMs = -Infinity;
   await retry(context, async (fleet) => {
     if (fleet.primary.host !== address) {
       after = fleet.registry === null ? null : fleet;
       return after !== null;
     }
-    if (!hasAsked && fleet.healthyReplicas > 0) {
+    if (context.now() - askedMs > ASK_AGAIN_MS && fleet.healthyReplicas > 0) {
       // Refused while it replaces already, and until it knows a replica well enough.
-      hasAsked = await sendCommands({ host: '127.0.0.1', port, password }, [['SENTINEL', 'FAILOVER', masterName]]).then(
-        () => true,
-        () => false,
+      await sendCommands({ host: '127.0.0.1', port, password }, [['SENTINEL', 'FAILOVER', masterName]]).then(
+        () => (askedMs = context.now()),
+        () => undefined,
       );
     }
     return false;

@@ -119,7 +119,10 @@ describe('backup and restore', () => {
     });
     expect(await livekit()).toBe(before);
     expect(await readFile(place.envFile, 'utf8')).toContain('HEALTH_TIMEOUT=30');
-    for (const command of ['status', 'verify']) expect(await place.run([command])).toMatchObject({ code: 0 });
+    for (const command of ['status', 'verify']) {
+      const { code, out, err } = await place.run([command]);
+      expect(code, `${command}: ${out} ${err}`).toBe(0);
+    }
   });
 
   it('is not well after a backup that failed, in status alone, and says so in Chinese too', async () => {

@@ -61,7 +61,9 @@ describe('a restore', () => {
   async function days(): Promise<string[]> {
     using db = new DatabaseSync(`${data()}/state/service/service.db`, { readOnly: true });
     const inSettings = (await env()).includes('DRAIN_TIMEOUT=1') ? 'then' : 'today';
-    return [(await withRedis((redis) => redis.get('day'))) ?? '', String(db.prepare('SELECT id FROM events').get()?.['id']), inSettings];
+    // What LiveKit tells late, of a meeting that verify held, says nothing of the day.
+    const rows = db.prepare(`SELECT id FROM events WHERE id IN ('then', 'today')`).all();
+    return [(await withRedis((redis) => redis.get('day'))) ?? '', rows.map(({ id }) => String(id)).join(), inSettings];
   }
 
   const statuses = async (): Promise<unknown[]> => {
