@@ -2,13 +2,16 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 // Most of the time a test of machines waits for them: three files at a time keep two cores busy.
 const common = { maxWorkers: 3, testTimeout: 900_000, hookTimeout: 600_000 };
+/** A fleet promises its users seconds: nothing else may take the cores while that is tested. */
+const alone = ['test/fleet/chaos.test.ts'];
 /** Where the real product is deployed. Those last the longest, and come first: projects run in the order of their names. */
 const machines = ['test/fleet/*.test.ts', 'test/e2e/*.test.ts', 'test/backup/{fleet,one-machine,postgres,restore-faults,s3-machine,under-load}.test.ts'];
 
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'machines', include: machines, globalSetup: ['test/global-setup.ts'], ...common } },
+      { test: { name: 'machines', include: machines, exclude: [...configDefaults.exclude, ...alone], globalSetup: ['test/global-setup.ts'], ...common } },
+      { test: { name: 'alone', include: alone, globalSetup: ['test/global-setup.ts'], ...common, maxWorkers: 1, sequence: { groupOrder: 1 } } },
       {
         test: {
           name: 'main',
