@@ -25,8 +25,9 @@ import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 import { beginDatabaseRestore } from './restore-database.ts';
 import type { DatabaseRestore, DatabaseTarget } from './restore-database.ts';
-import { letGo, stopAnyway, undoRestore, withExchange } from './settle-restore.ts';
-import type { ExchangingMachine } from './settle-restore.ts';
+import { stopAnyway, undoRestore } from './undo-restore.ts';
+import { letGo, withExchange } from './with-exchange.ts';
+import type { ExchangingMachine } from './with-exchange.ts';
 
 /** The machine that an archive is to be restored on, before anything is. */
 export interface Target {
@@ -130,6 +131,8 @@ async function replace(
   const stopped = now();
   const parts = topology.parts.filter((part) => staged.parts.includes(part) || (part === 'service' && database !== null));
   let tables: DatabaseRestore | null = null;
+  // Whether somebody may have written into what was put in place.
+  let hasRun = false;
   try {
     if (!isBare) await stopParts(settings, manager, { parts, scratch: redis });
     await redis?.end();
@@ -138,13 +141,14 @@ async function replace(
     await swap(host, layout, { items: staged.items, parts, exchangeId, database: tables?.plan ?? null });
     await tables?.put();
     await tables?.close();
+    hasRun = true;
     if (exchangeId !== null) await withExchange(context, { ...machine, exchangeId }, (exchange, replicas) => exchange.begin(replicas));
     await bringUp(context, deploying);
     await awaitNode({ settings, topology, manager, now, signal });
     if (exchangeId !== null) await checkExchange(context, { ...machine, exchangeId });
   } catch (error) {
     await tables?.close();
-    await undoRestore(context, machine, manager);
+    await undoRestore(context, machine, { manager, isKept: hasRun, first: error });
     // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
     if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, deploying).catch(() => undefined);
     throw error;
