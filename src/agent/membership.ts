@@ -133,7 +133,11 @@ export async function startMembership(options: MembershipOptions): Promise<Membe
         log.info({ address }, 'machine let in');
         ticker.poke();
       }
-      return firewall === null || (await readAddresses(firewall.appliedFile)).includes(address);
+      if (firewall === null) return true;
+      const applied = await readFile(firewall.appliedFile, 'utf8').catch(() => null);
+      // Without that file no rules are in force; a part that only starts will have it in a moment.
+      if (applied === null) return monotonicMs() - beganMs > OPENING_MS;
+      return addressesOf(applied).includes(address);
     },
     stop: () => ticker.stop(),
   };
@@ -141,6 +145,9 @@ export async function startMembership(options: MembershipOptions): Promise<Membe
 
 /** The addresses of a file, one a line; none where there is no such file. */
 async function readAddresses(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8').catch(() => '');
+  return addressesOf(await readFile(path, 'utf8').catch(() => ''));
+}
+
+function addressesOf(text: string): string[] {
   return text.split('\n').filter((line) => isIPv4(line));
 }

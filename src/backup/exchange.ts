@@ -144,7 +144,8 @@ export async function openExchange(primary: Endpoint & { password: string }, of:
     async begin(replicas) {
       await run(BEGIN);
       // Should the primary be lost now, Sentinel chooses one that has it.
-      if ((await redis.wait(Math.min(1, replicas), REPLICAS_MS)) < Math.min(1, replicas)) throw refused(`no replica followed within ${REPLICAS_MS} ms`);
+      const followers = await redis.wait(Math.min(1, replicas), REPLICAS_MS).catch(refuse);
+      if (followers < Math.min(1, replicas)) throw refused(`no replica followed within ${REPLICAS_MS} ms`);
     },
     stands: async () => (await markBeside()) === `former ${own}`,
     undo: async () => void (await run(UNDO)),

@@ -27,6 +27,7 @@ export interface Place {
   read(name: string): AsyncIterable<Buffer>;
   /** All of it, or nothing is there; gives its size. @throws FleetError DISK_FULL, BACKUP_PLACE_UNUSABLE, BACKUP_FOLDER_MISSING; the signal's reason */
   write(name: string, chunks: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number>;
+  /** @throws FleetError BACKUP_PLACE_UNUSABLE */
   remove(name: string): Promise<void>;
 }
 
@@ -65,7 +66,7 @@ export function folderPlace(folder: string): Place {
         throw explain(error, folder);
       }
     },
-    remove: (name) => rm(addressOf(name), { force: true }),
+    remove: (name) => rm(addressOf(name), { force: true }).catch((error: unknown) => Promise.reject(unusable(folder, error))),
   };
 }
 

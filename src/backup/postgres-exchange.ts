@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { SERVICE_FUNCTIONS, SERVICE_TABLES, VERSION_TABLE } from '../contract/service-database.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { DatabaseCounts } from './format.ts';
@@ -55,9 +56,13 @@ export async function openPostgresExchange(postgres: Postgres, signal: AbortSign
  * Puts back what stood before a restore of this id, where that had been committed; may be repeated. A restore whose process was killed
  * may still be at its very last act: its locks are waited for.
  * @param options.former dump of what stood there; null where no tables did
- * @throws FleetError RESTORE_DATABASE_FAILED; the signal's reason
+ * @param options.undone where pg_dump writes what is undone; null: nobody can have changed it
+ * @throws FleetError RESTORE_DATABASE_FAILED, DISK_FULL; the signal's reason
  */
-export async function undoPostgres(postgres: Postgres, { id, former, signal }: { id: string; former: string | null; signal: AbortSignal }): Promise<void> {
+export async function undoPostgres(
+  postgres: Postgres,
+  { id, former, undone, signal }: { id: string; former: string | null; undone: string | null; signal: AbortSignal },
+): Promise<void> {
   await explain(postgres.access.address, async () => {
     const session = await openSession(postgres, signal);
     try {
@@ -66,11 +71,21 @@ export async function undoPostgres(postgres: Postgres, { id, former, signal }: {
       await lockServices(session);
       const facts = await readFacts(session);
       const [mark] = await session.ask(`SELECT obj_description(to_regclass('${VERSION_TABLE}'), 'pg_class')`);
-      if (mark === markOf(id)) await replaceTables(postgres, session, { facts, dump: former, id: null, counts: null, onProgress: () => undefined });
+      if (mark !== markOf(id)) return;
+      if (undone !== null) {
+        // Of an undo that was killed.
+        await rm(undone, { force: true });
+        await dumpTables(postgres, { session, facts, to: undone, signal, onProgress: unheard });
+      }
+      await replaceTables(postgres, session, { facts, dump: former, id: null, counts: null, onProgress: unheard });
     } finally {
       await session.close();
     }
   });
+}
+
+function unheard(): void {
+  // Nobody waits for a percentage of it.
 }
 
 /** Whoever asks whether a restore was committed finds it here: it comes and goes with the tables. */

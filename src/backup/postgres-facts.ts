@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { DATABASE_LANES, DATABASE_LOCK, SERVICE_TABLES, VERSION_TABLE } from '../contract/service-database.ts';
+import { DATABASE_LANES, DATABASE_LOCK, SERVICE_FUNCTIONS, SERVICE_TABLES, VERSION_TABLE } from '../contract/service-database.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 import { accessOf } from './postgres-access.ts';
@@ -19,23 +19,36 @@ const factsSchema = z.object({
   others: z.array(z.string()),
   /** What others than the owner may do with the service's tables, as statements. */
   grants: z.array(z.string()),
+  /** What of others stands on the service's tables and keeps them from being replaced (views, foreign keys), in PostgreSQL's words. */
+  users: z.array(z.string()),
 });
 
 /** What is in a database. */
 export type PostgresFacts = z.infer<typeof factsSchema>;
 
-const OURS = `ARRAY[${SERVICE_TABLES.map((name) => `'${name}'`).join(', ')}]`;
-/** Sequences of the service's tables are theirs (pg_depend: of a column, or of an identity). */
+const listOf = (names: readonly string[]): string => `ARRAY[${names.map((name) => `'${name}'`).join(', ')}]`;
+const OURS = listOf(SERVICE_TABLES);
+/**
+ * Sequences of the service's tables are theirs (pg_depend: of a column, or of an identity). With a table goes all that depends on it
+ * automatically or is within it; what depends on that and does not go itself keeps it from being dropped (PostgreSQL 5.14, 53.18).
+ */
 const FACTS = `
-WITH place AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = current_schema()),
+WITH RECURSIVE place AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = current_schema()),
   ours AS (SELECT c.* FROM pg_class c JOIN place ON c.relnamespace = place.oid WHERE c.relname = ANY (${OURS}) AND c.relkind IN ('r', 'p')),
   sequences AS (SELECT s.* FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.deptype IN ('a', 'i') AND d.classid = 'pg_class'::regclass
-    JOIN ours ON ours.oid = d.refobjid WHERE s.relkind = 'S')
+    JOIN ours ON ours.oid = d.refobjid WHERE s.relkind = 'S'),
+  goes AS (SELECT 'pg_class'::regclass::oid AS class, oid FROM ours
+    UNION SELECT 'pg_proc'::regclass::oid, p.oid FROM pg_proc p JOIN place ON p.pronamespace = place.oid WHERE p.proname = ANY (${listOf(SERVICE_FUNCTIONS)})
+    UNION SELECT d.classid, d.objid FROM pg_depend d JOIN goes ON d.refclassid = goes.class AND d.refobjid = goes.oid WHERE d.deptype <> 'n'),
+  users AS (SELECT DISTINCT d.classid, d.objid FROM pg_depend d JOIN goes ON d.refclassid = goes.class AND d.refobjid = goes.oid
+    WHERE d.deptype = 'n' AND (d.classid, d.objid) NOT IN (SELECT class, oid FROM goes))
 SELECT json_build_object(
   'server', current_setting('server_version_num')::int / 10000,
   'schema', current_schema(),
   'mayCreate', (SELECT has_schema_privilege(oid, 'CREATE') FROM place),
   'tables', (SELECT coalesce(json_agg(json_build_object('name', relname, 'bytes', pg_table_size(oid), 'isOwned', pg_has_role(relowner, 'USAGE'))), '[]') FROM ours),
+  'users', (SELECT coalesce(json_agg(DISTINCT pg_describe_object(coalesce(v.class, u.classid), coalesce(v.oid, u.objid), 0)), '[]') FROM users u
+    LEFT JOIN LATERAL (SELECT 'pg_class'::regclass::oid AS class, ev_class AS oid FROM pg_rewrite WHERE u.classid = 'pg_rewrite'::regclass AND oid = u.objid) v ON true),
   'others', (SELECT coalesce(json_agg(c.relname), '[]') FROM pg_class c JOIN place ON c.relnamespace = place.oid
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid NOT IN (SELECT oid FROM ours UNION SELECT oid FROM sequences)),
   'grants', (SELECT coalesce(json_agg(format('GRANT %s ON %s %I.%I TO %s%s', a.privilege_type, c.kind, place.nspname, c.relname,

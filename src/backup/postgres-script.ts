@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { SERVICE_FUNCTIONS, SERVICE_TABLES } from '../contract/service-database.ts';
+import { SERVICE_FUNCTIONS, SERVICE_TABLES, VERSION_TABLE } from '../contract/service-database.ts';
 import { PostgresFailure, reasonOf } from './postgres-session.ts';
 import type { Postgres } from './postgres-session.ts';
 
@@ -22,10 +22,19 @@ const LINE_END = 10;
 
 /** What the service's tables are made of, in pg_dump's words. */
 const KINDS = ['TABLE', 'TABLE DATA', 'SEQUENCE', 'SEQUENCE OWNED BY', 'SEQUENCE SET', 'DEFAULT', 'CONSTRAINT', 'INDEX', 'TRIGGER'];
-/** `dumpId; catalogue oid KIND schema name owner`. */
-const ENTRY = new RegExp(
-  `^\\d+; \\d+ \\d+ (?:(?:${KINDS.join('|')}) \\S+ (?:${SERVICE_TABLES.join('|')})\\S* |FUNCTION \\S+ (?:${SERVICE_FUNCTIONS.join('|')})\\(\\) )`,
-);
+/** `dumpId; catalogue oid KIND schema name owner`, where schema and owner may have any character but a line's end. */
+const VERSION_ENTRY = new RegExp(`^\\d+; \\d+ \\d+ TABLE (.+) ${VERSION_TABLE} .`);
+
+/** Of a dump's list, the lines with what is the service's: all of it is in one schema. */
+function entriesOf(list: string): string[] {
+  const lines = list.split('\n');
+  const schema = lines.map((line) => VERSION_ENTRY.exec(line)?.[1]).find((found) => found !== undefined);
+  if (schema === undefined) return [];
+  const place = schema.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  const functions = `FUNCTION ${place} (?:${SERVICE_FUNCTIONS.join('|')})\\(\\) `;
+  const entry = new RegExp(`^\\d+; \\d+ \\d+ (?:(?:${KINDS.join('|')}) ${place} (?:${SERVICE_TABLES.join('|')})\\S* |${functions})`);
+  return lines.filter((line) => entry.test(line));
+}
 
 /**
  * Reads a dump as the script that pg_restore makes of it, from its first byte to its last: the service's tables alone, whatever else
@@ -35,12 +44,12 @@ const ENTRY = new RegExp(
 export async function* readDump(postgres: Pick<Postgres, 'tools' | 'user'>, path: string): AsyncGenerator<ScriptPart> {
   const listed: Buffer[] = [];
   for await (const chunk of runRestore(postgres, path, ['--list'])) listed.push(chunk);
-  const entries = Buffer.concat(listed).toString().split('\n');
+  const entries = entriesOf(Buffer.concat(listed).toString());
   const folder = await mkdtemp(`${tmpdir()}/livekit-fleet-dump-`);
   try {
     // Who reads it is not root; it names tables and nothing else.
     await chmod(folder, 0o755);
-    await writeFile(`${folder}/list`, `${entries.filter((line) => ENTRY.test(line)).join('\n')}\n`, { mode: 0o644 });
+    await writeFile(`${folder}/list`, `${entries.join('\n')}\n`, { mode: 0o644 });
     const words = ['--no-owner', '--no-privileges', '--no-comments', '--no-security-labels', '--no-tablespaces', `--use-list=${folder}/list`, '--file=-'];
     yield* readScript(runRestore(postgres, path, words));
   } finally {

@@ -36,14 +36,10 @@ export async function takeSnapshot(options: {
   try {
     await awaitLink(redis, signal);
     const info = async (): Promise<ReadonlyMap<string, string>> => parseInfo(await redis.info('persistence'));
-    // One that somebody else has begun holds what was there before.
-    while ((await info()).get('rdb_bgsave_in_progress') === '1') await pause(signal);
     const [, name = 'dump.rdb'] = (await redis.config('GET', 'dbfilename')) as string[];
     // What Redis says is what the service user says; root removes this file.
     const path = `${folder}/${basename(name)}`;
-    await rm(path, { force: true });
-    // Redis may be writing its append-only file anew: then it saves after that.
-    await redis.bgsave('SCHEDULE');
+    await begin(redis, { info, path, signal });
     for (;;) {
       const state = await info();
       const isOver = state.get('rdb_bgsave_in_progress') === '0';
@@ -57,6 +53,29 @@ export async function takeSnapshot(options: {
     return { file, bytes: (await file.stat()).size };
   } finally {
     redis.disconnect();
+  }
+}
+
+/**
+ * Has it begin to write, once it writes nothing else: what somebody else has begun holds what was there before, and what is put off
+ * until its append-only file is written would not tell whether it was this one that failed.
+ */
+async function begin(
+  redis: Redis,
+  { info, path, signal }: { info: () => Promise<ReadonlyMap<string, string>>; path: string; signal: AbortSignal },
+): Promise<void> {
+  for (;;) {
+    const state = await info();
+    if (state.get('rdb_bgsave_in_progress') !== '0' || state.get('aof_rewrite_in_progress') !== '0') {
+      await pause(signal);
+      continue;
+    }
+    await rm(path, { force: true });
+    // Of itself it may have begun to write a moment ago.
+    const said = await redis.call('BGSAVE', 'SCHEDULE').catch(async (error: unknown) => {
+      if ((await info()).get('rdb_bgsave_in_progress') !== '1') throw error;
+    });
+    if (said === 'Background saving started') return;
   }
 }
 

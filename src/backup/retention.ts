@@ -1,23 +1,32 @@
+import { FleetError } from '../kernel/errors.ts';
 import type { Kept, Place } from './place.ts';
 
 export interface Retention {
   /** How many stay of each machine. */
   readonly keep: number;
+  /** Wall clock, ms since 1970. */
+  readonly nowMs: number;
   /** Only of this machine. */
   readonly machine?: string;
-  /** This one stays, however old its name says that it is: a clock that was ahead once has made names that sort before it. */
+  /** This one stays, however old its name says that it is. */
   readonly made?: string;
   /** Stay as well, beyond that number: what is being restored. */
   readonly isKept?: (name: string) => boolean;
 }
 
-/** Archives beyond the number that is kept. */
-export async function beyond(place: Place, { keep, machine, made, isKept }: Retention): Promise<Kept[]> {
+/** Clocks of machines that share a place differ by less. */
+const SKEW_MS = 600_000;
+
+/**
+ * Archives beyond the number that is kept. Those whose names lie in the future do not count, and stay: either a clock was ahead when
+ * they were made, and they would push out good ones, or it is behind now, and they are the good ones.
+ */
+export async function beyond(place: Place, { keep, nowMs, machine, made, isKept }: Retention): Promise<Kept[]> {
   const all = await place.list();
   const seen = new Map<string, number>();
   for (const one of all) if (one.name === made) seen.set(one.machine, 1);
   return all.filter((one) => {
-    if (one.name === made || isKept?.(one.name) === true) return false;
+    if (one.name === made || isKept?.(one.name) === true || Date.parse(one.madeAt) > nowMs + SKEW_MS) return false;
     const count = (seen.get(one.machine) ?? 0) + 1;
     seen.set(one.machine, count);
     return count > keep && (machine === undefined || one.machine === machine);
@@ -29,6 +38,16 @@ export async function removeBeyond(place: Place, retention: Retention): Promise<
   const old = await beyond(place, retention);
   for (const one of old) await place.remove(one.name);
   return old;
+}
+
+/** As removeBeyond, after something that is done already: what is too old stays then where it cannot be removed. @param onStay is told why */
+export async function tryRemoveBeyond(place: Place, retention: Retention, onStay: (reason: FleetError) => void): Promise<void> {
+  try {
+    await removeBeyond(place, retention);
+  } catch (error) {
+    if (!(error instanceof FleetError && (error.code === 'BACKUP_PLACE_UNUSABLE' || error.code === 'BACKUP_PLACE_UNREADABLE'))) throw error;
+    onStay(error);
+  }
 }
 
 /**

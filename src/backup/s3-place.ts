@@ -1,4 +1,5 @@
 import { S3mini } from 's3mini';
+import * as z from 'zod';
 import { FleetError } from '../kernel/errors.ts';
 import { parseArchiveName } from './format.ts';
 import { newestFirst } from './place.ts';
@@ -19,13 +20,32 @@ const PART_BYTES = 16 * 1024 * 1024;
 const REQUEST_MS = 300_000;
 const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 500;
+/** Less in so long a time does not come to an end: whoever waits for it would never hear of it. */
+const STALL_MS = 60_000;
+const STALL_BYTES = 64 * 1024;
+/** No upload of an archive goes on for longer; one that began before was killed. */
+const LEFT_MS = 24 * 3_600_000;
+
+/** Of ListMultipartUploads (Amazon S3 API): an upload, several, or none. */
+const uploadSchema = z
+  .object({ Key: z.string(), UploadId: z.string(), Initiated: z.coerce.date() })
+  .transform((one) => ({ key: one.Key, id: one.UploadId, beganMs: one.Initiated.getTime() }));
+const uploadsSchema = z
+  .object({ ListMultipartUploadsResult: z.object({ Upload: z.union([z.array(uploadSchema), uploadSchema.transform((one) => [one])]).default([]) }) })
+  .transform((answer) => answer.ListMultipartUploadsResult.Upload);
 
 /**
  * A bucket, or what begins with a prefix there. An archive is uploaded while it is made, part by part; it is there when the upload is
  * completed, and nothing of it before.
  * @param address `s3://bucket/prefix`
+ * @param options.now wall clock, ms
+ * @param options.stallMs how long a read may stand still
  */
-export function s3Place(address: string, { endpoint, region, accessKey, secretKey }: S3Access): Place {
+export function s3Place(
+  address: string,
+  { endpoint, region, accessKey, secretKey }: S3Access,
+  { now, stallMs = STALL_MS }: { now: () => number; stallMs?: number },
+): Place {
   const [bucket = '', ...words] = address
     .replace(/^s3:\/\//, '')
     .split('/')
@@ -36,8 +56,6 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
   if (accessKey === '' || secretKey === '') throw new FleetError('BACKUP_KEYS_MISSING', { place: name }, { exitCode: 2 });
   const access = { accessKeyId: accessKey, secretAccessKey: secretKey, endpoint: `${base}/${bucket}`, region };
   const client = new S3mini({ ...access, requestAbortTimeout: REQUEST_MS });
-  // Its limit would be for the whole of an archive; Node's own fetch ends what stands still for five minutes.
-  const reader = new S3mini(access);
   const reach = async <T>(work: () => Promise<T>, code: 'BACKUP_PLACE_UNUSABLE' | 'BACKUP_PLACE_UNREADABLE' = 'BACKUP_PLACE_UNUSABLE'): Promise<T> => {
     try {
       return await work();
@@ -45,6 +63,15 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
       throw new FleetError(code, { place: name, reason: reasonOf(error, secretKey) }, { cause: error });
     }
   };
+
+  /** What killed runs of a machine have left is paid for, and seen by nobody. Whoever may only write there cannot look, and leaves it. */
+  async function abortLeftovers(machine: string | undefined): Promise<void> {
+    const answer: unknown = await client.listMultipartUploads('/', '', 'GET', { prefix }).catch(() => null);
+    for (const { key, id, beganMs } of uploadsSchema.safeParse(answer).data ?? []) {
+      const isOwn = machine !== undefined && key.startsWith(prefix) && parseArchiveName(key.slice(prefix.length))?.machine === machine;
+      if (isOwn && beganMs < now() - LEFT_MS) await client.abortMultipartUpload(key, id).catch(() => undefined);
+    }
+  }
 
   async function upload(key: string, chunks: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
     let id: string | null = null;
@@ -85,17 +112,41 @@ export function s3Place(address: string, { endpoint, region, accessKey, secretKe
       return kept.toSorted(newestFirst);
     },
     async *read(one) {
-      const response = await reach(() => reader.getObjectResponse(`${prefix}${one}`), 'BACKUP_PLACE_UNREADABLE');
-      if (response?.body == null) throw new FleetError('BACKUP_NOT_FOUND', { path: `${name}/${one}`, reason: '404' }, { exitCode: 2 });
-      const body: AsyncIterable<Uint8Array> = response.body;
-      const iterator = body[Symbol.asyncIterator]();
-      for (;;) {
-        const next = await reach(() => iterator.next(), 'BACKUP_PLACE_UNREADABLE');
-        if (next.done === true) return;
-        yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.byteLength);
+      const stalled = new AbortController();
+      // The client's own limit would be for the whole of an archive.
+      const reader = new S3mini({ ...access, fetch: (url, init) => fetch(url, { ...init, signal: stalled.signal }) });
+      let [waitedMs, bytes] = [0, 0];
+      const soon = async <T>(work: () => Promise<T>): Promise<T> => {
+        const began = performance.now();
+        const end = setTimeout(() => stalled.abort(new Error(`${bytes} bytes in ${stallMs / 1_000} s`)), stallMs - waitedMs);
+        try {
+          return await reach(work, 'BACKUP_PLACE_UNREADABLE');
+        } finally {
+          clearTimeout(end);
+          waitedMs += performance.now() - began;
+        }
+      };
+      try {
+        const response = await soon(() => reader.getObjectResponse(`${prefix}${one}`));
+        if (response?.body == null) throw new FleetError('BACKUP_NOT_FOUND', { path: `${name}/${one}`, reason: '404' }, { exitCode: 2 });
+        const body: AsyncIterable<Uint8Array> = response.body;
+        const iterator = body[Symbol.asyncIterator]();
+        for (;;) {
+          const next = await soon(() => iterator.next());
+          if (next.done === true) return;
+          bytes += next.value.byteLength;
+          if (bytes >= STALL_BYTES) [waitedMs, bytes] = [0, 0];
+          yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.byteLength);
+        }
+      } finally {
+        // Whoever ends early lets go of the connection.
+        stalled.abort();
       }
     },
-    write: (one, chunks, signal) => upload(`${prefix}${one}`, chunks, signal),
+    async write(one, chunks, signal) {
+      await abortLeftovers(parseArchiveName(one)?.machine);
+      return upload(`${prefix}${one}`, chunks, signal);
+    },
     remove: async (one) => void (await reach(() => client.deleteObject(`${prefix}${one}`))),
   };
 }

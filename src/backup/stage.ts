@@ -5,7 +5,7 @@ import type { Manifest } from './format.ts';
 import { giveFolder, putInto, readBelow } from './foreign-hands.ts';
 import { hasCode } from '../kernel/has-code.ts';
 import { redisPlace } from './prove.ts';
-import { redisFolder } from '../render/redis.ts';
+import { redisFolder, sentinelFile } from '../render/redis.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { livekitVersionFile } from '../topology/topology.ts';
 import { asideFolder } from './swap.ts';
@@ -33,6 +33,8 @@ export interface StageOptions {
   readonly env: string | null;
   /** Whether Redis's data go in as files. */
   readonly hasRedis: boolean;
+  /** Whether this machine is what is left of its fleet: its Redis follows nobody, and its Sentinel knows of no other. */
+  readonly isAlone: boolean;
   /** Whether nothing is deployed here yet. */
   readonly isBare: boolean;
   readonly user: { uid: number; gid: number };
@@ -44,7 +46,7 @@ export interface StageOptions {
  * and what the agent knows of the fleet are of the moment: they come back only where there is nothing yet.
  */
 export async function stage(options: StageOptions): Promise<Staged> {
-  const { topology, folder, members, env, envPath, hasRedis, isBare, user } = options;
+  const { topology, folder, members, env, envPath, hasRedis, isAlone, isBare, user } = options;
   const { layout } = topology;
   const has = (name: string): boolean => members.some((one) => one.name === name);
   const items: SwapItem[] = [];
@@ -58,11 +60,18 @@ export async function stage(options: StageOptions): Promise<Staged> {
   if (hasRedis) {
     last.push(async () => {
       const conf = await readBelow(redisFolder(topology), REDIS_CONF, { longest: LARGEST_SMALL });
-      if (conf !== null) await putInto(redisPlace(folder), REDIS_CONF, conf);
+      if (conf !== null) await putInto(redisPlace(folder), REDIS_CONF, isAlone ? withoutPrimary(conf) : conf);
       await giveFolder(redisPlace(folder), user);
     });
     await add(redisFolder(topology), redisPlace(folder));
     parts.push('redis');
+  }
+  if (isAlone) {
+    // A deploy writes what a Sentinel begins with.
+    await mkdir(`${folder}/sentinel`);
+    await giveFolder(`${folder}/sentinel`, user);
+    await add(dirname(sentinelFile(topology)), `${folder}/sentinel`);
+    parts.push('sentinel');
   }
   if (topology.parts.includes('service') && has(SERVICE)) {
     await place(`${folder}/${SERVICE}`, `${folder}/service/service.db`);
@@ -144,6 +153,11 @@ async function catchUp(live: string, staged: string, placed: ReadonlySet<string>
     await writeFile(`${staged}/${path}`, content, { mode: now.mode & 0o777 });
     await utimes(`${staged}/${path}`, now.atime, now.mtime);
   }
+}
+
+/** Of a redis.conf, all but whom it follows. */
+function withoutPrimary(conf: Buffer): Buffer {
+  return Buffer.from(conf.toString('latin1').replaceAll(/^(?:replicaof|slaveof) .*\n?/gim, ''), 'latin1');
 }
 
 async function areSame(a: string, b: string): Promise<boolean> {

@@ -42,6 +42,14 @@ export function formerFolder({ state }: Layout): string {
   return `${state}/before-restore`;
 }
 
+/** What restores that were undone had put in use, a folder for each: nobody knows what was written meanwhile. */
+export function undoneFolder({ state }: Layout): string {
+  return `${state}/undone-restore`;
+}
+
+/** Ends the name of what an undo has put aside. */
+export const UNDONE = '.undone';
+
 /** Where the former of what is swapped goes, until the restore is complete. */
 export function asideFolder(layout: Layout): string {
   return `${stagingFolder(layout)}/former`;
@@ -102,21 +110,42 @@ export async function completeSwap(host: Host, layout: Layout, besideId: string 
 /**
  * Puts back what stood before, as far as it had been replaced; the parts that use it do not run meanwhile. May be repeated after
  * it was killed.
+ * @param keptAs name of the folder below undoneFolder that gets what was in use; null: nobody can have changed it, and it goes
+ * @returns that folder's path, where there was anything
  */
-export async function undoSwap(host: Host, layout: Layout): Promise<void> {
+export async function undoSwap(host: Host, layout: Layout, keptAs: string | null): Promise<string | null> {
   const plan = await readPlan(host, layout);
-  for (const { live, staged, former, hadLive, isText } of (plan?.phase === 'swapping' ? plan.items : []).toReversed()) {
-    if (isText) {
-      const text = await host.read(former);
-      if (text !== null) await host.write(live, text.content, PRIVATE);
-      else if (!hadLive) await host.remove(live);
-    } else if (await isThere(host, former)) {
-      if (await isThere(host, live)) await host.move(live, `${former}.undone`);
+  for (const item of (plan?.phase === 'swapping' ? plan.items : []).toReversed()) {
+    const { live, staged, former, hadLive } = item;
+    if (item.isText) await undoText(host, item);
+    else if (await isThere(host, former)) {
+      if (await isThere(host, live)) await host.move(live, `${former}${UNDONE}`);
       await host.move(former, live);
-    } else if (!hadLive && !(await isThere(host, staged)) && (await isThere(host, live))) await host.move(live, staged);
+    } else if (!hadLive && !(await isThere(host, staged)) && (await isThere(host, live))) await host.move(live, `${former}${UNDONE}`);
   }
+  const kept = keptAs === null ? null : await keepUndone(host, layout, keptAs);
   await host.remove(planFile(layout));
   await host.remove(stagingFolder(layout));
+  return kept;
+}
+
+async function undoText(host: Host, { live, former, hadLive }: SwapItem): Promise<void> {
+  const [text, now] = [await host.read(former), await host.read(live)];
+  if (text === null && hadLive) return;
+  // Once it is back it is not what was undone.
+  if (now !== null && now.content !== text?.content) await host.write(`${former}${UNDONE}`, now.content, PRIVATE);
+  await (text === null ? host.remove(live) : host.write(live, text.content, PRIVATE));
+}
+
+/** One rename, once nothing else is in the folder. */
+async function keepUndone(host: Host, layout: Layout, name: string): Promise<string | null> {
+  const names = await host.list(asideFolder(layout));
+  if (!names.some((one) => one.endsWith(UNDONE))) return null;
+  for (const one of names) if (!one.endsWith(UNDONE)) await host.remove(`${asideFolder(layout)}/${one}`);
+  const kept = `${undoneFolder(layout)}/${name}`;
+  await host.makeFolder(undoneFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
+  await host.move(asideFolder(layout), kept);
+  return kept;
 }
 
 /** What a restore has written down that did not come to its end: `swapping` is undone, `done` completed; null: nothing of it is in use. */

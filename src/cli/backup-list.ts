@@ -34,7 +34,7 @@ export async function pruneBackups(
   const { settings, topology } = loadSettings(context);
   const place = placeOf(settings, topology.layout, to);
   const count = keep ?? settings.BACKUP_KEEP;
-  const old = await beyond(place, { keep: count });
+  const old = await beyond(place, { keep: count, nowMs: Date.now() });
   if (!isDryRun) for (const one of old) await place.remove(one.name);
   const said = { count: old.length, size: describeBytes(sizeOf(old)), place: place.name };
   if (old.length === 0) reporter.say('BACKUP_NOTHING_TO_PRUNE', { keep: count, place: place.name });

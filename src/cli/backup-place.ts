@@ -50,10 +50,11 @@ export function sourceOf(settings: Settings, layout: Layout, given: string): Sou
 
 function bucketOf(settings: Settings, address: string): Place {
   if (!isS3(address)) throw new FleetError('BACKUP_ADDRESS_WRONG', { place: address }, { exitCode: 2 });
-  return s3Place(address, {
+  const access = {
     endpoint: settings.BACKUP_S3_ENDPOINT,
     region: settings.BACKUP_S3_REGION,
     accessKey: settings.BACKUP_S3_ACCESS_KEY,
     secretKey: settings.BACKUP_S3_SECRET_KEY,
-  });
+  };
+  return s3Place(address, access, { now: Date.now });
 }

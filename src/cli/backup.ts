@@ -62,7 +62,7 @@ export function progressOf({ reporter, now }: CliContext, id: string): (detail: 
 
 const SAME_SECOND_MS = 100;
 
-/** Writes an archive of this machine as of now. @throws FleetError BACKUP_PART_SICK, DATABASE_UNREACHABLE, DATABASE_CLIENT_MISSING, DATABASE_CLIENT_OLD, BACKUP_REDIS_UNSAVED, DISK_FULL, BACKUP_PLACE_UNUSABLE */
+/** Writes an archive of this machine as of now. @throws FleetError BACKUP_PART_SICK, DATABASE_UNREACHABLE, DATABASE_CLIENT_MISSING, DATABASE_CLIENT_OLD, BACKUP_DATABASE_EMPTY, BACKUP_REDIS_UNSAVED, DISK_FULL, BACKUP_PLACE_UNUSABLE */
 export async function backup(context: CliContext, options: BackupOptions): Promise<void> {
   requireRoot('backup');
   const { settings, topology } = deployed(context);
@@ -79,7 +79,8 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       const { name } = made;
       const proof = (): Promise<void> => explainFullDisk(topology.layout.state, () => proveArchive(context, { settings, topology, place, name }));
       if (options.isProved) await keepIfProved(place, name, proof);
-      const removed = options.isPruned ? await removeBeyond(place, { keep: options.keep ?? settings.BACKUP_KEEP, machine: topology.machine, made: name }) : [];
+      const retention = { keep: options.keep ?? settings.BACKUP_KEEP, nowMs: Date.now(), machine: topology.machine, made: name };
+      const removed = options.isPruned ? await removeBeyond(place, retention) : [];
       const seconds = Number(((context.now() - began) / 1000).toFixed(1));
       const path = place.addressOf(made.name);
       const counts = describeCounts(context.language, made.counts);
@@ -95,11 +96,18 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
   );
 }
 
-/** PostgreSQL, where the service keeps its data there; null also where it has not made its tables yet. */
-async function postgresOf(context: CliContext, settings: Settings, { parts }: Topology): Promise<{ postgres: Postgres; bytes: number } | null> {
+/** PostgreSQL, where the service keeps its data there. @throws FleetError BACKUP_DATABASE_EMPTY where they are not there, unless `mayBeEmpty`: null then */
+async function postgresOf(
+  context: CliContext,
+  settings: Settings,
+  { topology: { parts }, mayBeEmpty }: { topology: Topology; mayBeEmpty: boolean },
+): Promise<{ postgres: Postgres; bytes: number } | null> {
   if (!parts.includes('service') || settings.DATABASE_URL === '') return null;
   const { postgres, facts } = await reachPostgres(settings.DATABASE_URL, { user: await scratchUser(context, settings), signal: context.signal });
-  return facts.tables.length === 0 ? null : { postgres, bytes: facts.tables.reduce((sum, { bytes }) => sum + bytes, 0) };
+  if (facts.tables.length > 0) return { postgres, bytes: facts.tables.reduce((sum, { bytes }) => sum + bytes, 0) };
+  // Whoever finds out when it is to be restored finds out too late.
+  if (!mayBeEmpty) throw new FleetError('BACKUP_DATABASE_EMPTY', { address: postgres.access.address, schema: facts.schema ?? '-' });
+  return null;
 }
 
 /** Whether a folder will be made. */
@@ -111,6 +119,8 @@ interface Machine {
   readonly settings: Settings;
   readonly topology: Topology;
   readonly place: Place;
+  /** Whether the service's tables may be missing in PostgreSQL: they are to be restored. */
+  readonly mayBeEmpty?: boolean;
 }
 
 interface Made {
@@ -121,10 +131,10 @@ interface Made {
 }
 
 /** Writes an archive of this machine into a place. */
-export async function makeArchive(context: CliContext, { settings, topology, place }: Machine): Promise<Made> {
+export async function makeArchive(context: CliContext, { settings, topology, place, mayBeEmpty = false }: Machine): Promise<Made> {
   const { reporter, signal } = context;
   await checkRedis(settings, topology, await findUser(context.host, settings.SERVICE_USER));
-  const database = await postgresOf(context, settings, topology);
+  const database = await postgresOf(context, settings, { topology, mayBeEmpty });
   const passphrase = passphraseOf(settings);
   // Whoever may only write there cannot look; a place that cannot be used says so when it is written to.
   const taken = new Set((await place.list().catch(() => [])).map((one) => one.name));
@@ -260,7 +270,7 @@ export function givenSettings(): Record<string, string> {
 
 async function planBackup(context: CliContext, { settings, topology, place }: Machine): Promise<void> {
   const { reporter } = context;
-  const database = await postgresOf(context, settings, topology);
+  const database = await postgresOf(context, settings, { topology, mayBeEmpty: false });
   const databases = await databasesOf(topology, settings);
   const redis = topology.hasMedia ? await appendOnlyBytes(topology.layout) : 0;
   const members = [

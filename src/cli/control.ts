@@ -30,6 +30,7 @@ import { followAsJson } from './follow.ts';
 import { makeWay } from './make-way.ts';
 import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
+import { sayRestoreState } from './restore-state.ts';
 import { settleRestore } from './settle-restore.ts';
 
 /** Settings and topology of a machine that is deployed, or with `isRemnantEnough` was. @throws FleetError NOT_DEPLOYED */
@@ -169,18 +170,19 @@ export async function status(context: CliContext): Promise<number> {
   ]);
   for (const line of alignRows(lines, { right: [3] })) context.reporter.line(line);
   if (topology.firewall === 'no-nft') context.reporter.say('FIREWALL_NO_NFT', { ports: innerPorts(settings, topology).join(', ') });
-  const arePartsWell = rows.every((row) => row.health.ok);
+  const restores = await sayRestoreState(context, topology);
+  const arePartsWell = rows.every((row) => row.health.ok) && !restores.isUnfinished;
   const fleet = topology.redisHosts.length === 0 ? null : await viewFleet(context.host, settings, topology);
   sayFleet(context, topology, fleet);
   const { manager } = deployment;
   if (topology.role === 'media') {
-    context.reporter.result({ ok: arePartsWell, machine: topology.machine, role: topology.role, parts: rows, fleet });
+    context.reporter.result({ ok: arePartsWell, machine: topology.machine, role: topology.role, parts: rows, fleet, restores });
     return arePartsWell ? 0 : 1;
   }
   const certificate = await awaitCertificate({ settings, manager, patienceMs: 0, since: 0, now: context.now, signal: context.signal });
   context.reporter.line(describeCertificate(context, certificate, { settings, topology }));
   const isWell = isInForce(certificate) && arePartsWell;
-  context.reporter.result({ ok: isWell, machine: topology.machine, role: topology.role, parts: rows, certificate, fleet });
+  context.reporter.result({ ok: isWell, machine: topology.machine, role: topology.role, parts: rows, certificate, fleet, restores });
   return isWell ? 0 : 1;
 }
 

@@ -87,6 +87,12 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   await withLock(first.topology.layout.lock, COMMANDS[role], () => recorded(context, first, run));
 }
 
+interface BringUpOptions {
+  /** The other machines are gone for good: nobody is asked where the fleet stands. */
+  readonly isAlone?: boolean;
+  readonly onWell?: (part: Part, settings: Settings) => void;
+}
+
 /** What a machine was brought up as. */
 export interface BroughtUp extends Converged {
   readonly settings: Settings;
@@ -97,13 +103,13 @@ export interface BroughtUp extends Converged {
 /** Makes of this machine what the settings ask for in its role, secrets that are missing included; the heart of `deploy`. */
 export async function bringUp(
   context: CliContext,
-  { role, isNewFleet, onWell, ...sure }: Omit<DeployOptions, 'isDryRun'> & { onWell?: (part: Part, settings: Settings) => void },
+  { role, isNewFleet, isAlone = false, onWell, ...sure }: Omit<DeployOptions, 'isDryRun'> & BringUpOptions,
 ): Promise<BroughtUp> {
   const { settings: given, topology: planned, envText } = loadSettings(context, role);
   const asked = planned.asksPublicAddress ? findPublicAddress(given) : Promise.resolve(null);
   const made = missingSecrets(given, secretsWanted(given, planned));
   const settings = { ...given, ...made };
-  const seed = await seedOf(context, settings, { topology: planned, isNewFleet });
+  const seed = isAlone ? { primary: planned.address, quorum: 1 } : await seedOf(context, settings, { topology: planned, isNewFleet });
   const topology = await withPublicAddress(context, planned, asked);
   await writeSecrets(context, envText, made);
   const prepared = await prepare(context, settings, { topology, seed, isDryRun: false });

@@ -4,15 +4,17 @@ import { basename } from 'node:path';
 import { viewFleet } from '../apply/ask-fleet.ts';
 import { giveTurn, takeTurn } from '../apply/goodbye.ts';
 import type { GoodbyeContext } from '../apply/goodbye.ts';
-import { keepIfProved, removeBeyond } from '../backup/retention.ts';
-import { noteBeside } from '../backup/swap.ts';
+import { keepIfProved, tryRemoveBeyond } from '../backup/retention.ts';
+import { noteBeside, unfinishedSwap } from '../backup/swap.ts';
 import type { FleetView } from '../clients/sentinel.ts';
-import { FleetError } from '../kernel/errors.ts';
+import type { FleetError } from '../kernel/errors.ts';
+import { translate } from '../kernel/messages/translate.ts';
 import { makeArchive, progressOf, proveArchive } from './backup.ts';
 import { placeOf } from './backup-place.ts';
 import type { CliContext } from './context.ts';
 import type { PutInPlace, Target } from './put-in-place.ts';
-import { settleRestore, withExchange } from './settle-restore.ts';
+import { settleRestore } from './settle-restore.ts';
+import { withExchange } from './with-exchange.ts';
 
 /** Another machine that leaves or is upgraded takes longer than anyone would wait here. */
 const PATIENCE_MS = 10_000;
@@ -30,7 +32,7 @@ export async function restoreFleet(
   { settings, topology }: Target,
   given: { fleet: FleetView; scratch: Redis; source: string; replace: (exchangeId: string) => Promise<PutInPlace> },
 ): Promise<PutInPlace> {
-  const { host, now, signal } = context;
+  const { host, now, signal, reporter } = context;
   const goodbye: GoodbyeContext = { settings, view: () => viewFleet(host, settings, topology), patienceMs: PATIENCE_MS, now, signal };
   await takeTurn(topology.machine, goodbye, TURN_MS);
   const machine = { settings, topology, exchangeId: randomUUID() };
@@ -38,7 +40,7 @@ export async function restoreFleet(
     await noteBeside(host, topology.layout, machine.exchangeId);
     await withExchange(context, machine, (exchange) => exchange.claim());
     const place = placeOf(settings, topology.layout, undefined);
-    const { name } = await makeArchive(context, { settings, topology, place });
+    const { name } = await makeArchive(context, { settings, topology, place, mayBeEmpty: true });
     await keepIfProved(place, name, () => proveArchive(context, { settings, topology, place, name }));
     const onProgress = progressOf(context, 'restore');
     const load = { signal, onProgress: (percent: number): void => onProgress(`Redis ${percent} %`) };
@@ -46,18 +48,15 @@ export async function restoreFleet(
     const done = await given.replace(machine.exchangeId);
     // By its name, which tells machine and second: a path may lead there in many ways.
     const isGiven = (one: string): boolean => basename(given.source) === one;
-    await removeBeyond(place, { keep: settings.BACKUP_KEEP, machine: topology.machine, made: name, isKept: isGiven }).catch(ignoreUnusable);
+    const onStay = ({ code, params }: FleetError): void =>
+      reporter.emit({ kind: 'note', code: 'BACKUP_NOT_PRUNED', params: { reason: translate(context.language, code, params) } });
+    await tryRemoveBeyond(place, { keep: settings.BACKUP_KEEP, nowMs: Date.now(), machine: topology.machine, made: name, isKept: isGiven }, onStay);
     return { ...done, former: place.addressOf(name) };
   } catch (error) {
-    // What was loaded is let go of, unless `replace` has more to put back, which the next command does.
-    await settleRestore(context, settings, topology).catch(() => undefined);
+    // What was loaded is let go of, unless `replace` could not put back the rest: that has been said, and the next command does it.
+    if ((await unfinishedSwap(host, topology.layout))?.phase !== 'swapping') await settleRestore(context, settings, topology).catch(() => undefined);
     throw error;
   } finally {
     await giveTurn(topology.machine, goodbye, (await goodbye.view()) ?? given.fleet);
   }
-}
-
-/** The restore is done; what is too old goes with the next backup. */
-function ignoreUnusable(error: unknown): void {
-  if (!(error instanceof FleetError && (error.code === 'BACKUP_PLACE_UNUSABLE' || error.code === 'BACKUP_PLACE_UNREADABLE'))) throw error;
 }

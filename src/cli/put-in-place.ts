@@ -25,8 +25,9 @@ import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 import { beginDatabaseRestore } from './restore-database.ts';
 import type { DatabaseRestore, DatabaseTarget } from './restore-database.ts';
-import { letGo, stopAnyway, undoRestore, withExchange } from './settle-restore.ts';
-import type { ExchangingMachine } from './settle-restore.ts';
+import { stopAnyway, undoRestore } from './undo-restore.ts';
+import { letGo, withExchange } from './with-exchange.ts';
+import type { ExchangingMachine } from './with-exchange.ts';
 
 /** The machine that an archive is to be restored on, before anything is. */
 export interface Target {
@@ -55,8 +56,8 @@ const PAUSE_MS = 10_000;
 
 /** How Redis's data come back. */
 type Way =
-  /** As files of this machine's Redis, which is alone, or is the first of its fleet. */
-  | { readonly kind: 'files' }
+  /** As files of this machine's Redis, which is alone, or is the first of its fleet; `isAlone`: what is left of a fleet that it begins anew. */
+  | { readonly kind: 'files'; readonly isAlone: boolean }
   /** Into the primary of a fleet that lives; its replicas follow. */
   | { readonly kind: 'fleet'; readonly fleet: FleetView }
   /** Not at all: this machine has none, or comes back to a fleet whose data are newer. */
@@ -91,20 +92,21 @@ async function wayOf(context: CliContext, { settings, topology, isBare }: Target
   if (proved.redis === null || !topology.hasMedia) return { kind: 'none' };
   if (isBare) {
     const seed = await seedOf(context, settings, { topology, isNewFleet: false });
-    return seed.primary === topology.address ? { kind: 'files' } : { kind: 'none' };
+    return seed.primary === topology.address ? { kind: 'files', isAlone: false } : { kind: 'none' };
   }
   const fleet = await viewFleet(context.host, settings, topology);
   const others = await knownHosts(context.host, topology);
-  if (fleet === null && (others.length === 0 || options.isAlone)) return { kind: 'files' };
+  if (fleet === null && others.length === 0) return { kind: 'files', isAlone: false };
+  if (fleet === null && options.isAlone) return { kind: 'files', isAlone: true };
   if (fleet === null) throw new FleetError('RESTORE_CUT_OFF', { hosts: others.join(', ') });
   // Sentinel takes for a replica, and keeps in mind, whoever has once asked for a copy (redis-cli --rdb).
   const isFirst = fleet.primary.host === topology.address;
   const hasOthers = fleet.healthyReplicas > 0 || !isFirst || (fleet.registry?.records.length ?? 0) > 1;
-  if (!hasOthers) return { kind: 'files' };
+  if (!hasOthers) return { kind: 'files', isAlone: false };
   const own = { host: '127.0.0.1', sentinelPort: settings.SENTINEL_PORT, masterName, password: settings.REDIS_PASSWORD };
   if ((await hasMajority(own)) !== false) return { kind: 'fleet', fleet };
   // What the smaller part of a network that is cut takes is lost when it hears of the other.
-  if (options.isAlone && isFirst) return { kind: 'files' };
+  if (options.isAlone) return { kind: 'files', isAlone: true };
   throw new FleetError('RESTORE_CUT_OFF', { hosts: others.join(', ') });
 }
 
@@ -121,15 +123,18 @@ async function replace(
   const manager = await openManager(context, settings, topology);
   const user = (await findUser(host, settings.SERVICE_USER)) ?? (await makeUser(host, settings.SERVICE_USER, madeUserFile(layout)));
   const hasRedis = way.kind === 'files';
+  const isAlone = way.kind === 'files' && way.isAlone;
   if (redis !== null && hasRedis) {
     await dropBeside(redis.redis);
     await dropMoment(redis.redis);
   }
-  const staged = await stage({ topology, folder, members: manifest.members, envPath, env: next, hasRedis, isBare, user });
-  const deploying = { role: head.role, isNewFleet: false, ...options };
+  const staged = await stage({ topology, folder, members: manifest.members, envPath, env: next, hasRedis, isAlone, isBare, user });
+  const deploying = { role: head.role, isNewFleet: false, isNow: options.isNow, isSure: options.isSure };
   const stopped = now();
   const parts = topology.parts.filter((part) => staged.parts.includes(part) || (part === 'service' && database !== null));
   let tables: DatabaseRestore | null = null;
+  // Whether somebody may have written into what was put in place.
+  let hasRun = false;
   try {
     if (!isBare) await stopParts(settings, manager, { parts, scratch: redis });
     await redis?.end();
@@ -138,13 +143,14 @@ async function replace(
     await swap(host, layout, { items: staged.items, parts, exchangeId, database: tables?.plan ?? null });
     await tables?.put();
     await tables?.close();
+    hasRun = true;
     if (exchangeId !== null) await withExchange(context, { ...machine, exchangeId }, (exchange, replicas) => exchange.begin(replicas));
-    await bringUp(context, deploying);
+    await bringUp(context, { ...deploying, isAlone });
     await awaitNode({ settings, topology, manager, now, signal });
     if (exchangeId !== null) await checkExchange(context, { ...machine, exchangeId });
   } catch (error) {
     await tables?.close();
-    await undoRestore(context, machine, manager);
+    await undoRestore(context, machine, { manager, isKept: hasRun, first: error });
     // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
     if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, deploying).catch(() => undefined);
     throw error;

@@ -6,11 +6,11 @@ import type { PostgresFacts } from '../backup/postgres-facts.ts';
 import type { Postgres } from '../backup/postgres-session.ts';
 import { placeIn } from '../backup/prove.ts';
 import type { Proved } from '../backup/prove.ts';
-import { asideFolder } from '../backup/swap.ts';
+import { UNDONE, asideFolder } from '../backup/swap.ts';
 import type { SwapDatabase } from '../backup/swap.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings } from '../settings/schema.ts';
-import type { Topology } from '../topology/topology.ts';
+import type { Layout, Topology } from '../topology/topology.ts';
 import { progressOf, scratchUser } from './backup.ts';
 import type { CliContext } from './context.ts';
 
@@ -26,7 +26,7 @@ export interface DatabaseTarget {
  * Checks whether the service's data of an archive can come back where the settings keep them, before anything is touched.
  * @param machine as it is to be
  * @returns null where PostgreSQL has nothing to do with it
- * @throws FleetError RESTORE_OTHER_DATABASE, RESTORE_DATABASE_SCHEMA, RESTORE_DATABASE_RIGHTS, those of reachPostgres
+ * @throws FleetError RESTORE_OTHER_DATABASE, RESTORE_DATABASE_SCHEMA, RESTORE_DATABASE_RIGHTS, RESTORE_DATABASE_USED, those of reachPostgres
  */
 export async function checkDatabaseTarget(
   context: CliContext,
@@ -42,6 +42,8 @@ export async function checkDatabaseTarget(
   const { postgres, facts } = await reachPostgres(url, { user: await scratchUser(context, settings), signal: context.signal });
   if (isBare && facts.tables.length > 0) return { postgres, url, isReplaced: false };
   checkRights(postgres, facts);
+  if (facts.users.length > 0)
+    throw new FleetError('RESTORE_DATABASE_USED', { address: postgres.access.address, objects: facts.users.join(', ') }, { exitCode: 2 });
   const was = schemas.find((one) => one !== facts.schema);
   if (was !== undefined) throw new FleetError('RESTORE_DATABASE_SCHEMA', { path, was, now: facts.schema ?? '' }, { exitCode: 2 });
   return { postgres, url, isReplaced: true };
@@ -96,13 +98,23 @@ export async function beginDatabaseRestore(
   }
 }
 
-/**
- * Puts back the tables that stood before a restore, where they had been replaced.
- * @throws FleetError those of reachPostgres, RESTORE_DATABASE_FAILED
- */
-export async function undoDatabaseRestore(context: CliContext, settings: Settings, { url, id, former }: SwapDatabase): Promise<void> {
+/** Reaches the database of a restore that is undone. @throws FleetError those of reachPostgres */
+export async function reachDatabase(context: CliContext, settings: Settings, { url }: SwapDatabase): Promise<Postgres> {
   // Whoever interrupts a restore has it undone.
   const { signal } = new AbortController();
-  const { postgres } = await reachPostgres(url, { user: await scratchUser(context, settings), signal });
-  await undoPostgres(postgres, { id, former, signal });
+  return (await reachPostgres(url, { user: await scratchUser(context, settings), signal })).postgres;
+}
+
+/**
+ * Puts back the tables that stood before a restore, where they had been replaced; a dump of what is undone stays with what else is.
+ * @throws FleetError RESTORE_DATABASE_FAILED, DISK_FULL
+ */
+export async function undoDatabaseRestore(
+  context: CliContext,
+  layout: Layout,
+  { postgres, database: { id, former }, isKept }: { postgres: Postgres; database: SwapDatabase; isKept: boolean },
+): Promise<void> {
+  const { signal } = new AbortController();
+  await context.host.makeFolder(asideFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
+  await undoPostgres(postgres, { id, former, undone: isKept ? `${asideFolder(layout)}/${POSTGRES}${UNDONE}` : null, signal });
 }

@@ -25,6 +25,13 @@ export async function withLock<T>(path: string, command: string, work: () => Pro
   }
 }
 
+/** What holds a lock, in a word; null where nobody does. */
+export async function holderOf(path: string): Promise<string | null> {
+  const held = await readlink(path).catch(() => null);
+  const [pid = '', started = '', command = ''] = held?.split(' ') ?? [];
+  return held !== null && startOf(Number(pid)) === started ? command : null;
+}
+
 async function takeLock(path: string, own: string): Promise<void> {
   for (;;) {
     try {

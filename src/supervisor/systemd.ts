@@ -7,13 +7,27 @@ import type { PartStatus, ServiceManager } from './service-manager.ts';
 
 /** systemd's catalogue id of "the main process of a unit has exited" (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT). */
 const PROCESS_EXIT = '98e322203f7a4ed290d09fe03c09fe15';
-const SHOWN = 'Id,LoadState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
+const SHOWN = 'Id,LoadState,ActiveState,SubState,Job,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
 
 type Properties = Readonly<Record<string, string>>;
 
 /** Supervision by systemd, a unit per part. @param parts those that this machine has, in start order */
 export function systemdManager(host: Host, parts: readonly Part[]): ServiceManager {
   const systemctl = (...words: string[]): Promise<RunResult> => host.run(['systemctl', ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
+
+  /**
+   * Stops units, and returns when they have. One that does not end by then is killed: LiveKit, whose own limit is that of a drain, waits
+   * for a Redis that it cannot reach, and the others for LiveKit. What would be left waiting would end later, whoever had started it meanwhile.
+   */
+  async function stopUnits(asked: readonly Part[]): Promise<RunResult> {
+    const units = asked.map(unitName);
+    const first = await host.run(['systemctl', 'stop', ...units], { timeoutMs: stopTimeoutSeconds * 1000 });
+    if (first.code === 0) return first;
+    const shown = await show(asked);
+    const hanging = units.filter((_unit, index) => shown[index]?.['ActiveState'] === 'deactivating');
+    if (hanging.length > 0) await systemctl('kill', '--signal=KILL', ...hanging);
+    return systemctl('stop', ...units);
+  }
 
   async function must(part: Part, action: string, ...words: string[]): Promise<void> {
     const { code, stderr } = await systemctl(action, ...words);
@@ -38,8 +52,11 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
   }
 
   async function toStatus(part: Part, shown: Properties): Promise<PartStatus> {
-    const isRunning = shown['ActiveState'] === 'active' && shown['SubState'] === 'running';
-    const isStopping = shown['ActiveState'] === 'deactivating';
+    const isUp = shown['ActiveState'] === 'active' && shown['SubState'] === 'running';
+    // One that runs and has been told to end waits for those that need it.
+    const isEnding = isUp && (shown['Job'] ?? '') !== '';
+    const isRunning = isUp && !isEnding;
+    const isStopping = isEnding || shown['ActiveState'] === 'deactivating';
     // `failed` is one that was stopped and had to be killed: one that ends by itself is started again without end.
     const isFailing = shown['SubState'] === 'auto-restart';
     const exits = Number(shown['NRestarts'] ?? 0) + (isFailing ? 1 : 0);
@@ -66,16 +83,19 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     },
     start: (part) => must(part, 'start', unitName(part)),
     restart: (part) => must(part, 'restart', unitName(part)),
-    stop: (part) => must(part, 'stop', unitName(part)),
+    async stop(part) {
+      const { code, stderr } = await stopUnits([part]);
+      if (code !== 0) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'stop', detail: stderr.trim() });
+    },
     beginStop: (part) => must(part, 'stop', '--no-block', unitName(part)),
     // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.
     kill: async (part) => void (await systemctl('kill', '--kill-whom=main', '--signal=KILL', unitName(part))),
     async stopAll() {
       const shown = await show(parts);
       // A unit that is gone already, by a run that was ended half-way, cannot be stopped.
-      const units = parts.filter((_part, index) => shown[index]?.['LoadState'] !== 'not-found').map(unitName);
-      if (units.length === 0) return;
-      const { code, stderr } = await systemctl('stop', ...units);
+      const known = parts.filter((_part, index) => shown[index]?.['LoadState'] !== 'not-found');
+      if (known.length === 0) return;
+      const { code, stderr } = await stopUnits(known);
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl stop', detail: stderr.trim() });
     },
     async retire(part) {

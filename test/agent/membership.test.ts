@@ -147,6 +147,18 @@ describe('membership', () => {
     await until(async () => expect(await two.members()).toEqual(['10.0.0.1', '10.0.0.2', '10.0.0.3']));
   });
 
+  it('waits for a firewall that only starts, and for no other: where no rules are in force for long, whoever knocks is in', async () => {
+    const { redis } = await startRedis();
+    let nowMs = 0;
+    const one = await join('10.0.0.1', redis, { now: () => nowMs });
+    expect(await one.admit('10.0.0.3')).toBe(false);
+    nowMs = 16_000;
+    expect(await one.admit('10.0.0.3')).toBe(true);
+    // Rules that are in force without it are another matter.
+    await writeFile(one.appliedFile, '10.0.0.2\n');
+    expect(await one.admit('10.0.0.3')).toBe(false);
+  });
+
   it('keeps whom it knows while Redis is away, and knocks then', async () => {
     const { redis, stop } = await startRedis();
     const knocked: string[] = [];

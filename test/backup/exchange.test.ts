@@ -131,7 +131,13 @@ describe.runIf(process.getuid?.() === 0)('the exchange of a fleet’s data', () 
       code: 'REDIS_REFUSED',
       params: { reason: expect.stringContaining('no replica') as unknown },
     });
+    await primary.flushall();
+    await once((one) => one.claim());
+    const begun = once((one) => one.begin(1));
+    // It waits for a replica when it is lost.
+    await until(async () => String(await primary.client('LIST')).includes('cmd=wait'), 5_000);
     stop();
+    await expect(begun).rejects.toMatchObject({ code: 'REDIS_REFUSED', params: { address: `127.0.0.1:${port}` } });
     await expect(open()).rejects.toMatchObject({ code: 'REDIS_REFUSED' });
   });
 });

@@ -26,6 +26,7 @@ describe('a fleet', () => {
       1,
       `curl -s -X ${method} -H "Authorization: Bearer $(sed -n s/^SERVICE_API_TOKEN=//p /etc/fleet.env)" -H 'content-type: application/json' ${body === '' ? '' : `-d '${body}'`} http://127.0.0.1:8080${path}`,
     );
+  const quorum = `REDISCLI_AUTH=$(sed -n s/^REDIS_PASSWORD=//p /etc/fleet.env) redis-cli -p 26379 SENTINEL CKQUORUM livekit`;
   const authority = (): Promise<string> => sh(1, 'sha256sum </var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt');
 
   /** A machine that is new but for its address: only the archive is carried over. */
@@ -90,6 +91,30 @@ describe('a fleet', () => {
     expect(files.toSorted()).toEqual([given, former[1] ?? ''].map((path) => path.split('/').at(-1)).toSorted());
   });
 
+  it('is refused on a machine that reaches too few of the others, with nothing changed', async () => {
+    const primary = await fleet.primary();
+    const number = mediaMachines.find((one) => one !== primary) ?? 0;
+    const refused = async (on: number): Promise<void> => {
+      const { code, out } = await run(on, ['restore', archives.get(on) ?? '', '--yes', '--json']);
+      expect([code, JSON.parse(out.trim().split('\n').at(-1) ?? '')]).toMatchObject([1, { error: 'RESTORE_CUT_OFF' }]);
+    };
+    // No Sentinel answers, neither its own nor another one.
+    const heal = await Promise.all(everything.filter((one) => one !== number).map((one) => fleet.lab.machine(number).cutFrom(one)));
+    expect((await run(number, ['stop', '--now'])).code).toBe(0);
+    await refused(number);
+    for (const one of heal) await one();
+    expect((await run(number, ['start'])).code).toBe(0);
+    await fleet.settle();
+    // The primary of before, which is alone with its Sentinel: the others have another one.
+    const was = await fleet.primary();
+    const again = await Promise.all(everything.filter((one) => one !== was).map((one) => fleet.lab.machine(was).cutFrom(one)));
+    await until(async () => (await sh(was, quorum)).includes('NOQUORUM'), 30_000);
+    await refused(was);
+    for (const one of again) await one();
+    await fleet.settle();
+    expect(await sh(was, 'ls /var/lib/livekit-fleet/state')).not.toMatch(/^restore$/m);
+  });
+
   it('has the data of then on all its machines or those of today, after a kill before any of the acts of its restore', async () => {
     const node = await sh(2, 'ls /opt/components/node/*/bin/node');
     const killAt = (n: number): Promise<Ran> =>
@@ -98,7 +123,9 @@ describe('a fleet', () => {
     const begun = acts.findIndex((name) => name === 'redis eval');
     // Each before something else, and some of the many of a kind.
     const chosen = acts.flatMap((name, index) => (index < begun || (name === acts[index - 1] && name === acts[index + 1]) ? [] : [index + 1]));
-    const whole = chosen.filter((n) => acts[n - 1] === 'redis eval' || n % 4 === 0);
+    // Once the data of then are in use as well.
+    const exchanged = acts.indexOf('redis eval', begun + 1) + 2;
+    const whole = chosen.filter((n) => acts[n - 1] === 'redis eval' || n % 4 === 0 || n === exchanged);
     expect(whole.filter((n) => acts[n - 1] === 'redis eval').length).toBeGreaterThan(2);
     const ends = new Set<string>();
     for (const n of whole) {
@@ -118,6 +145,8 @@ describe('a fleet', () => {
       expect(await sh(2, 'ls /var/lib/livekit-fleet/state')).not.toMatch(/^restore$/m);
     }
     expect(ends).toEqual(new Set(['of then', 'of today']));
+    // What had been in use until it was undone.
+    expect(await sh(2, 'head -qc5 /var/lib/livekit-fleet/state/undone-restore/*/redis.rdb.undone')).toMatch(/^(REDIS)+$/);
     await done(2, ['restore', archives.get(2) ?? '', '--yes']);
     await fleet.settle();
   });
@@ -166,6 +195,30 @@ EOF`,
     await fleet.settle();
     expect(await trunk(lost)).toBe('of now');
     expect((await run(lost, ['status'])).code).toBe(0);
+  });
+
+  it('has the one media machine that is left of it go on alone, with --alone, though it was no primary', async () => {
+    const primary = await fleet.primary();
+    const left = mediaMachines.find((one) => one !== primary) ?? 0;
+    const lost = mediaMachines.filter((one) => one !== left);
+    const path = await sh(left, `ls ${kept(left)} 2>/dev/null || echo ${archives.get(left)}`);
+    await fleet.redis(primary, ['HSET', 'sip_trunk', 'ST_1', 'of now']);
+    await until(async () => (await trunk(left)) === 'of now', 10_000);
+    for (const one of lost) await fleet.lab.machine(one).kill();
+    await until(async () => (await sh(left, quorum)).includes('NOQUORUM'), 30_000);
+    const { out } = await run(left, ['restore', path, '--yes', '--json']);
+    expect(JSON.parse(out.trim().split('\n').at(-1) ?? '')).toMatchObject({ error: 'RESTORE_CUT_OFF' });
+    expect(await trunk(left)).toBe('of now');
+    await done(left, ['restore', path, '--alone', '--yes']);
+    expect(await trunk(left)).toBe('of then');
+    expect(await fleet.redis(left, ['INFO', 'replication'])).toContain('role:master');
+    expect((await run(left, ['status'])).code).toBe(0);
+    for (const one of lost) await done(left, ['forget', nameOf(one), '--yes']);
+    await until(async () => (await run(1, ['status'])).code === 0, 60_000);
+    // LiveKit makes it.
+    await until(async () => (await api('POST', '/api/v1/rooms', '{"id":"alone","name":"alone","start":true}')).includes('"id":"alone"'), 30_000);
+    expect(await fleet.redis(left, ['HEXISTS', 'rooms', 'alone'])).toBe('1');
+    for (const one of lost) await fleet.lab.machine(one).boot();
   });
 
   it('comes back as a whole when all of it was lost', async () => {

@@ -1,6 +1,6 @@
 import { execa } from 'execa';
 import { statfsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -34,6 +34,7 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     const rows = await askPostgres(url, `SELECT id FROM events WHERE id IN ('then', 'today')`);
     return [rows.map(({ id }) => String(id)).join(), (await env()).includes('DRAIN_TIMEOUT=1') ? 'then' : 'today'];
   }
+  const undone = async (): Promise<string[]> => (await readdir(`${state()}/undone-restore`)).map((name) => `${state()}/undone-restore/${name}`);
   const pids = async (): Promise<string[]> =>
     (JSON.parse((await place.run(['status', '--json'])).out) as { parts: Array<{ part: string; pid: number }> }).parts.map(({ part, pid }) => `${part} ${pid}`);
   const livekitPid = async (): Promise<string | undefined> => (await pids()).find((one) => one.startsWith('livekit '));
@@ -171,6 +172,9 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
       other.password = 'x';
     });
     await refused('RESTORE_DATABASE_RIGHTS', () => place.run(['restore', file, '--yes', '--json'], reader));
+    await askPostgres(url, 'CREATE VIEW of_somebody AS SELECT * FROM rooms');
+    expect(await refused('RESTORE_DATABASE_USED', () => place.run(['restore', file, '--yes', '--json']))).toMatchObject({ objects: 'view of_somebody' });
+    await askPostgres(url, 'DROP VIEW of_somebody');
     const elsewhere = as((other) => other.searchParams.set('options', '-c search_path=other'));
     await askPostgres(url, 'CREATE SCHEMA other');
     expect(await refused('RESTORE_DATABASE_SCHEMA', () => place.run(['restore', file, '--yes', '--json'], elsewhere))).toMatchObject({
@@ -191,13 +195,27 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     );
   });
 
+  it('says that a database without the service’s tables is not the one', async () => {
+    const other = await cluster.createDatabase('empty');
+    for (const words of [['backup'], ['backup', '--dry-run']])
+      expect(await refused('BACKUP_DATABASE_EMPTY', () => place.run([...words, '--json'], { DATABASE_URL: other }))).toMatchObject({ schema: 'public' });
+    expect(await readdir(`${place.folder}/data/backups`).catch(() => [])).toEqual([]);
+  });
+
   it('what stood there is back after a failure in the middle, and when a part does not become well', async () => {
-    await askPostgres(url, 'CREATE VIEW of_somebody AS SELECT * FROM rooms');
+    // Whoever has a trigger of his own on what is made there may forbid it.
+    await askPostgres(
+      url,
+      `CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no table today''; END';
+       CREATE EVENT TRIGGER forbidding ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION forbid()`,
+    );
     const failed = JSON.parse((await place.run(['restore', archive, '--yes', '--json'])).out) as Record<string, unknown>;
-    expect(failed).toMatchObject({ error: 'RESTORE_DATABASE_FAILED', reason: expect.stringContaining('of_somebody') as unknown });
+    expect(failed).toMatchObject({ error: 'RESTORE_DATABASE_FAILED', reason: expect.stringContaining('no table today') as unknown });
     expect(await days()).toEqual(['today', 'today']);
     expect((await place.run(['status'])).code).toBe(0);
-    await askPostgres(url, 'DROP VIEW of_somebody');
+    // Nobody had written into it.
+    expect(await readdir(state())).not.toContain('undone-restore');
+    await askPostgres(url, 'DROP EVENT TRIGGER forbidding; DROP FUNCTION forbid()');
     // There is space for the archive, and none to keep aside what stands in PostgreSQL.
     await askPostgres(url, `INSERT INTO tokens (id, name, sha256, scopes, created_at) SELECT n, '', n, repeat('x', 1000), 0 FROM generate_series(1, 25000) n`);
     const { bavail, bsize } = statfsSync(state());
@@ -227,6 +245,31 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     expect(sick.out).toContain('What stood before the restore is back');
     expect((await place.run(['deploy'])).code).toBe(0);
     expect(await days()).toEqual(['today', 'today']);
+    expect(await undone()).toHaveLength(1);
+    await rm(`${state()}/undone-restore`, { recursive: true });
+  });
+
+  it('says what is stopped, and where everything is, when what stood before cannot be put back either; the next command goes on', async () => {
+    const restoring = place.run(['restore', archive, '--yes', '--json'], { LIVEKIT_PATH: `${place.folder}/broken`, HEALTH_TIMEOUT: '5' });
+    // While its parts become well, or not, somebody makes the undo impossible.
+    await until(async () => (await days().catch(() => []))[0] === 'then', 60_000);
+    await askPostgres(url, 'CREATE VIEW of_somebody AS SELECT * FROM rooms');
+    const failed = await restoring;
+    const said = JSON.parse(failed.out.trim().split('\n').at(-1) ?? '') as Record<string, string>;
+    expect(said).toMatchObject({
+      error: 'RESTORE_UNDO_FAILED',
+      first: expect.stringContaining('livekit') as unknown,
+      reason: expect.stringContaining('of_somebody') as unknown,
+      path: expect.stringContaining(`${state()}/restore/former`) as unknown,
+    });
+    expect(said['stopped']?.split(', ')).toEqual(expect.arrayContaining(['service', 'redis']));
+    expect((await place.run(['status'])).out).toContain('broken off');
+    expect(JSON.parse((await place.run(['start', '--json'])).out)).toMatchObject({ error: 'RESTORE_UNDO_FAILED', first: 'it was broken off' });
+    await askPostgres(url, 'DROP VIEW of_somebody');
+    expect(await place.run(['start'])).toMatchObject({ code: 0 });
+    expect((await place.run(['deploy'])).code).toBe(0);
+    expect(await days()).toEqual(['today', 'today']);
+    await rm(`${state()}/undone-restore`, { recursive: true });
   });
 
   it('is as it was after a kill while the tables are being replaced', async () => {
@@ -265,6 +308,45 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     }
     expect(ends).toEqual(new Set(['today', 'then']));
     expect((await place.run(['deploy'])).code).toBe(0);
+  });
+
+  it('keeps what was written since, where a restore was broken off right before it was complete, and says so', async () => {
+    await rm(`${state()}/undone-restore`, { recursive: true, force: true });
+    const all = (await killAt(0)).stderr.trimEnd().split('\n');
+    await live('today');
+    // Where it writes down that it is complete.
+    expect((await killAt(all.lastIndexOf('write') + 1)).signal).toBe('SIGKILL');
+    expect(await days()).toEqual(['then', 'then']);
+    // Nobody notices, and the service goes on for a while.
+    await live('then');
+    await askPostgres(url, `INSERT INTO events (at, id, room, room_key, event, received_at, body) VALUES (2, 'since', '', 0, 'x', 1, '')`);
+    const status = await place.run(['status']);
+    expect(status.code).toBe(1);
+    expect(status.out).toContain('was broken off before it was complete');
+    expect(status.out).toContain('./部署.sh start');
+    expect(JSON.parse((await place.run(['status', '--json'])).out)).toMatchObject({ ok: false, restores: { isUnfinished: true, undone: [] } });
+    // PostgreSQL has been killed as well, and comes back while it is waited for.
+    await cluster.kill();
+    expect(JSON.parse((await place.run(['deploy', '--json'], { HEALTH_TIMEOUT: '2' })).out)).toMatchObject({
+      error: 'RESTORE_UNDO_FAILED',
+      reason: expect.stringContaining('PostgreSQL') as unknown,
+      stopped: '-',
+    });
+    const deploying = place.run(['deploy']);
+    await until(async () => (await readlink(`${place.folder}/data/lock`).catch(() => '')).includes('deploy'), 20_000);
+    await cluster.start();
+    const deployed = await deploying;
+    expect(deployed).toMatchObject({ code: 0 });
+    expect(await days()).toEqual(['today', 'today']);
+    const [kept = ''] = await undone();
+    expect(deployed.out).toContain(kept);
+    expect((await execa('pg_restore', ['--file=-', `${kept}/postgres.dump.undone`])).stdout).toContain('since');
+    expect(await readFile(`${kept}/env.undone`, 'utf8')).toContain('DRAIN_TIMEOUT=1');
+    // Caddy had nothing that was not the same.
+    expect((await readdir(kept)).toSorted()).toEqual(['env.undone', 'postgres.dump.undone', 'redis.undone']);
+    const after = await place.run(['status']);
+    expect(after).toMatchObject({ code: 0, out: expect.stringContaining(`${state()}/undone-restore`) as unknown });
+    await rm(`${state()}/undone-restore`, { recursive: true });
   });
 
   it('on a new machine the tables that are there stay, and come back where there are none', async () => {

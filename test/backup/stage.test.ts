@@ -1,5 +1,5 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { stage } from '../../src/backup/stage.ts';
 import type { Staged } from '../../src/backup/stage.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
@@ -24,7 +24,17 @@ describe.runIf(process.getuid?.() === 0)('Caddy’s folder in a restore', () => 
     if (settings === null) throw new Error('no settings');
     const topology = planTopology(settings, 'all', { addresses: [], hasSystemd: false, hasNft: false });
     const members = names.map((name) => ({ name, bytes: 1, sha256: '' }));
-    return stage({ topology, folder: `${root}/new`, members, envPath: `${root}/.env`, env: null, hasRedis: false, isBare: false, user: nobody });
+    return stage({
+      topology,
+      folder: `${root}/new`,
+      members,
+      envPath: `${root}/.env`,
+      env: null,
+      hasRedis: false,
+      isAlone: false,
+      isBare: false,
+      user: nobody,
+    });
   }
 
   beforeEach(async () => {
@@ -65,4 +75,28 @@ describe.runIf(process.getuid?.() === 0)('Caddy’s folder in a restore', () => 
     await settle();
     expect([items, parts]).toEqual([[], []]);
   });
+});
+
+describe.runIf(process.getuid?.() === 0)('Redis and Sentinel in a restore', () => {
+  it.each([false, true])(
+    'go on as they are known to others, unless they are what is left of a fleet (%s): then they follow and know nobody',
+    async (isAlone) => {
+      const root = await scratchFolder();
+      onTestFinished(() => rm(root, { recursive: true }));
+      const { settings } = parseSettings(`DATA_DIR=${root}\n`, {});
+      if (settings === null) throw new Error('no settings');
+      const topology = planTopology(settings, 'all', { addresses: [], hasSystemd: false, hasNft: false });
+      await write(`${root}/state/redis/redis.conf`, 'port 1\nreplicaof 10.0.0.3 6379\nreplica-announce-ip 10.0.0.2\n');
+      await write(`${root}/state/sentinel/sentinel.conf`, 'sentinel monitor livekit 10.0.0.3 6379 2\n');
+      await write(`${root}/new/redis/appendonly.aof`, '');
+      await chmod(`${root}/new`, 0o711);
+      const options = { topology, folder: `${root}/new`, members: [], envPath: `${root}/.env`, env: null, hasRedis: true, isBare: false, user: nobody };
+      const { items, parts, settle } = await stage({ ...options, isAlone });
+      await settle();
+      expect(await text(`${root}/new/redis/redis.conf`)).toBe(`port 1\n${isAlone ? '' : 'replicaof 10.0.0.3 6379\n'}replica-announce-ip 10.0.0.2\n`);
+      expect(parts).toEqual(isAlone ? ['redis', 'sentinel'] : ['redis']);
+      expect(items.map((one) => [one.live.slice(root.length), one.hadLive])).toEqual([['/state/redis', true], ...(isAlone ? [['/state/sentinel', true]] : [])]);
+      if (isAlone) expect((await stat(`${root}/new/sentinel`)).uid).toBe(nobody.uid);
+    },
+  );
 });

@@ -109,6 +109,58 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     expect(await countDump(postgres, `${folder}/former`)).toMatchObject({ rows: { rooms: 29 }, schemas: ['public'] });
   });
 
+  it.each(['my schema', `rooms "of" 'ours', TABLE; x`, '数据库', 'a.b*c?$1'])('come back in a schema called %s', async (schema) => {
+    const name = `"${schema.replaceAll('"', '""')}"`;
+    await askPostgres(url, `CREATE ROLE "a reader ${number}"; CREATE SCHEMA ${name}; CREATE TABLE ${name}."rooms of others" (x int)`);
+    const within = new URL(url);
+    // As libpq takes options: a backslash before a space or a backslash.
+    within.searchParams.set('options', `-c search_path=${name.replaceAll(/[\\ ]/g, String.raw`\$&`)}`);
+    await store.close();
+    store = await openStore(within.href);
+    ({ postgres } = await reachPostgres(within.href, { user, signal }));
+    await fill(0, 3);
+    await askPostgres(url, `GRANT SELECT ON ${name}.rooms TO "a reader ${number}"`);
+    const counts = await dump('then');
+    expect(counts.rows['rooms']).toBe(3);
+    expect(await countDump(postgres, `${folder}/then`)).toEqual({ rows: counts.rows, schemas: [schema] });
+    await fill(3, 5);
+    const shape = await structure();
+    await put('then', { counts });
+    expect(await askPostgres(url, `SELECT count(*)::int AS n FROM ${name}.rooms`)).toEqual([{ n: 3 }]);
+    expect(await structure()).toBe(shape);
+    await undoPostgres(postgres, { id: 'an-id', former: `${folder}/former`, undone: `${folder}/undone`, signal });
+    expect(await askPostgres(url, `SELECT count(*)::int AS n FROM ${name}.rooms`)).toEqual([{ n: 5 }]);
+    expect(await askPostgres(url, `SELECT has_table_privilege('a reader ${number}', $$${name}.rooms$$, 'SELECT') AS may`)).toEqual([{ may: true }]);
+  });
+
+  it('are known to be used by what of others keeps them from being replaced, and by nothing else', async () => {
+    const users = async (): Promise<string[]> => (await reachPostgres(url, { user, signal })).facts.users;
+    expect(await users()).toEqual([]);
+    await askPostgres(
+      url,
+      `CREATE INDEX of_somebody_1 ON rooms (created_at); CREATE TABLE of_somebody_2 (key bigint REFERENCES rooms (key));
+       CREATE SCHEMA aside; CREATE VIEW aside.of_somebody_3 AS SELECT id FROM rooms; CREATE VIEW of_somebody_4 AS SELECT * FROM aside.of_somebody_3;
+       CREATE MATERIALIZED VIEW "of somebody 5" AS SELECT count(*) FROM events; CREATE FUNCTION of_somebody_6(rooms) RETURNS int LANGUAGE sql AS 'SELECT 1';
+       CREATE TABLE of_somebody_7 (id bigint DEFAULT nextval('rooms_key_seq')); CREATE TABLE of_somebody_8 (LIKE rooms)`,
+    );
+    expect(await users()).toEqual([
+      'constraint of_somebody_2_key_fkey on table of_somebody_2',
+      'default value for column id of table of_somebody_7',
+      'function of_somebody_6(rooms)',
+      'materialized view "of somebody 5"',
+      'view aside.of_somebody_3',
+    ]);
+    // They are all: without them nothing is in the way.
+    const counts = await dump('then');
+    await expect(put('then', { counts })).rejects.toMatchObject({ code: 'RESTORE_DATABASE_FAILED' });
+    await rm(`${folder}/former`);
+    await askPostgres(
+      url,
+      `DROP TABLE of_somebody_2, of_somebody_7; DROP FUNCTION of_somebody_6; DROP MATERIALIZED VIEW "of somebody 5"; DROP VIEW of_somebody_4, aside.of_somebody_3`,
+    );
+    await put('then', { counts });
+  });
+
   it('come back into a database that has none', async () => {
     await fill(0, 3);
     const [before, counts] = [await rows(), await dump('then')];
@@ -120,7 +172,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     store = await openStore(url);
     expect((await store.addRoom(room('new')))?.key).toBe(4);
     // And go again.
-    await undoPostgres(postgres, { id: 'an-id', former: null, signal });
+    await undoPostgres(postgres, { id: 'an-id', former: null, undone: null, signal });
     expect((await reachPostgres(url, { user, signal })).facts.tables).toEqual([]);
   });
 
@@ -177,13 +229,20 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await fill(5, 8);
     const before = await rows();
     await put('then', { id: 'first', counts });
-    await undoPostgres(postgres, { id: 'another', former: `${folder}/former`, signal });
+    const undo = (id: string): Promise<void> => undoPostgres(postgres, { id, former: `${folder}/former`, undone: `${folder}/undone`, signal });
+    await undo('another');
     expect(await store.findRoom('r7')).toBeNull();
-    await undoPostgres(postgres, { id: 'first', former: `${folder}/former`, signal });
+    await fill(20, 23);
+    // Of one that was killed.
+    await writeFile(`${folder}/undone`, 'half a dump');
+    await undo('first');
     expect(await rows()).toEqual(before);
+    // What was written since the restore is not lost.
+    expect((await countDump(postgres, `${folder}/undone`)).rows['rooms']).toBe(8);
     await fill(8, 9);
-    await undoPostgres(postgres, { id: 'first', former: `${folder}/former`, signal });
+    await undo('first');
     expect(await store.findRoom('r8')).not.toBeNull();
+    expect((await countDump(postgres, `${folder}/undone`)).rows['rooms']).toBe(8);
   });
 
   it('are put back only after a restore that was killed at its last act has ended', async () => {
@@ -193,7 +252,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await killed.ask('BEGIN; SELECT pg_advisory_xact_lock(7105382)');
     await killed.ask(`DELETE FROM rooms; COMMENT ON TABLE schema_version IS 'livekit-fleet restore the-killed'`);
     let isUndone = false;
-    const undoing = undoPostgres(postgres, { id: 'the-killed', former: `${folder}/former`, signal }).then(() => (isUndone = true));
+    const undoing = undoPostgres(postgres, { id: 'the-killed', former: `${folder}/former`, undone: null, signal }).then(() => (isUndone = true));
     await until(
       async () => (await cluster.ask(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'`)).length === 1,
       10_000,
@@ -316,7 +375,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     if (sql === null) await cluster.start();
     expect(await rows()).toEqual(before);
     // Whoever settles it finds that there is nothing to put back.
-    await undoPostgres(postgres, { id: 'lost', former: `${folder}/former`, signal });
+    await undoPostgres(postgres, { id: 'lost', former: `${folder}/former`, undone: null, signal });
     expect(await rows()).toEqual(before);
     await until(async () => (await store.findRoom('r7')) !== null, 20_000);
   });

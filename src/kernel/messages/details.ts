@@ -34,6 +34,7 @@ export const details: Readonly<Record<string, string>> = {
     '不可用：缺少 iproute2 的 ss 或版本太旧；断电后可能需要重启 LiveKit',
   'cannot: the kernel does not end connections on command (INET_DIAG_DESTROY); after a power cut LiveKit may have to be restarted':
     '不可用：内核不能按要求结束连接（INET_DIAG_DESTROY）；断电后可能需要重启 LiveKit',
+  '{bytes} bytes in {seconds} s': '{seconds} 秒内只收到 {bytes} 字节',
   'backing up': '备份中',
   'next backup {at}': '下次备份 {at}',
   'last backup {at}': '上次备份 {at}',

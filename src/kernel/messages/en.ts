@@ -156,6 +156,8 @@ export const errors = {
   BACKUP_REDIS_UNSAVED: 'Redis could not write a snapshot into {path}. Is there space? See: ./部署.sh logs redis',
   RESTORE_UNFINISHED:
     'A restore of this machine has not come to its end, so that there is nothing whole to back up. This puts back what stood before: ./部署.sh start',
+  RESTORE_UNDO_FAILED:
+    'The restore failed ({first}), and what stood before could not be put back yet: {reason}\nStopped on this machine: {stopped}. What stood before is in {path}: leave it there. Once the cause is mended, this goes on with putting it back: ./部署.sh start',
   RESTORE_CUT_OFF:
     'This machine is one of a fleet and reaches too few of the others ({hosts}): what was restored here would be lost, or would come back as the data of then, once it reaches them again. Nothing was changed. See that they run and can be reached (./部署.sh start, ./部署.sh status). Are they gone for good: the same command with --alone, or on a machine where nothing is deployed.',
   RESTORE_ELSEWHERE:
@@ -169,9 +171,13 @@ export const errors = {
     'pg_dump, pg_restore and psql of this machine are of version {found}, and {needed} or newer is needed. Nothing was changed. Install them: apt-get install {package}',
   DATABASE_UNREACHABLE: 'PostgreSQL at {address} cannot be used: {reason}. See DATABASE_URL in .env, and docs/database.md.',
   BACKUP_DATABASE_FAILED: 'What PostgreSQL at {address} keeps could not be taken: {reason}. See docs/database.md for the rights that a backup needs.',
+  BACKUP_DATABASE_EMPTY:
+    'DATABASE_URL leads to PostgreSQL at {address}, schema {schema}, and none of the service’s tables are there: a backup would be without its data, and none was made. Does DATABASE_URL name the database that the service uses? It makes its tables when it starts: ./部署.sh deploy, ./部署.sh status',
   RESTORE_DATABASE_FAILED: 'The tables in PostgreSQL at {address} could not be replaced: {reason}. They are as they were before.',
   RESTORE_DATABASE_RIGHTS:
     'The tables in PostgreSQL at {address} cannot be replaced: {reason}. Nothing was changed. Restore with a DATABASE_URL whose role owns them, or may make them.',
+  RESTORE_DATABASE_USED:
+    'In PostgreSQL at {address} the service’s tables are used by what is not the service’s: {objects}. They cannot be replaced under it. Nothing was changed. Drop it, restore, and make it again.',
   RESTORE_DATABASE_SCHEMA:
     '{path} has its tables in schema {was}, and DATABASE_URL leads to schema {now}. Nothing was changed. Restore with a DATABASE_URL that leads to schema {was}.',
   RESTORE_OTHER_DATABASE:
@@ -363,6 +369,7 @@ export const texts = {
   BACKUP_LIST_EMPTY: 'No backups in {place}.',
   BACKUP_PRUNED: 'Removed {count} from {place}, {size}:',
   BACKUP_PRUNE_PLANNED: 'Would remove {count} from {place}, {size}, so that the newest {keep} of each machine stay:',
+  BACKUP_NOT_PRUNED: 'Older backups beyond BACKUP_KEEP could not be removed, and stay: {reason}',
   BACKUP_NOTHING_TO_PRUNE: 'Nothing to remove: no machine has more than {keep} backups in {place}.',
   BACKUP_FOLDER_MADE: 'Made the folder {path}',
   PASSPHRASE_FILE_AWAY: 'BACKUP_PASSPHRASE_FILE={path} is not on this machine.',
@@ -387,6 +394,14 @@ export const texts = {
   RESTORE_SETTINGS: 'Settings that are again those of the backup: {names}',
   RESTORE_KEPT: 'What stood before is in {path}',
   RESTORE_UNDONE: 'What stood before the restore is back.',
+  RESTORE_UNDONE_KEPT: 'What had been in use since then, and was changed perhaps, is in {path}. Remove it when nothing of it is needed.',
+  RESTORE_UNDONE_REDIS_GOES: 'This machine’s Redis does not answer, so that what the fleet’s Redis has taken since the restore is not kept: {reason}',
+  RESTORE_UNDO_WAITS: 'What stood before is to be put back, which waits {seconds} s at most: {reason}',
+  RESTORE_BROKEN_OFF: 'it was broken off',
+  RESTORE_UNSETTLED:
+    'A restore of this machine was broken off before it was complete; parts may run with its data. This puts back what stood before, and keeps what was written since in {path}: ./部署.sh start',
+  RESTORE_GOES_ON: 'A restore is under way on this machine.',
+  RESTORE_UNDONE_THERE: 'In {path} lies what restores that were undone had put in use: {names}. Remove it when nothing of it is needed.',
   RESTORE_FINISHED: 'A restore had been interrupted at its very end; it is complete.',
   ASK_PASSPHRASE: 'Passphrase of {path}: ',
   REALLY_RESTORE: 'Replace the data of this machine by those of {madeAt} ({path})? [y/N] ',

@@ -60,7 +60,7 @@ const MIGRATIONS = [
 const TIMEOUT_MS = 600_000;
 
 /** Read from the catalogue: what to_regclass said before the lock it says again after it, whatever another program made meanwhile. */
-const EXISTS = `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'schema_version' AND relnamespace = current_schema()::regnamespace) AS answer`;
+const EXISTS = `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'schema_version' AND relnamespace = quote_ident(current_schema())::regnamespace) AS answer`;
 
 /**
  * Brings the schema to this program's version in one transaction; of several programs one does, the others wait for it. Where nothing is
