@@ -2,7 +2,7 @@ import { execa } from 'execa';
 import { statfsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
-import { zstdCompressSync } from 'node:zlib';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { Decrypter, Encrypter } from 'age-encryption';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encrypt } from '../../src/backup/encryption.ts';
@@ -52,12 +52,19 @@ describe.runIf(process.getuid?.() === 0)('an archive', () => {
   });
 
   it('is refused with a byte that is another, wherever that is', async () => {
+    const tar = zstdDecompressSync(whole.bytes);
+    let refused = 0;
     for (let step = 0; step < 60; step++) {
       const bytes = Buffer.from(whole.bytes);
       const at = Math.floor((bytes.length * step) / 60);
       bytes[at] = (bytes[at] ?? 0) ^ 0x40;
-      expect(await of(proveBytes(bytes)), `byte ${at}`).toBe(step === 0 ? 'BACKUP_FOREIGN_FILE' : 'BACKUP_DAMAGED');
+      const code = await of(proveBytes(bytes));
+      // Where zeros are repeated, it may lead to others of them: the contents are what they were.
+      if (code === 'accepted') expect(zstdDecompressSync(bytes).equals(tar), `byte ${at}`).toBe(true);
+      else expect(code, `byte ${at}`).toBe(step === 0 ? 'BACKUP_FOREIGN_FILE' : 'BACKUP_DAMAGED');
+      refused += code === 'accepted' ? 0 : 1;
     }
+    expect(refused).toBeGreaterThan(50);
   });
 
   it('is refused with a byte that is another in any member, though it was compressed anew', async () => {
