@@ -58,9 +58,10 @@ describe.runIf(process.getuid?.() === 0)('root, in a folder of the service user'
     const liar = createServer((socket) =>
       socket.on('data', (data) => {
         for (const [, word = ''] of data.toString().matchAll(/\*\d+\r\n\$\d+\r\n([a-z]+)/gi))
-          if (word.toLowerCase() === 'info') socket.write(text('loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:err\r\n'));
+          if (word.toLowerCase() === 'info')
+            socket.write(text('loading:0\r\nrdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:0\r\nrdb_last_bgsave_status:err\r\n'));
           else if (word.toLowerCase() === 'config') socket.write(`*2\r\n${text('dbfilename')}${text('../secret/key')}`);
-          else socket.write('+OK\r\n');
+          else socket.write(word.toLowerCase() === 'bgsave' ? '+Background saving started\r\n' : '+OK\r\n');
       }),
     ).listen(0, '127.0.0.1');
     await new Promise((resolve) => liar.once('listening', resolve));

@@ -56,9 +56,13 @@ describe('one machine with systemd', () => {
       await until(async () => {
         const now = (await status()).parts.find((one) => one.part === part);
         return now !== undefined && now.pid !== null && now.pid !== pid && now.exits === 1 && now.lastExit?.includes('killed=9') === true;
-      }, 10_000);
+      }, 10_000).catch(async (error: unknown) => {
+        throw new Error(`${part}, ${pid} before: ${JSON.stringify((await status()).parts)}`, { cause: error });
+      });
     }
-    await until(async () => (await status()).ok, 20_000);
+    await until(async () => (await status()).ok, 20_000).catch(async (error: unknown) => {
+      throw new Error((await fleet(['status'])).out, { cause: error });
+    });
   });
 
   it('goes on as root for a user with sudo, whose values it keeps out of the command line', async () => {
