@@ -108,11 +108,13 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     }
     for (const [name, record] of wanted) if (!watches.has(name)) watches.set(name, { address: record.signalling, stop: watch(record) });
   };
-  const remove = async ({ machine: gone }: NodeRecord): Promise<void> => {
+  const remove = async (judged: NodeRecord): Promise<void> => {
+    const gone = judged.machine;
     if ((await redis.set(`${TURN_KEY}:${gone}`, machine, 'PX', TURN_MS, 'NX')) !== 'OK') return;
     const text = (await redis.hget(NODES_KEY, gone)) ?? '';
     const record = parseNodeRecord(text);
-    if (record === null || record.nodeId === null) return;
+    // It may have spoken since.
+    if (record === null || record.nodeId === null || record.nodeId !== judged.nodeId || record.updatedAtMs !== judged.updatedAtMs) return;
     for (const other of quiet) if (other.machine !== gone && other.nodeId !== null) await avoidNode(redis, other.nodeId);
     await redis.set(fencedKey(record.nodeId), machine, 'EX', FENCED_SECONDS);
     const rooms = await forgetNode(redis, record.nodeId);

@@ -81,9 +81,13 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** A file's bytes, a piece at a time. */
-export function readFileChunks(path: string): AsyncIterable<Buffer> {
-  return createReadStream(path, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>;
+/** A file's bytes, a piece at a time; it is opened when the first one is wanted. @throws FleetError BACKUP_PLACE_UNREADABLE */
+export async function* readFileChunks(path: string): AsyncIterable<Buffer> {
+  try {
+    yield* createReadStream(path, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw isMissing(error) ? error : unreadable(path, error);
+  }
 }
 
 /** For sorting. */

@@ -29,6 +29,8 @@ const planSchema = z.object({
     .object({ url: z.string(), id: z.string(), /** A dump of what stood there; null: nothing did. */ former: z.string().nullable() })
     .nullable()
     .default(null),
+  /** Whether nothing was deployed here before: then nothing is after an undo. */
+  isBare: z.boolean().default(false),
 });
 
 export type SwapItem = z.infer<typeof itemSchema>;
@@ -66,14 +68,20 @@ function planFile(layout: Layout): string {
 export async function swap(
   host: Host,
   layout: Layout,
-  { items, parts, exchangeId, database }: { items: readonly SwapItem[]; parts: readonly Part[]; exchangeId: string | null; database: SwapDatabase | null },
+  {
+    items,
+    parts,
+    exchangeId,
+    database,
+    isBare,
+  }: { items: readonly SwapItem[]; parts: readonly Part[]; exchangeId: string | null; database: SwapDatabase | null; isBare: boolean },
 ): Promise<void> {
   await host.makeFolder(asideFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
   for (const item of items) {
     const text = item.isText && item.hadLive ? await host.read(item.live) : null;
     if (text !== null) await host.write(item.former, text.content, PRIVATE);
   }
-  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items], exchangeId, database });
+  await writePlan(host, layout, { phase: 'swapping', parts: [...parts], items: [...items], exchangeId, database, isBare });
   for (const item of items) {
     if (item.isText) await host.write(item.live, (await host.read(item.staged))?.content ?? '', PRIVATE);
     else {
@@ -85,7 +93,7 @@ export async function swap(
 
 /** Before the fleet's Redis gets data beside those in use: should this end, the next command lets go of them. */
 export async function noteBeside(host: Host, layout: Layout, exchangeId: string): Promise<void> {
-  await writePlan(host, layout, { phase: 'beside', parts: [], items: [], exchangeId, database: null });
+  await writePlan(host, layout, { phase: 'beside', parts: [], items: [], exchangeId, database: null, isBare: false });
 }
 
 /** From now on, what has taken its place stays. */

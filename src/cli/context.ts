@@ -137,3 +137,9 @@ function ownAddresses(): string[] {
 function isPrivate(address: string): boolean {
   return /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
 }
+
+/** What to say of a command that failed: that it was interrupted, unless what stood before could not be put back for that. */
+export function whatEnded(signal: AbortSignal, error: unknown): unknown {
+  const isLeft = error instanceof FleetError && error.code === 'RESTORE_UNDO_FAILED';
+  return signal.aborted && !isLeft ? signal.reason : error;
+}

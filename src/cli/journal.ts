@@ -11,7 +11,7 @@ import type { Settings } from '../settings/schema.ts';
 import { journalFile } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
 import { requireRoot } from './become-root.ts';
-import { loadSettings } from './context.ts';
+import { loadSettings, whatEnded } from './context.ts';
 import type { CliContext } from './context.ts';
 
 /** A journal of this size is set aside; the one before it goes. */
@@ -43,7 +43,7 @@ export async function recorded<T>(context: CliContext, { settings, topology }: {
     await end(null);
     return result;
   } catch (error) {
-    const known = context.signal.aborted ? context.signal.reason : error;
+    const known = whatEnded(context.signal, error);
     await end(known instanceof FleetError ? known.code : 'UNEXPECTED');
     throw error;
   }

@@ -28,7 +28,7 @@ import {
   upgradeFleet,
   verify,
 } from './commands.ts';
-import { SettingsProblems, createContext, loadSettings } from './context.ts';
+import { SettingsProblems, createContext, loadSettings, whatEnded } from './context.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import type { DeployOptions } from './deploy.ts';
 import { addServiceCommands } from './service-commands.ts';
@@ -56,7 +56,7 @@ function action(work: (context: CliContext, ...words: string[]) => Promise<numbe
     try {
       process.exitCode = (await work(context, ...words)) ?? 0;
     } catch (error) {
-      const known = context.signal.aborted ? context.signal.reason : error;
+      const known = whatEnded(context.signal, error);
       if (known instanceof SettingsProblems) context.reporter.problems(known.problems);
       else if (known instanceof FleetError) context.reporter.error(known.code, known.params);
       else throw error;

@@ -140,7 +140,7 @@ async function replace(
     await redis?.end();
     await staged.settle();
     if (database !== null) tables = await beginDatabaseRestore(context, proved, { target: database, topology, id: randomUUID() });
-    await swap(host, layout, { items: staged.items, parts, exchangeId, database: tables?.plan ?? null });
+    await swap(host, layout, { items: staged.items, parts, exchangeId, database: tables?.plan ?? null, isBare });
     await tables?.put();
     await tables?.close();
     hasRun = true;
@@ -152,13 +152,18 @@ async function replace(
     await tables?.close();
     await undoRestore(context, machine, { manager, isKept: hasRun, first: error });
     // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
-    if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, deploying).catch(() => undefined);
+    if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, { ...deploying, isAlone }).catch(() => startAnyway(manager, parts));
     throw error;
   }
   const awaySeconds = Number(((now() - stopped) / 1000).toFixed(1));
   await acceptSwap(host, layout);
   await completeSwap(host, layout, await letGo(context, { settings, topology, exchangeId }));
   return { awaySeconds, former: existsSync(formerFolder(layout)) ? formerFolder(layout) : null };
+}
+
+/** As they stand, each that can be. */
+async function startAnyway(manager: ServiceManager, parts: readonly Part[]): Promise<void> {
+  for (const part of parts) await manager.start(part).catch(() => undefined);
 }
 
 /** Stops them, Redis last. What its data tell of this moment goes into those that come: rooms that go on, go on. */

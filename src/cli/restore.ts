@@ -67,6 +67,8 @@ export async function restore(from: CliContext, given: string, options: RestoreO
         opener.explain(() => explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase: opener.ask })));
       if (options.isDryRun) return work();
       await recorded(context, { settings, topology }, async () => {
+        // What is undone may be the settings that say where the data are.
+        if ((await unfinishedSwap(context.host, topology.layout))?.isBare === true) process.env['DATA_DIR'] = topology.layout.root;
         await settleRestore(context, settings, topology);
         await work();
       });

@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { appliedFile } from '../apply/observe.ts';
 import { REDIS } from '../backup/format.ts';
 import { takeSnapshot } from '../backup/redis-snapshot.ts';
 import { UNDONE, asideFolder, undoSwap, unfinishedSwap } from '../backup/swap.ts';
@@ -8,6 +9,7 @@ import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import { redisFolder } from '../render/redis.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
+import { roleFile } from '../topology/topology.ts';
 import type { Part } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { reachDatabase, undoDatabaseRestore } from './restore-database.ts';
@@ -56,7 +58,7 @@ export async function undoRestore(context: CliContext, machine: Machine, options
 async function putBack(context: CliContext, machine: Machine, { manager, isKept }: UndoOptions): Promise<string | null> {
   const { settings, topology } = machine;
   const { layout } = topology;
-  const { parts: used = [], exchangeId = null, database = null } = (await unfinishedSwap(context.host, layout)) ?? {};
+  const { parts: used = [], exchangeId = null, database = null, isBare = false } = (await unfinishedSwap(context.host, layout)) ?? {};
   const patience = { context, patienceMs: settings.HEALTH_TIMEOUT * 1_000 };
   // Before anything is stopped for it.
   const postgres = database === null ? null : await patiently(patience, () => reachDatabase(context, settings, database));
@@ -68,8 +70,10 @@ async function putBack(context: CliContext, machine: Machine, { manager, isKept 
       });
     await patiently(patience, undo);
   }
-  for (const part of used.toReversed()) if (topology.parts.includes(part)) await stopAnyway(manager, part);
+  for (const part of (isBare ? topology.parts : used).toReversed()) if (topology.parts.includes(part)) await stopAnyway(manager, part);
   if (database !== null && postgres !== null) await undoDatabaseRestore(context, layout, { postgres, database, isKept });
+  // Else the same command would take what it had begun for a machine of its own.
+  if (isBare) for (const file of [appliedFile(topology), roleFile(layout)]) await context.host.remove(file);
   return undoSwap(context.host, layout, isKept ? new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '') : null);
 }
 

@@ -201,6 +201,8 @@ describe('backup and restore', () => {
     };
     const killAt = (n: number): Promise<{ stderr: string; signal?: string | undefined }> =>
       runMortal(`${import.meta.dirname}/restore-killed-at.ts`, [place.envFile, kept, String(n)], where);
+    const secret = async (): Promise<string | undefined> => /^LIVEKIT_API_SECRET=(.+)$/m.exec(await readFile(place.envFile, 'utf8'))?.[1];
+    const before = await secret();
     await lose();
     const acts = (await killAt(0)).stderr.trimEnd().split('\n');
     // Each of them is like its neighbours; the moves, in which it becomes another machine, are all there.
@@ -210,6 +212,7 @@ describe('backup and restore', () => {
       expect((await killAt(n)).signal, `act ${n}: ${acts[n - 1]}`).toBe('SIGKILL');
       const done = await place.run(['restore', kept, '--yes'], where);
       expect(done.code, `after a kill before act ${n} (${acts[n - 1]}): ${done.err}`).toBe(0);
+      expect(await secret()).toBe(before);
       expect(events(where.DATA_DIR)).toBe(100);
       await withRedis(async (redis) => expect(await redis.hget('sip_trunk', 'ST_1')).toBe('trunk'));
       expect(await readdir(`${where.DATA_DIR}/state`)).not.toContain('restore');

@@ -46,7 +46,7 @@ describe.runIf(process.getuid?.() === 0)('what a restore swaps', () => {
     await writeFile(`${folder}/state/redis/data`, 'today');
     await writeFile(`${folder}/env`, 'today');
     for (const one of ['redis/data', 'agent/data', 'env', 'version']) await writeFile(`${stagingFolder(layout)}/new/${one}`, 'then');
-    await swap(host, layout, { items, parts: ['redis'], exchangeId: null, database: null });
+    await swap(host, layout, { items, parts: ['redis'], exchangeId: null, database: null, isBare: false });
     expect(await days()).toEqual(['then', 'then', 'then', 'then']);
     for (const path of ['state/redis/data', 'state/agent/data', 'env', 'version']) await writeFile(`${folder}/${path}`, 'since');
   }
