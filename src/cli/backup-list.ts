@@ -1,7 +1,6 @@
-import type { Kept } from '../backup/place.ts';
-import { beyond } from '../backup/retention.ts';
+import { beyond, removeBeyond } from '../backup/retention.ts';
 import { withLock } from '../host/lock.ts';
-import { describeBytes } from '../report/bytes.ts';
+import { describeBytes, totalBytes } from '../report/bytes.ts';
 import { alignRows } from '../report/columns.ts';
 import { proveSource } from './backup.ts';
 import { placeOf, sourceOf } from './backup-place.ts';
@@ -34,15 +33,14 @@ export async function pruneBackups(
   const { settings, topology } = loadSettings(context);
   const place = placeOf(settings, topology.layout, to);
   const count = keep ?? settings.BACKUP_KEEP;
-  const old = await beyond(place, { keep: count, nowMs: Date.now() });
-  if (!isDryRun) for (const one of old) await place.remove(one.name);
-  const said = { count: old.length, size: describeBytes(sizeOf(old)), place: place.name };
+  const old = await (isDryRun ? beyond : removeBeyond)(place, { keep: count, nowMs: Date.now() });
+  const said = { count: old.length, size: describeBytes(totalBytes(old)), place: place.name };
   if (old.length === 0) reporter.say('BACKUP_NOTHING_TO_PRUNE', { keep: count, place: place.name });
   else if (isDryRun) reporter.say('BACKUP_PRUNE_PLANNED', { ...said, keep: count });
   else reporter.say('BACKUP_PRUNED', said);
   const rows = old.map((one) => ['  -', one.madeAt, one.machine, describeBytes(one.bytes), one.name]);
   for (const line of alignRows(rows, { right: [3] })) reporter.line(line);
-  reporter.result({ place: place.name, removed: old.map((one) => one.name), bytes: sizeOf(old), isDryRun });
+  reporter.result({ place: place.name, removed: old.map((one) => one.name), bytes: totalBytes(old), isDryRun });
 }
 
 /**
@@ -60,8 +58,4 @@ export async function verifyBackup(context: CliContext, given: string): Promise<
     context.reporter.say('BACKUP_PROVED', { counts: describeCounts(context.language, manifest.counts) });
     context.reporter.result({ path: source.name, ...head, counts: manifest.counts, isProved: true });
   });
-}
-
-function sizeOf(kept: readonly Kept[]): number {
-  return kept.reduce((sum, one) => sum + one.bytes, 0);
 }

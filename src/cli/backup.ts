@@ -20,7 +20,7 @@ import { withLock } from '../host/lock.ts';
 import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { keyFingerprint } from '../render/app.ts';
-import { describeBytes } from '../report/bytes.ts';
+import { describeBytes, totalBytes } from '../report/bytes.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { variableNames } from '../settings/schema.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -87,7 +87,7 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       if (isNewFolder) context.reporter.say('BACKUP_FOLDER_MADE', { path: place.name });
       context.reporter.say('BACKED_UP', { path, size: describeBytes(made.bytes), data: describeBytes(made.dataBytes), seconds, counts });
       if (options.isProved) context.reporter.say('BACKUP_PROVED', { counts });
-      const size = describeBytes(removed.reduce((sum, one) => sum + one.bytes, 0));
+      const size = describeBytes(totalBytes(removed));
       if (removed.length > 0) context.reporter.say('BACKUP_PRUNED', { count: removed.length, size, place: place.name });
       for (const one of removed) context.reporter.line(`  - ${one.name}`);
       const names = removed.map((one) => one.name);
@@ -104,7 +104,7 @@ async function postgresOf(
 ): Promise<{ postgres: Postgres; bytes: number } | null> {
   if (!parts.includes('service') || settings.DATABASE_URL === '') return null;
   const { postgres, facts } = await reachPostgres(settings.DATABASE_URL, { user: await scratchUser(context, settings), signal: context.signal });
-  if (facts.tables.length > 0) return { postgres, bytes: facts.tables.reduce((sum, { bytes }) => sum + bytes, 0) };
+  if (facts.tables.length > 0) return { postgres, bytes: totalBytes(facts.tables) };
   // Whoever finds out when it is to be restored finds out too late.
   if (!mayBeEmpty) throw new FleetError('BACKUP_DATABASE_EMPTY', { address: postgres.access.address, schema: facts.schema ?? '-' });
   return null;

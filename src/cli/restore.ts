@@ -15,7 +15,7 @@ import { stagingFolder } from '../topology/restore-files.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { keyFingerprint } from '../render/app.ts';
-import { describeBytes } from '../report/bytes.ts';
+import { describeBytes, totalBytes } from '../report/bytes.ts';
 import { isPlaceholder } from '../settings/parse.ts';
 import { COMMANDS } from '../topology/topology.ts';
 import { progressOf, redisServer, scratchUser } from './backup.ts';
@@ -140,7 +140,7 @@ async function restoreFrom(context: CliContext, given: string, options: RestoreO
     reporter.emit({ kind: 'step-finished', id: 'check', ms: now() - began });
     const { head, manifest } = proved;
     const counts = describeCounts(context.language, manifest.counts);
-    const bytes = manifest.members.reduce((sum, one) => sum + one.bytes, 0);
+    const bytes = totalBytes(manifest.members);
     const next = await nextSettings(context, proved, { ...target, path });
     const database = await checkDatabaseTarget(context, proved, { ...targetAfter(target, next.text, proved), path });
     const said = database === null ? null : { address: database.postgres.access.address, isReplaced: database.isReplaced };

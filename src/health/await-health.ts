@@ -46,11 +46,10 @@ export async function awaitHealth(
     // from those that start.
     const isLast = waiting.length === parts.length;
     const asked = isLast ? (await checkParts(options, parts)).map((one) => one.health) : await probeAll(options, waiting);
-    const sick = asked.filter((one) => !one.ok && one.isUp !== true);
-    for (const { part, ok, isUp } of asked) {
-      const isWell = ok || isUp === true;
-      if (isWell && !well.has(part)) options.onWell?.(part);
-      if (isWell) well.add(part);
+    const sick = asked.filter((one) => !isUp(one));
+    for (const { part } of asked.filter(isUp)) {
+      if (!well.has(part)) options.onWell?.(part);
+      well.add(part);
     }
     waiting = sick.length === 0 ? parts : sick.map((one) => one.part);
     const [first] = sick;
@@ -63,4 +62,9 @@ export async function awaitHealth(
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+/** What a start waits for: that what the part last did has failed is not mended by waiting. */
+function isUp(health: Health): boolean {
+  return health.ok || health.isUp === true;
 }

@@ -10,3 +10,8 @@ export function describeBytes(bytes: number): string {
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit] ?? ''}`;
 }
+
+/** The bytes of all of them. */
+export function totalBytes(all: ReadonlyArray<{ readonly bytes: number }>): number {
+  return all.reduce((sum, { bytes }) => sum + bytes, 0);
+}
