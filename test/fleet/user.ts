@@ -1,6 +1,7 @@
 import type { ChildProcess, ChildProcessWithoutNullStreams } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
@@ -59,7 +60,10 @@ export async function userOf(lab: Lab): Promise<User> {
 
   async function ca(): Promise<string> {
     const path = `${folder}/root.crt`;
-    await writeFile(path, (await lab.machine(1).exec(['cat', '/var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt'])).out);
+    const written = `${path}.${randomUUID()}`;
+    await writeFile(written, (await lab.machine(1).exec(['cat', '/var/lib/livekit-fleet/state/caddy/pki/authorities/local/root.crt'])).out);
+    // Others may be reading it.
+    await rename(written, path);
     return path;
   }
 
@@ -67,8 +71,9 @@ export async function userOf(lab: Lab): Promise<User> {
     const words = ['-sS', '-w', '\n%{http_code}', '--cacert', await ca(), '-H', `Authorization: Bearer ${await token()}`, '-X', init.method ?? 'GET'];
     const body = init.body === undefined ? [] : ['-H', 'Content-Type: application/json', '-d', JSON.stringify(init.body)];
     const child = lab.client(['curl', ...words, ...body, `${apiUrl}/api${path}`]);
-    const [, answer = '', status = ''] = /^([\s\S]*)\n(\d+)$/.exec(await text(child.stdout)) ?? [];
-    return { ok: status.startsWith('2'), text: answer };
+    const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    const [, answer = '', status = ''] = /^([\s\S]*)\n(\d+)$/.exec(out) ?? [];
+    return { ok: status.startsWith('2'), text: answer === '' ? err : answer };
   }
 
   async function roomNode(room: string): Promise<string> {
@@ -78,7 +83,7 @@ export async function userOf(lab: Lab): Promise<User> {
 
   async function createRoom(wanted: object = {}): Promise<string> {
     const { ok, text: answer } = await ask('/v1/rooms', { method: 'POST', body: { start: true, ...wanted } });
-    if (!ok) throw new Error(answer);
+    if (!ok) throw new Error(`no room: ${answer}`);
     return (JSON.parse(answer) as { id: string }).id;
   }
 
