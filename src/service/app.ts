@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
 import Fastify, { LogController } from 'fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { guard } from './auth/guard.ts';
@@ -16,19 +17,23 @@ import { addHealthRoutes } from './routes/health.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addRoomRoutes } from './routes/rooms.ts';
 import { addTokenRoutes } from './routes/tokens.ts';
-import { addWebhookRoute } from './routes/webhook.ts';
-import { SECURITY_HEADERS, addSecurityHeaders, allowOrigins, isBeside } from './web.ts';
+import { createWebhookReceiver } from './routes/webhook.ts';
+import { SECURITY_HEADERS, addSecurityHeaders, allowOrigins, isBeside, wellFormedId } from './web.ts';
 import { addWebhookRoutes } from './routes/webhooks.ts';
 import type { Store } from './store/store.ts';
 import { createIncomingCounters } from './webhooks/incoming-counters.ts';
 import type { IncomingCounters } from './webhooks/incoming-counters.ts';
 import { createWebhooks } from './webhooks/webhooks.ts';
 
-/** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
-const REQUEST_TIMEOUT_MS = 10_000;
-const HEADERS_TIMEOUT_MS = 5_000;
-/** How late Node may notice the two above; by itself it looks every 30 s. */
-const TIMEOUT_CHECK_MS = 1_000;
+const SERVER_OPTIONS = {
+  /** A request is some kilobytes from the proxy beside: it comes at once, or is an attempt to hold the connection. */
+  requestTimeout: 10_000,
+  headersTimeout: 5_000,
+  /** How late Node may notice the two above; by itself it looks every 30 s. */
+  connectionsCheckingInterval: 1_000,
+  /** Fastify's own: longer than proxies keep theirs, or one might ask in the moment of the closing. */
+  keepAliveTimeout: 72_000,
+};
 /** Far more than a fleet's joins need at a time, far less than the process may open. */
 const MAX_CONNECTIONS = 1_024;
 /** Of these from other machines. */
@@ -51,20 +56,19 @@ function refuseSchema(): never {
   throw new Error('routes have zod schemas, not JSON schemas');
 }
 
-/** What may stand in a log line and a header as it is. */
-function wellFormedId(header: string | string[] | undefined): string | undefined {
-  return typeof header === 'string' && /^[\w.:-]{8,128}$/.test(header) ? header : undefined;
-}
-
 /** The HTTP application; to listen and to close the store are the caller's. */
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { config } = deps;
-  const app = Fastify({
+  const rooms = createRooms(deps);
+  const incoming = deps.incoming ?? createIncomingCounters();
+  const counts = createCounts();
+  let isClosing = false;
+  const receiver = createWebhookReceiver({ ...deps, rooms, counters: incoming, counts, log: () => app.log, isClosing: () => isClosing });
+  const app: FastifyInstance = Fastify({
     bodyLimit: BODY_BYTES,
     // What a name may be, the schemas say; a request's head is bounded by Node.
     routerOptions: { maxParamLength: MAX_HEAD_BYTES },
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
+    serverFactory: (handler) => createServer(SERVER_OPTIONS, receiver.before(handler)),
     logger: {
       level: config.logLevel,
       // No query: it may hold a token.
@@ -87,7 +91,6 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.server.maxConnections = MAX_CONNECTIONS;
   limitOutsiders(app.server, MAX_OUTSIDERS);
   // A connection that a client keeps open after its last answer would hold up the stop until its keep-alive ends.
-  let isClosing = false;
   app.addHook('preClose', async () => {
     isClosing = true;
   });
@@ -106,13 +109,10 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   addSecurityHeaders(app);
   allowOrigins(app, config.corsOrigins);
   const tokens = createServerTokens({ store: deps.store, sha256: config.tokenSha256, now: deps.now });
-  const rooms = createRooms(deps);
   const identification = createIdentification({ config, tokens, now: deps.now });
-  const incoming = deps.incoming ?? createIncomingCounters();
   const webhooks = createWebhooks({ ...deps, log: app.log });
   app.addHook('onReady', () => webhooks.start());
   app.addHook('onClose', () => webhooks.stop());
-  const counts = createCounts();
   app.addHook('onRoute', (route) => {
     const times = addRoute(counts, String(route.method), route.url);
     route.onResponse = (_request, reply, done) => {
@@ -150,6 +150,6 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     },
     { prefix: '/api/v1' },
   );
-  void app.register(async (hook) => addWebhookRoute(hook, { ...deps, rooms, counters: incoming, lag: counts.webhookLag, isClosing: () => isClosing }));
+  void app.register((hook) => receiver.addRoute(hook));
   return app;
 }

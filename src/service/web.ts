@@ -42,6 +42,11 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
   });
 }
 
+/** A request's own id, where it may stand in a log line and a header as it is. */
+export function wellFormedId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\w.:-]{8,128}$/.test(header) ? header : undefined;
+}
+
 /** True for a caller on this machine: Caddy, whose word on its own callers counts. */
 export function isBeside(address: string | undefined): boolean {
   return address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { leftEvents } from '../../src/contract/ghosts.ts';
-import { keys, livekitStartMs, roomEvent, sign, startLivekitStandIn, startService, storedText } from './fixtures.ts';
+import { apiToken, keys, livekitStartMs, roomEvent, sign, startLivekitStandIn, startService, storedText } from './fixtures.ts';
 import type { OnCreate, TestService } from './fixtures.ts';
 
 async function serviceWithRoom(onCreate?: OnCreate): Promise<TestService> {
@@ -61,6 +61,43 @@ describe('a webhook', () => {
     expect((await service.webhook({ ...roomEvent('EV_3', 'track_published'), filler: 'x'.repeat(500 * 1024) })).status).toBe(200);
     expect(await service.webhook({ ...roomEvent('EV_4', 'track_published'), filler: 'x'.repeat(1024 * 1024) })).toMatchObject({ status: 413 });
     expect((await service.store.eventsOf('r1')).map(({ id }) => id)).toEqual(['EV_1', 'EV_2', 'EV_3']);
+  });
+
+  it('that comes over a connection is answered as any request is, and counted', async () => {
+    const service = await startService((await startLivekitStandIn()).url, { logLevel: 'info' });
+    await service.call('POST', '/api/v1/rooms', { id: 'r1' });
+    const url = `http://127.0.0.1:${await service.listen()}`;
+    const send = async (event: object, authorization?: string): Promise<Response> => {
+      const body = JSON.stringify(event);
+      const headers = { authorization: authorization ?? (await sign(body)), 'content-type': 'application/webhook+json', 'x-request-id': 'asked-by-a-test' };
+      return fetch(`${url}/api/webhook`, { method: 'POST', headers, body });
+    };
+    const event = roomEvent('EV_1', 'room_started');
+    for (const accepted of [true, false]) {
+      const answer = await send(event);
+      expect([answer.status, await answer.json()]).toEqual([200, { accepted }]);
+      expect(Object.fromEntries(answer.headers)).toMatchObject({
+        'x-request-id': 'asked-by-a-test',
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+      });
+    }
+    for (const [status, answer] of [
+      [401, await send(event, 'a.b.c')],
+      [401, await send(event, await sign('{}'))],
+      [400, await send({ no: 'event' })],
+      [413, await send({ ...event, filler: 'x'.repeat(1024 * 1024) })],
+    ] as const) {
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([status, 'application/problem+json; charset=utf-8']);
+      expect(answer.headers.get('x-request-id')).toBe('asked-by-a-test');
+    }
+    expect(service.logs.filter((line) => /"reqId":"asked-by-a-test".*"msg":"request"/.test(line))).toHaveLength(4);
+    const metrics = await (await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${apiToken}` } })).text();
+    for (const [code, count] of [
+      ['2xx', 2],
+      ['4xx', 4],
+    ])
+      expect(metrics).toMatch(new RegExp(`^livekit_fleet_http_requests_total\\{.*route="/api/webhook",status="${code}".*\\} ${count}$`, 'm'));
   });
 
   it('moves the room through its life', async () => {
