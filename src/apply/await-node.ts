@@ -8,8 +8,13 @@ import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import type { Topology } from '../topology/topology.ts';
 
-/** LiveKit gives rooms to nodes whose entry is less than 5 s old, and writes it every 2 s (1.13, IsAvailable). */
+/**
+ * LiveKit writes its entry every 2 s, gives rooms to nodes whose entry is less than 5 s old (1.13, IsAvailable), and answers `/` with 406
+ * while its own word is older than this: what an agent adds to the entry does not make it well.
+ */
 const FRESH_MS = 4_000;
+/** LiveKit and Redis count in whole seconds. */
+const ROUNDING_MS = 1_000;
 /** Agents say every second that they serve. */
 const RECORD_MS = 3_000;
 const POLL_MS = 50;
@@ -25,8 +30,8 @@ export interface AwaitNodeOptions {
 }
 
 /**
- * Waits until rooms have a path on this machine: its Redis, whose data have just been replaced, names its LiveKit, and the agent has said
- * since that it serves. Nothing to wait for where no LiveKit runs.
+ * Waits until rooms have a path on this machine: LiveKit has told its Redis, whose data have just been replaced, of itself since, and the
+ * agent has said since that it serves. Nothing to wait for where no LiveKit runs.
  * @throws FleetError NOT_HEALTHY after HEALTH_TIMEOUT; the signal's reason
  */
 export async function awaitNode({ settings, topology, manager, now, signal }: AwaitNodeOptions): Promise<void> {
@@ -61,6 +66,8 @@ async function missing(redis: Redis, machine: string): Promise<string | null> {
   if (record === null || record.nodeId === null || record.updatedAtMs < sinceMs) return 'up, but its agent has not said so yet';
   if (record.state !== 'serving' && record.state !== 'draining') return `up, but its agent says ${record.state}`;
   const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, record.nodeId);
-  const writtenMs = (entry === null ? undefined : readNodeStamps(entry).at(-1)) ?? 0;
-  return (await redisTimeMs(redis)) - writtenMs * 1_000 < FRESH_MS ? null : 'up, but Redis does not name it yet';
+  // The first is LiveKit's own: one that has not found its Redis again may still answer, and no longer do so in a moment.
+  const writtenMs = ((entry === null ? undefined : readNodeStamps(entry)[0]) ?? 0) * 1_000;
+  const isOfNow = writtenMs + ROUNDING_MS > sinceMs && (await redisTimeMs(redis)) - writtenMs < FRESH_MS;
+  return isOfNow ? null : 'up, but Redis does not name it yet';
 }

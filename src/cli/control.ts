@@ -22,6 +22,7 @@ import type { Settings } from '../settings/schema.ts';
 import { roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
+import { awaitWell } from './await-well.ts';
 import { requireRoot } from './become-root.ts';
 import { loadSettings } from './context.ts';
 import type { CliContext } from './context.ts';
@@ -54,7 +55,7 @@ function partNamed(topology: Topology, name: string): Part {
 
 /** Starts one part, or all that are stopped, from the files that stand; waits until they are well. */
 export async function start(context: CliContext, name: string | undefined): Promise<void> {
-  await change(context, 'start', async (deployment) => {
+  await change(context, 'start', async (deployment, hasSettled) => {
     const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
     const waiting = await partsToAwait(deployment, parts);
@@ -62,6 +63,7 @@ export async function start(context: CliContext, name: string | undefined): Prom
     await manager.activate({ isChanged: false });
     for (const part of stopped) await manager.start(part);
     await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
+    if (hasSettled && waiting.includes('livekit')) await awaitWell(context, { ...deployment, parts: waiting });
     if (stopped.length === 0) context.reporter.say('ALREADY_RUNNING', { parts: parts.join(', ') });
     else context.reporter.say('STARTED', { parts: stopped.join(', ') });
     context.reporter.result({ started: stopped });
@@ -82,7 +84,7 @@ export async function stop(context: CliContext, name: string | undefined, option
 
 /** Restarts one part, or all in start order, and waits until they are well. */
 export async function restart(context: CliContext, name: string | undefined, options: WayOptions): Promise<void> {
-  await change(context, 'restart', async (deployment) => {
+  await change(context, 'restart', async (deployment, hasSettled) => {
     const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
     const waiting = await partsToAwait(deployment, parts);
@@ -94,6 +96,7 @@ export async function restart(context: CliContext, name: string | undefined, opt
       context.reporter.line(`  ↻ ${part}`);
     }
     await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
+    if (hasSettled && waiting.includes('livekit')) await awaitWell(context, { ...deployment, parts: waiting });
     context.reporter.say('RESTARTED', { parts: parts.join(', ') });
     context.reporter.result({ restarted: parts });
   });
@@ -131,11 +134,14 @@ async function partsToAwait(deployment: HealthContext, named: readonly Part[]): 
   return parts.filter((part) => named.includes(part) || well.has(part));
 }
 
-/** Runs a command that changes what runs: as root, under the lock, on a machine that is deployed, or with `isRemnantEnough` was. */
+/**
+ * Runs a command that changes what runs: as root, under the lock, on a machine that is deployed, or with `isRemnantEnough` was.
+ * `work` hears whether what a restore had left was settled first: parts that used it are stopped then.
+ */
 export async function change(
   context: CliContext,
   command: string,
-  work: (deployment: HealthContext) => Promise<void>,
+  work: (deployment: HealthContext, hasSettled: boolean) => Promise<void>,
   { isRemnantEnough = false } = {},
 ): Promise<void> {
   requireRoot(command);
@@ -143,7 +149,7 @@ export async function change(
   await withLock(before.topology.layout.lock, command, async () => {
     const hasSettled = (await settleRestore(context, before.settings, before.topology)) !== null;
     const { settings, topology } = hasSettled ? deployed(context, { isRemnantEnough }) : before;
-    await recorded(context, { settings, topology }, async () => work(await healthContext(context, settings, topology)));
+    await recorded(context, { settings, topology }, async () => work(await healthContext(context, settings, topology), hasSettled));
   });
 }
 

@@ -70,7 +70,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
       if (part === 'caddy') early = readServed(given);
     };
     const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure, onWell });
-    if (settled !== null) await settling?.awaitNode({ settings, topology, manager: prepared.manager, now: context.now, signal: context.signal });
+    if (settled !== null) await settling?.awaitWell(context, { settings, topology, manager: prepared.manager });
     if (changes.length === 0) reporter.say('NOTHING_TO_DO');
     const isNew = changes.some((change) => 'part' in change && change.part === 'caddy');
     const patience = isNew ? { patienceMs: CERTIFICATE_MS, since: began } : { patienceMs: 0, since: 0 };

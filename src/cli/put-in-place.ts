@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { knownHosts, viewFleet } from '../apply/ask-fleet.ts';
-import { awaitNode } from '../apply/await-node.ts';
 import { dropBeside } from '../backup/exchange.ts';
 import { carryMoment, dropMoment } from '../backup/moment.ts';
 import type { Proved } from '../backup/prove.ts';
@@ -17,6 +16,7 @@ import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import { madeUserFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
+import { awaitWell } from './await-well.ts';
 import { settingsOf } from './context.ts';
 import type { CliContext } from './context.ts';
 import { bringUp, seedOf } from './deploy.ts';
@@ -117,7 +117,7 @@ async function replace(
 ): Promise<PutInPlace> {
   const { head, folder, manifest, redis } = proved;
   const { machine, way, exchangeId, next, database, options } = given;
-  const { host, envPath, signal, now } = context;
+  const { host, envPath, now } = context;
   const { settings, topology, isBare } = machine;
   const { layout } = topology;
   const manager = await openManager(context, settings, topology);
@@ -146,19 +146,25 @@ async function replace(
     hasRun = true;
     if (exchangeId !== null) await withExchange(context, { ...machine, exchangeId }, (exchange, replicas) => exchange.begin(replicas));
     await bringUp(context, { ...deploying, isAlone });
-    await awaitNode({ settings, topology, manager, now, signal });
+    await awaitWell(context, { settings, topology, manager });
     if (exchangeId !== null) await checkExchange(context, { ...machine, exchangeId });
   } catch (error) {
     await tables?.close();
     await undoRestore(context, machine, { manager, isKept: hasRun, first: error });
     // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
-    if (!isBare) await bringUp({ ...context, signal: new AbortController().signal }, { ...deploying, isAlone }).catch(() => startAnyway(manager, parts));
+    if (!isBare) await bringBack({ ...context, signal: new AbortController().signal }, { ...deploying, isAlone }).catch(() => startAnyway(manager, parts));
     throw error;
   }
   const awaySeconds = Number(((now() - stopped) / 1000).toFixed(1));
   await acceptSwap(host, layout);
   await completeSwap(host, layout, await letGo(context, { settings, topology, exchangeId }));
   return { awaySeconds, former: existsSync(formerFolder(layout)) ? formerFolder(layout) : null };
+}
+
+/** What stood before, as well as it was when it stood. @throws FleetError those of deploy */
+async function bringBack(context: CliContext, deploying: Parameters<typeof bringUp>[1]): Promise<void> {
+  const { settings, topology, prepared } = await bringUp(context, deploying);
+  await awaitWell(context, { settings, topology, manager: prepared.manager });
 }
 
 /** As they stand, each that can be. */

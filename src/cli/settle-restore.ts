@@ -8,7 +8,7 @@ import { undoRestore } from './undo-restore.ts';
 import { letGo } from './with-exchange.ts';
 
 // What a deploy loads only where there is something to settle.
-export { awaitNode } from '../apply/await-node.ts';
+export { awaitWell } from './await-well.ts';
 
 /**
  * Ends what a restore that was killed has left: what it had begun to swap is put back, what was complete stays. Every command that

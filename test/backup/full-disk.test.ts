@@ -3,8 +3,8 @@ import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { statfsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { createInstallation, until } from '../e2e/installation.ts';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createInstallation, until, untilWell } from '../e2e/installation.ts';
 import type { Installation } from '../e2e/installation.ts';
 import { archiveOf, headOf } from './archives.ts';
 
@@ -38,6 +38,9 @@ describe.runIf(process.getuid?.() === 0)('a disk that becomes full', () => {
     await execa('umount', [small()]);
     await place.remove();
   });
+
+  // What one test leaves when it fails is in no other's way.
+  afterEach(() => rm(`${data()}/state/filler`, { force: true }));
 
   it('in the midst of a backup leaves no archive, and nothing else', async () => {
     const said = JSON.parse((await place.run(['backup', '--json', '--to', small()])).out) as Record<string, unknown>;
@@ -76,7 +79,7 @@ describe.runIf(process.getuid?.() === 0)('a disk that becomes full', () => {
     await rm(`${data()}/state/filler`);
     // It may have been through already: then it is whole, or has gone back because a part could not write.
     if ('error' in said) expect(['DISK_FULL', 'NOT_HEALTHY'], JSON.stringify(said)).toContain(said['error']);
-    await until(async () => (await place.run(['status'])).code === 0, 20_000);
+    await untilWell(() => place.run(['status']));
     expect([rows(), await readFile(place.envFile, 'utf8')]).toEqual(before);
     expect(await readdir(`${data()}/state`)).not.toContain('restore');
     expect(await place.run(['restore', archive, '--yes'])).toMatchObject({ code: 0, err: '' });

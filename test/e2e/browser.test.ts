@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } fro
 import { z } from 'zod';
 import { bundleSeat, launchChromium } from './browser/chromium.ts';
 import type { PageScope, Received } from './browser/seat.ts';
-import { createInstallation, until } from './installation.ts';
+import { createInstallation, until, untilWell } from './installation.ts';
 import type { Installation } from './installation.ts';
 
 declare const window: PageScope;
@@ -79,11 +79,11 @@ describe('a browser on localhost', () => {
     };
     await enter();
     expect(await place.run(['restart', 'livekit', '--yes'])).toMatchObject({ code: 0, err: '' });
-    expect((await place.run(['status'])).code).toBe(0);
+    await untilWell(() => place.run(['status']));
     await enter();
     expect(await place.run(['stop', '--yes'])).toMatchObject({ code: 0, err: '' });
     expect(await place.run(['start'])).toMatchObject({ code: 0, err: '' });
-    expect((await place.run(['status'])).code).toBe(0);
+    await untilWell(() => place.run(['status']));
     expect((await place.run(['verify'])).code).toBe(0);
   });
 

@@ -83,6 +83,18 @@ export async function until(condition: () => Promise<boolean>, timeoutMs: number
   }
 }
 
+/**
+ * Waits until `status` finds all well: a part that follows others (Caddy, the service, LiveKit's entry in Redis) may take a second after a
+ * command. Rejects with what it says after 30 s.
+ */
+export async function untilWell(status: () => Promise<Ran>): Promise<void> {
+  let last: Ran | null = null;
+  const isWell = async (): Promise<boolean> => (last = await status()).code === 0;
+  await until(isWell, 30_000).catch(() => {
+    throw new Error(`not well: ${last?.out} ${last?.err}`);
+  });
+}
+
 /** Ports below the range that the system gives to outgoing connections. */
 export async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];

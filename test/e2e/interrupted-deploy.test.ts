@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { brokenLivekit, createInstallation, until } from './installation.ts';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { brokenLivekit, createInstallation, untilWell } from './installation.ts';
 import type { Installation } from './installation.ts';
 import { runMortal } from './run-mortal.ts';
 
@@ -67,7 +67,7 @@ describe('interrupted deploy', () => {
     expect(stderr).toContain('Interrupted.');
     expect(stdout).toContain('The former files are back');
     expect(exitCode).toBe(130);
-    await until(async () => (await place.run(['status'])).code === 0, 10_000);
+    await untilWell(() => place.run(['status']));
     expect(JSON.parse((await place.run(['plan', '--json'])).out)).toMatchObject({ changes: [] });
   });
 
@@ -86,6 +86,7 @@ describe('interrupted deploy', () => {
     const text = await readFile(config, 'utf8');
     await execa('dd', ['if=/dev/zero', `of=${data()}/state/filler`, 'bs=64k'], { reject: false });
     const full = await place.run(['deploy'], { LOG_LEVEL: 'debug' });
+    onTestFinished(() => rm(`${data()}/state/filler`, { force: true }));
     expect(full.code).toBe(1);
     expect(full.err).toContain(`No space left while writing ${data()}`);
     expect(await readFile(config, 'utf8')).toBe(text);

@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, readlink } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { sendCommands } from '../../src/clients/sentinel.ts';
 import { LEAVING_KEY, NODES_KEY } from '../../src/contract/node-record.ts';
-import { brokenLivekit, createInstallation } from './installation.ts';
+import { brokenLivekit, createInstallation, untilWell } from './installation.ts';
 import { putVersions } from './stand-in-versions.ts';
 import type { Installation, Ran } from './installation.ts';
 
@@ -20,9 +20,9 @@ describe('upgrade and rollback', () => {
   const run = (words: string, env: Record<string, string> = {}): Promise<Ran> => place.run(words.split(' '), env);
   /** Version, by its folder in the store, of the LiveKit process that runs, and its pid. */
   const running = async (): Promise<{ version: string | undefined; pid: number }> => {
-    const { parts } = JSON.parse((await run('status --json')).out) as { parts: Array<{ part: string; pid: number; health: { ok: boolean } }> };
+    await untilWell(() => run('status'));
+    const { parts } = JSON.parse((await run('status --json')).out) as { parts: Array<{ part: string; pid: number }> };
     const livekit = parts.find((one) => one.part === 'livekit');
-    expect(livekit?.health.ok).toBe(true);
     const program = await readlink(`/proc/${livekit?.pid}/exe`);
     return { version: /\/livekit\/([^/]+)\//.exec(program)?.[1], pid: livekit?.pid ?? 0 };
   };
