@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { SERVICE_FUNCTIONS, SERVICE_TABLES, VERSION_TABLE } from '../contract/service-database.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import type { DatabaseCounts } from './format.ts';
 import { dumpTables } from './postgres-dump.ts';
 import { countTables, identifier, lockServices, readFacts } from './postgres-facts.ts';
@@ -15,6 +16,8 @@ export interface PostgresExchange {
   readonly others: number;
   /** Whether the service's tables are there. */
   readonly hadTables: boolean;
+  /** The mark of an earlier restore that stands there; empty: none. */
+  readonly mark: string;
   /** Has pg_dump write what stands there now. @throws FleetError RESTORE_DATABASE_FAILED, DISK_FULL */
   save(to: string, onProgress: (percent: number) => void): Promise<void>;
   /** Replaces the tables by those of a dump, counts them, and commits, all in one transaction. @throws FleetError RESTORE_DATABASE_FAILED */
@@ -41,8 +44,9 @@ export async function openPostgresExchange(postgres: Postgres, signal: AbortSign
       return {
         others: Number(others),
         hadTables: facts.tables.length > 0,
+        mark: await readMark(session),
         save: (to, onProgress) => explain(address, () => dumpTables(postgres, { session, facts, to, signal, onProgress })),
-        put: (dump, options) => explain(address, () => replaceTables(postgres, session, { facts, dump, ...options })),
+        put: (dump, { id, ...options }) => explain(address, () => replaceTables(postgres, session, { facts, dump, mark: markOf(id), ...options })),
         close: () => session.close(),
       };
     } catch (error) {
@@ -56,28 +60,39 @@ export async function openPostgresExchange(postgres: Postgres, signal: AbortSign
  * Puts back what stood before a restore of this id, where that had been committed; may be repeated. A restore whose process was killed
  * may still be at its very last act: its locks are waited for.
  * @param options.former dump of what stood there; null where no tables did
+ * @param options.mark of an earlier restore that stood there; empty: none
  * @param options.undone where pg_dump writes what is undone; null: nobody can have changed it
- * @throws FleetError RESTORE_DATABASE_FAILED, DISK_FULL; the signal's reason
+ * @param options.onLost hears DISK_FULL where there was no space for that
+ * @returns `other`: another restore has been there since, and nothing was touched
+ * @throws FleetError RESTORE_DATABASE_FAILED; the signal's reason
  */
 export async function undoPostgres(
   postgres: Postgres,
-  { id, former, undone, signal }: { id: string; former: string | null; undone: string | null; signal: AbortSignal },
-): Promise<void> {
-  await explain(postgres.access.address, async () => {
+  options: { id: string; former: string | null; mark: string; undone: string | null; signal: AbortSignal; onLost: (error: FleetError) => void },
+): Promise<'undone' | 'untouched' | 'other'> {
+  const { id, former, mark, undone, signal, onLost } = options;
+  return explain(postgres.access.address, async () => {
     const session = await openSession(postgres, signal);
     try {
       // An older server ends what it is doing for the one that was killed first.
       await session.ask("BEGIN; SET LOCAL lock_timeout = '600s'");
       await lockServices(session);
       const facts = await readFacts(session);
-      const [mark] = await session.ask(`SELECT obj_description(to_regclass('${VERSION_TABLE}'), 'pg_class')`);
-      if (mark !== markOf(id)) return;
+      const found = await readMark(session);
+      if (found !== markOf(id)) return found === mark ? 'untouched' : 'other';
       if (undone !== null) {
         // Of an undo that was killed.
         await rm(undone, { force: true });
-        await dumpTables(postgres, { session, facts, to: undone, signal, onProgress: unheard });
+        await dumpTables(postgres, { session, facts, to: undone, signal, onProgress: unheard }).catch(async (error: unknown) => {
+          const full = fullDisk(error, undone);
+          if (full === null) throw error;
+          await rm(undone, { force: true });
+          onLost(full);
+        });
       }
-      await replaceTables(postgres, session, { facts, dump: former, id: null, counts: null, onProgress: unheard });
+      // Should that have been of a restore that another machine is to undo, it finds it so.
+      await replaceTables(postgres, session, { facts, dump: former, mark, counts: null, onProgress: unheard });
+      return 'undone';
     } finally {
       await session.close();
     }
@@ -88,6 +103,16 @@ function unheard(): void {
   // Nobody waits for a percentage of it.
 }
 
+/** DISK_FULL, where that is what is wrong. */
+function fullDisk(error: unknown, path: string): FleetError | null {
+  if (error instanceof FleetError && error.code === 'DISK_FULL') return error;
+  return hasCode(error, 'ENOSPC', 'EDQUOT') ? new FleetError('DISK_FULL', { path }, { cause: error }) : null;
+}
+
+async function readMark(session: PostgresSession): Promise<string> {
+  return (await session.ask(`SELECT obj_description(to_regclass('${VERSION_TABLE}'), 'pg_class')`))[0] ?? '';
+}
+
 /** Whoever asks whether a restore was committed finds it here: it comes and goes with the tables. */
 function markOf(id: string): string {
   return `livekit-fleet restore ${id}`;
@@ -96,9 +121,9 @@ function markOf(id: string): string {
 async function replaceTables(
   postgres: Postgres,
   session: PostgresSession,
-  options: { facts: PostgresFacts; dump: string | null; id: string | null; counts: DatabaseCounts | null; onProgress: (percent: number) => void },
+  options: { facts: PostgresFacts; dump: string | null; mark: string; counts: DatabaseCounts | null; onProgress: (percent: number) => void },
 ): Promise<void> {
-  const { facts, dump, id, counts, onProgress } = options;
+  const { facts, dump, mark, counts, onProgress } = options;
   const place = identifier(facts.schema ?? '');
   const within = (name: string): string => `${place}.${identifier(name)}`;
   // Those of a newer version as well: its program would take what is left for its own.
@@ -123,7 +148,7 @@ async function replaceTables(
   for (const [table, rows] of Object.entries(counts?.rows ?? {}))
     if (found.rows[table] !== rows) throw new PostgresFailure(`${table} has ${found.rows[table] ?? 0} rows instead of ${rows}`, false);
   for (const grant of facts.grants) if (isGrantOf(grant, isThere)) await session.ask(grant);
-  if (id !== null) await session.ask(`COMMENT ON TABLE ${within(VERSION_TABLE)} IS '${markOf(id)}'`);
+  if (mark !== '' && isThere.has(VERSION_TABLE)) await session.ask(`COMMENT ON TABLE ${within(VERSION_TABLE)} IS '${mark.replaceAll("'", "''")}'`);
   await session.ask('COMMIT');
 }
 

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Host } from '../host/host.ts';
+import { FleetError } from '../kernel/errors.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 import { stagingFolder } from '../topology/restore-files.ts';
 import type { Layout, Part } from '../topology/topology.ts';
@@ -26,7 +27,14 @@ const planSchema = z.object({
   exchangeId: z.string().nullable(),
   /** Of the restore, where the service's tables in PostgreSQL are replaced too (postgres-exchange.ts): what undoes that. */
   database: z
-    .object({ url: z.string(), id: z.string(), /** A dump of what stood there; null: nothing did. */ former: z.string().nullable() })
+    .object({
+      url: z.string(),
+      id: z.string(),
+      /** A dump of what stood there; null: nothing did. */
+      former: z.string().nullable(),
+      /** The mark of an earlier restore that stood there; empty: none. */
+      mark: z.string().default(''),
+    })
     .nullable()
     .default(null),
   /** Whether nothing was deployed here before: then nothing is after an undo. */
@@ -118,14 +126,19 @@ export async function completeSwap(host: Host, layout: Layout, besideId: string 
 /**
  * Puts back what stood before, as far as it had been replaced; the parts that use it do not run meanwhile. May be repeated after
  * it was killed.
- * @param keptAs name of the folder below undoneFolder that gets what was in use; null: nobody can have changed it, and it goes
+ * @param options.keptAs name of the folder below undoneFolder that gets what was in use; null: nobody can have changed it, and it goes
+ * @param options.onLost hears DISK_FULL where there was no space to keep something
  * @returns that folder's path, where there was anything
  */
-export async function undoSwap(host: Host, layout: Layout, keptAs: string | null): Promise<string | null> {
+export async function undoSwap(
+  host: Host,
+  layout: Layout,
+  { keptAs, onLost }: { keptAs: string | null; onLost: (error: FleetError) => void },
+): Promise<string | null> {
   const plan = await readPlan(host, layout);
   for (const item of (plan?.phase === 'swapping' ? plan.items : []).toReversed()) {
     const { live, staged, former, hadLive } = item;
-    if (item.isText) await undoText(host, item);
+    if (item.isText) await undoText(host, item, onLost);
     else if (await isThere(host, former)) {
       if (await isThere(host, live)) await host.move(live, `${former}${UNDONE}`);
       await host.move(former, live);
@@ -137,11 +150,15 @@ export async function undoSwap(host: Host, layout: Layout, keptAs: string | null
   return kept;
 }
 
-async function undoText(host: Host, { live, former, hadLive }: SwapItem): Promise<void> {
+async function undoText(host: Host, { live, former, hadLive }: SwapItem, onLost: (error: FleetError) => void): Promise<void> {
   const [text, now] = [await host.read(former), await host.read(live)];
   if (text === null && hadLive) return;
   // Once it is back it is not what was undone.
-  if (now !== null && now.content !== text?.content) await host.write(`${former}${UNDONE}`, now.content, PRIVATE);
+  if (now !== null && now.content !== text?.content)
+    await host.write(`${former}${UNDONE}`, now.content, PRIVATE).catch((error: unknown) => {
+      if (!(error instanceof FleetError && error.code === 'DISK_FULL')) throw error;
+      onLost(error);
+    });
   await (text === null ? host.remove(live) : host.write(live, text.content, PRIVATE));
 }
 

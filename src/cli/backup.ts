@@ -72,7 +72,7 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
     recorded(context, { settings, topology }, async () => {
       // Some of its data may be those of then, and some of now.
       if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
-      await settleRestore(context, settings, topology);
+      await settleRestore(context, { settings, topology });
       const began = context.now();
       const isNewFolder = (options.to ?? settings.BACKUP_DIR) !== '' && isMissing(place);
       const made = await explainFullDisk(topology.layout.state, () => makeArchive(context, { settings, topology, place }));

@@ -136,18 +136,19 @@ async function partsToAwait(deployment: HealthContext, named: readonly Part[]): 
 
 /**
  * Runs a command that changes what runs: as root, under the lock, on a machine that is deployed, or with `isRemnantEnough` was.
+ * With `isGivenUp`, a restore that was broken off is undone without whoever cannot be reached for that.
  * `work` hears whether what a restore had left was settled first: parts that used it are stopped then.
  */
 export async function change(
   context: CliContext,
   command: string,
   work: (deployment: HealthContext, hasSettled: boolean) => Promise<void>,
-  { isRemnantEnough = false } = {},
+  { isRemnantEnough = false, isGivenUp = false } = {},
 ): Promise<void> {
   requireRoot(command);
   const before = deployed(context, { isRemnantEnough });
   await withLock(before.topology.layout.lock, command, async () => {
-    const hasSettled = (await settleRestore(context, before.settings, before.topology)) !== null;
+    const hasSettled = (await settleRestore(context, { ...before, isGivenUp })) !== null;
     const { settings, topology } = hasSettled ? deployed(context, { isRemnantEnough }) : before;
     await recorded(context, { settings, topology }, async () => work(await healthContext(context, settings, topology), hasSettled));
   });

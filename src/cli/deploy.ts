@@ -62,7 +62,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
   const run = async (): Promise<void> => {
     // Seldom there, and what settles it takes 5 ms to load.
     const settling = existsSync(stagingFolder(first.topology.layout)) ? await import('./settle-restore.ts') : null;
-    const settled = (await settling?.settleRestore(context, first.settings, first.topology)) ?? null;
+    const settled = (await settling?.settleRestore(context, { settings: first.settings, topology: first.topology })) ?? null;
     await createEnv(context);
     let early: ReturnType<typeof readServed> = Promise.resolve(null);
     // The first handshake takes 20 ms of this program's time: while others start, nobody waits for it.

@@ -54,7 +54,7 @@ export async function restoreFleet(
     return { ...done, former: place.addressOf(name) };
   } catch (error) {
     // What was loaded is let go of, unless `replace` could not put back the rest: that has been said, and the next command does it.
-    if ((await unfinishedSwap(host, topology.layout))?.phase !== 'swapping') await settleRestore(context, settings, topology).catch(() => undefined);
+    if ((await unfinishedSwap(host, topology.layout))?.phase !== 'swapping') await settleRestore(context, { settings, topology }).catch(() => undefined);
     throw error;
   } finally {
     await giveTurn(topology.machine, goodbye, (await goodbye.view()) ?? given.fleet);

@@ -40,7 +40,7 @@ export async function join(context: CliContext, word: string | undefined, { isFo
 
   const write = async (): Promise<void> => {
     // What a restore that was killed has begun is undone first: it may have been the settings.
-    if ((await settleRestore(context, before, topology)) !== null) checkIdentity(loadSettings(context, 'gateway').settings, wanted, { isForced });
+    if ((await settleRestore(context, { settings: before, topology })) !== null) checkIdentity(loadSettings(context, 'gateway').settings, wanted, { isForced });
     await createEnv(context);
     const { envText, settings } = loadSettings(context, 'gateway');
     const changed = Object.entries(wanted).filter(([name, value]) => settings[name as keyof typeof wanted] !== value);

@@ -150,7 +150,7 @@ async function replace(
     if (exchangeId !== null) await checkExchange(context, { ...machine, exchangeId });
   } catch (error) {
     await tables?.close();
-    await undoRestore(context, machine, { manager, isKept: hasRun, first: error });
+    await undoRestore(context, machine, { manager, isKept: hasRun, first: error, isGivenUp: false });
     // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
     if (!isBare) await bringBack({ ...context, signal: new AbortController().signal }, { ...deploying, isAlone }).catch(() => startAnyway(manager, parts));
     throw error;

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { POSTGRES, SERVICE } from '../backup/format.ts';
 import { openPostgresExchange, undoPostgres } from '../backup/postgres-exchange.ts';
 import type { PostgresExchange } from '../backup/postgres-exchange.ts';
@@ -88,7 +89,7 @@ export async function beginDatabaseRestore(
     }
     const counts = manifest.counts.databases[POSTGRES];
     return {
-      plan: { url, id, former },
+      plan: { url, id, former, mark: exchange.mark },
       put: async () => exchange.put(placeIn(folder, POSTGRES), { id, counts: counts ?? { schema: 0, rows: {} }, onProgress }),
       close: () => exchange.close(),
     };
@@ -107,14 +108,25 @@ export async function reachDatabase(context: CliContext, settings: Settings, { u
 
 /**
  * Puts back the tables that stood before a restore, where they had been replaced; a dump of what is undone stays with what else is.
- * @throws FleetError RESTORE_DATABASE_FAILED, DISK_FULL
+ * @param given.onLost hears DISK_FULL where there was no space for that
+ * @returns `other`: another machine has restored them since, and they stay as they are
+ * @throws FleetError RESTORE_DATABASE_FAILED
  */
 export async function undoDatabaseRestore(
   context: CliContext,
   layout: Layout,
-  { postgres, database: { id, former }, isKept }: { postgres: Postgres; database: SwapDatabase; isKept: boolean },
-): Promise<void> {
+  given: { postgres: Postgres; database: SwapDatabase; isKept: boolean; onLost: (error: FleetError) => void },
+): ReturnType<typeof undoPostgres> {
   const { signal } = new AbortController();
   await context.host.makeFolder(asideFolder(layout), { mode: 0o700, uid: 0, gid: 0 });
-  await undoPostgres(postgres, { id, former, undone: isKept ? `${asideFolder(layout)}/${POSTGRES}${UNDONE}` : null, signal });
+  const undone = given.isKept ? `${asideFolder(layout)}/${POSTGRES}${UNDONE}` : null;
+  return undoPostgres(given.postgres, { ...given.database, undone, signal, onLost: given.onLost });
+}
+
+/** Sets the dump of what stood there aside with what is kept: nothing else has it. Gives its name; null where nothing stood there. */
+export async function keepFormer({ host }: CliContext, { former }: SwapDatabase): Promise<string | null> {
+  if (former === null) return null;
+  const name = `${POSTGRES}.former${UNDONE}`;
+  await host.move(former, `${dirname(former)}/${name}`);
+  return name;
 }

@@ -67,9 +67,7 @@ export async function restore(from: CliContext, given: string, options: RestoreO
         opener.explain(() => explainFullDisk(topology.layout.state, () => restoreFrom(context, given, { ...options, askPassphrase: opener.ask })));
       if (options.isDryRun) return work();
       await recorded(context, { settings, topology }, async () => {
-        // What is undone may be the settings that say where the data are.
-        if ((await unfinishedSwap(context.host, topology.layout))?.isBare === true) process.env['DATA_DIR'] = topology.layout.root;
-        await settleRestore(context, settings, topology);
+        await settleRestore(context, { settings, topology, isGivenUp: options.isAlone });
         await work();
       });
     });
@@ -90,9 +88,11 @@ function rememberFolders(paths: readonly string[]): () => Promise<void> {
   };
 }
 
-/** On a machine where nothing is deployed, the data go where they were. */
+/** On a machine where nothing is deployed, the data go where they were; where that was begun and broken off, where it was begun. */
 async function adoptDataDir(context: CliContext, given: string, askPassphrase: () => Promise<string>): Promise<void> {
   const { topology } = loadSettings(context);
+  // What is undone first may be the settings that say so.
+  if ((await unfinishedSwap(context.host, topology.layout))?.isBare === true) process.env['DATA_DIR'] = topology.layout.root;
   if (existsSync(appliedFile(topology)) || existsSync(context.envPath) || (process.env['DATA_DIR'] ?? '') !== '') return;
   const { name, bytes } = sourceFor(context, given);
   const { dataDir } = await explainDamage(name, () => readHead(name, openArchive(name, bytes, askPassphrase)));

@@ -13,15 +13,19 @@ export { awaitWell } from './await-well.ts';
 /**
  * Ends what a restore that was killed has left: what it had begun to swap is put back, what was complete stays. Every command that
  * changes what runs begins with it, under the lock. The parts that use what is put back are stopped then.
+ * @param machine.isGivenUp a person has said that a PostgreSQL or a fleet that cannot be reached for that is gone for good
  * @throws FleetError RESTORE_UNDO_FAILED
  */
-export async function settleRestore(context: CliContext, settings: Settings, topology: Topology): Promise<'undone' | 'completed' | null> {
+export async function settleRestore(
+  context: CliContext,
+  { settings, topology, isGivenUp = false }: { settings: Settings; topology: Topology; isGivenUp?: boolean },
+): Promise<'undone' | 'completed' | null> {
   const { host, reporter } = context;
   const { layout } = topology;
   const found = await unfinishedSwap(host, layout);
   if (found?.phase === 'swapping') {
     // The machine may have run for days with what is undone now.
-    await undoRestore(context, { settings, topology }, { manager: await openManager(context, settings, topology), isKept: true, first: null });
+    await undoRestore(context, { settings, topology }, { manager: await openManager(context, settings, topology), isKept: true, first: null, isGivenUp });
     return 'undone';
   }
   const besideId = found === null ? null : await letGo(context, { settings, topology, exchangeId: found.exchangeId });

@@ -41,6 +41,6 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
       context.reporter.say('UNINSTALLED', { kept: kept.join(', ') });
       context.reporter.result({ uninstalled: true, kept });
     },
-    { isRemnantEnough: true },
+    { isRemnantEnough: true, isGivenUp: true },
   );
 }

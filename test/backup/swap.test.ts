@@ -4,11 +4,18 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { acceptSwap, asideFolder, completeSwap, swap, undoSwap, undoneFolder, unfinishedSwap } from '../../src/backup/swap.ts';
 import type { SwapItem } from '../../src/backup/swap.ts';
 import { localHost } from '../../src/host/host.ts';
+import type { Host } from '../../src/host/host.ts';
+import { FleetError } from '../../src/kernel/errors.ts';
 import { stagingFolder } from '../../src/topology/restore-files.ts';
 import type { Layout } from '../../src/topology/topology.ts';
 
 function text(path: string): Promise<string | null> {
   return readFile(path, 'utf8').catch(() => null);
+}
+
+/** There is space for everything. */
+function onLost(error: Error): never {
+  throw error;
 }
 
 /** Files get root as their owner. */
@@ -55,7 +62,7 @@ describe.runIf(process.getuid?.() === 0)('what a restore swaps', () => {
   it('is back after an undo, and what was written since is kept, each time in a folder of its own', async () => {
     for (const name of ['first', 'second']) {
       await begin();
-      expect(await undoSwap(host, layout, name)).toBe(`${undoneFolder(layout)}/${name}`);
+      expect(await undoSwap(host, layout, { keptAs: name, onLost })).toBe(`${undoneFolder(layout)}/${name}`);
       expect(await days()).toEqual(former);
       expect(await unfinishedSwap(host, layout)).toBeNull();
       for (const one of ['redis.undone/data', 'agent.undone/data', 'env.undone', 'version.undone'])
@@ -79,21 +86,32 @@ describe.runIf(process.getuid?.() === 0)('what a restore swaps', () => {
         };
       const { write, move, remove, makeFolder } = host;
       const mortal = { ...host, write: act(write), move: act(move), remove: act(remove), makeFolder: act(makeFolder) };
-      const isBrokenOff = await undoSwap(mortal, layout, 'first').then(
+      const isBrokenOff = await undoSwap(mortal, layout, { keptAs: 'first', onLost }).then(
         () => false,
         () => true,
       );
       if (!isBrokenOff) break;
-      await undoSwap(host, layout, 'second');
+      await undoSwap(host, layout, { keptAs: 'second', onLost });
       expect(await days(), `before act ${n}`).toEqual(former);
       const kept = (await readdir(undoneFolder(layout), { recursive: true })).map((path) => path.replace(/^(first|second)\/?/, ''));
       for (const one of ['redis.undone/data', 'agent.undone/data', 'env.undone', 'version.undone']) expect(kept, `before act ${n}`).toContain(one);
     }
   });
 
+  it('comes back where there is no space to keep a text that was in use, which is said', async () => {
+    await begin();
+    const full = new FleetError('DISK_FULL', { path: 'the disk' });
+    const tight: Host = { ...host, write: (path, ...words) => (path.endsWith('.undone') ? Promise.reject(full) : host.write(path, ...words)) };
+    const lost: Error[] = [];
+    await undoSwap(tight, layout, { keptAs: 'first', onLost: (error) => lost.push(error) });
+    expect(lost).toEqual([full, full]);
+    expect(await days()).toEqual(former);
+    expect((await readdir(`${undoneFolder(layout)}/first`)).toSorted()).toEqual(['agent.undone', 'redis.undone']);
+  });
+
   it('is not kept where nothing has run with it, and stays once it was accepted', async () => {
     await begin();
-    expect(await undoSwap(host, layout, null)).toBeNull();
+    expect(await undoSwap(host, layout, { keptAs: null, onLost })).toBeNull();
     expect(await days()).toEqual(former);
     expect(await readdir(layout.state)).toEqual(['redis']);
     await begin();

@@ -1,9 +1,9 @@
 import { execa } from 'execa';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { readFileSync, readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import pg from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { DatabaseCounts } from '../../src/backup/format.ts';
 import { dumpDatabase } from '../../src/backup/postgres-dump.ts';
 import { openPostgresExchange, undoPostgres } from '../../src/backup/postgres-exchange.ts';
@@ -23,6 +23,13 @@ import type { Cluster } from './cluster.ts';
 const { signal } = new AbortController();
 const user = { uid: 65_534, gid: 65_534 };
 const onProgress = (): void => undefined;
+/** No earlier restore, and space for everything. */
+const none = {
+  mark: '',
+  onLost: (error: Error): never => {
+    throw error;
+  },
+};
 const room = (id: string): Parameters<Store['addRoom']>[0] => ({
   id,
   name: `a \\ tab\there, a line\nand \\.`,
@@ -128,7 +135,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await put('then', { counts });
     expect(await askPostgres(url, `SELECT count(*)::int AS n FROM ${name}.rooms`)).toEqual([{ n: 3 }]);
     expect(await structure()).toBe(shape);
-    await undoPostgres(postgres, { id: 'an-id', former: `${folder}/former`, undone: `${folder}/undone`, signal });
+    await undoPostgres(postgres, { ...none, id: 'an-id', former: `${folder}/former`, undone: `${folder}/undone`, signal });
     expect(await askPostgres(url, `SELECT count(*)::int AS n FROM ${name}.rooms`)).toEqual([{ n: 5 }]);
     expect(await askPostgres(url, `SELECT has_table_privilege('a reader ${number}', $$${name}.rooms$$, 'SELECT') AS may`)).toEqual([{ may: true }]);
   });
@@ -172,7 +179,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     store = await openStore(url);
     expect((await store.addRoom(room('new')))?.key).toBe(4);
     // And go again.
-    await undoPostgres(postgres, { id: 'an-id', former: null, undone: null, signal });
+    await undoPostgres(postgres, { ...none, id: 'an-id', former: null, undone: null, signal });
     expect((await reachPostgres(url, { user, signal })).facts.tables).toEqual([]);
   });
 
@@ -229,7 +236,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await fill(5, 8);
     const before = await rows();
     await put('then', { id: 'first', counts });
-    const undo = (id: string): Promise<void> => undoPostgres(postgres, { id, former: `${folder}/former`, undone: `${folder}/undone`, signal });
+    const undo = (id: string): Promise<string> => undoPostgres(postgres, { ...none, id, former: `${folder}/former`, undone: `${folder}/undone`, signal });
     await undo('another');
     expect(await store.findRoom('r7')).toBeNull();
     await fill(20, 23);
@@ -245,6 +252,48 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     expect((await countDump(postgres, `${folder}/undone`)).rows['rooms']).toBe(8);
   });
 
+  it('are left alone where another machine has restored them since, whose undo leaves them to the first again', async () => {
+    await fill(0, 2);
+    const counts = await dump('then');
+    await fill(2, 3);
+    await put('then', { id: 'first', counts, former: 'former-1' });
+    await fill(3, 4);
+    const exchange = await openPostgresExchange(postgres, signal);
+    const { mark } = exchange;
+    await exchange.close();
+    await put('then', { id: 'second', counts, former: 'former-2' });
+    const undo = (id: string, of: { mark?: string; former: string }): Promise<string> =>
+      undoPostgres(postgres, { ...none, ...of, former: `${folder}/${of.former}`, id, undone: null, signal });
+    expect(await undo('first', { former: 'former-1' })).toBe('other');
+    // One that was never committed, where an earlier one was.
+    expect(await undo('third', { former: 'former-1', mark: 'livekit-fleet restore second' })).toBe('untouched');
+    expect((await store.findRoom('r3')) ?? (await store.findRoom('r2'))).toBeNull();
+    expect(await undo('second', { former: 'former-2', mark })).toBe('undone');
+    expect(await store.findRoom('r3')).not.toBeNull();
+    expect(await undo('first', { former: 'former-1' })).toBe('undone');
+    expect([(await store.findRoom('r2')) !== null, await store.findRoom('r3')]).toEqual([true, null]);
+  });
+
+  it('are put back where there is no space to keep what is undone, which is said', async () => {
+    await fill(0, 2);
+    const before = await rows();
+    const counts = await dump('then');
+    await put('then', { id: 'first', counts });
+    const full = await scratchFolder();
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', full]);
+    onTestFinished(async () => {
+      await execa('umount', [full]);
+      await rm(full, { recursive: true });
+    });
+    await execa('dd', ['if=/dev/zero', `of=${full}/filler`, 'bs=4k'], { reject: false });
+    const lost: Error[] = [];
+    const given = { ...none, id: 'first', former: `${folder}/former`, undone: `${full}/undone`, signal, onLost: (error: Error) => lost.push(error) };
+    expect(await undoPostgres(postgres, given)).toBe('undone');
+    expect(lost).toMatchObject([{ code: 'DISK_FULL', params: { path: `${full}/undone` } }]);
+    expect(await rows()).toEqual(before);
+    expect(await readdir(full)).toEqual(['filler']);
+  });
+
   it('are put back only after a restore that was killed at its last act has ended', async () => {
     await fill(0, 2);
     await dump('former');
@@ -252,7 +301,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     await killed.ask('BEGIN; SELECT pg_advisory_xact_lock(7105382)');
     await killed.ask(`DELETE FROM rooms; COMMENT ON TABLE schema_version IS 'livekit-fleet restore the-killed'`);
     let isUndone = false;
-    const undoing = undoPostgres(postgres, { id: 'the-killed', former: `${folder}/former`, undone: null, signal }).then(() => (isUndone = true));
+    const undoing = undoPostgres(postgres, { ...none, id: 'the-killed', former: `${folder}/former`, undone: null, signal }).then(() => (isUndone = true));
     await until(
       async () => (await cluster.ask(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'`)).length === 1,
       10_000,
@@ -375,7 +424,7 @@ describe.runIf(process.getuid?.() === 0)('the service’s tables in PostgreSQL',
     if (sql === null) await cluster.start();
     expect(await rows()).toEqual(before);
     // Whoever settles it finds that there is nothing to put back.
-    await undoPostgres(postgres, { id: 'lost', former: `${folder}/former`, undone: null, signal });
+    await undoPostgres(postgres, { ...none, id: 'lost', former: `${folder}/former`, undone: null, signal });
     expect(await rows()).toEqual(before);
     await until(async () => (await store.findRoom('r7')) !== null, 20_000);
   });

@@ -157,7 +157,7 @@ export const errors = {
   RESTORE_UNFINISHED:
     'A restore of this machine has not come to its end, so that there is nothing whole to back up. This puts back what stood before: ./部署.sh start',
   RESTORE_UNDO_FAILED:
-    'The restore failed ({first}), and what stood before could not be put back yet: {reason}\nStopped on this machine: {stopped}. What stood before is in {path}: leave it there. Once the cause is mended, this goes on with putting it back: ./部署.sh start',
+    'The restore failed ({first}), and what stood before could not be put back yet: {reason}\nStopped on this machine: {stopped}. What stood before is in {path}: leave it there. Once the cause is mended, this goes on with putting it back: ./部署.sh start. Where PostgreSQL or the fleet’s Redis is gone for good, ./部署.sh restore ARCHIVE --alone (or ./部署.sh uninstall) puts back the rest without it.',
   RESTORE_CUT_OFF:
     'This machine is one of a fleet and reaches too few of the others ({hosts}): what was restored here would be lost, or would come back as the data of then, once it reaches them again. Nothing was changed. See that they run and can be reached (./部署.sh start, ./部署.sh status). Are they gone for good: the same command with --alone, or on a machine where nothing is deployed.',
   RESTORE_ELSEWHERE:
@@ -173,7 +173,7 @@ export const errors = {
   BACKUP_DATABASE_FAILED: 'What PostgreSQL at {address} keeps could not be taken: {reason}. See docs/database.md for the rights that a backup needs.',
   BACKUP_DATABASE_EMPTY:
     'DATABASE_URL leads to PostgreSQL at {address}, schema {schema}, and none of the service’s tables are there: a backup would be without its data, and none was made. Does DATABASE_URL name the database that the service uses? It makes its tables when it starts: ./部署.sh deploy, ./部署.sh status',
-  RESTORE_DATABASE_FAILED: 'The tables in PostgreSQL at {address} could not be replaced: {reason}. They are as they were before.',
+  RESTORE_DATABASE_FAILED: 'The tables in PostgreSQL at {address} could not be replaced: {reason}.',
   RESTORE_DATABASE_RIGHTS:
     'The tables in PostgreSQL at {address} cannot be replaced: {reason}. Nothing was changed. Restore with a DATABASE_URL whose role owns them, or may make them.',
   RESTORE_DATABASE_USED:
@@ -395,7 +395,11 @@ export const texts = {
   RESTORE_KEPT: 'What stood before is in {path}',
   RESTORE_UNDONE: 'What stood before the restore is back.',
   RESTORE_UNDONE_KEPT: 'What had been in use since then, and was changed perhaps, is in {path}. Remove it when nothing of it is needed.',
-  RESTORE_UNDONE_REDIS_GOES: 'This machine’s Redis does not answer, so that what the fleet’s Redis has taken since the restore is not kept: {reason}',
+  RESTORE_UNDONE_LOST: 'What {what} had taken since the restore could not be kept aside, and goes: {reason}',
+  RESTORE_GIVEN_UP: '{what} cannot be brought back to where it was before the restore, and is given up: {reason}',
+  RESTORE_DATABASE_SINCE: 'Another machine has restored the tables in PostgreSQL since: they stay as they are.',
+  RESTORE_UNDONE_HERE: 'On this machine what stood before the restore is back.',
+  RESTORE_FORMER_KEPT: 'What PostgreSQL held before the restore is in {path} (pg_restore reads it). Remove it when nothing of it is needed.',
   RESTORE_UNDO_WAITS: 'What stood before is to be put back, which waits {seconds} s at most: {reason}',
   RESTORE_BROKEN_OFF: 'it was broken off',
   RESTORE_UNSETTLED:

@@ -132,7 +132,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   BACKUP_REDIS_UNSAVED: 'Redis 无法把快照写入 {path}。是否还有空间？请看：./部署.sh logs redis',
   RESTORE_UNFINISHED: '本机有一次未完成的恢复，没有完整的数据可备份。请先执行 ./部署.sh start，回到恢复之前的状态。',
   RESTORE_UNDO_FAILED:
-    '恢复失败（{first}），且尚未能放回恢复之前的内容：{reason}\n本机已停止的部件：{stopped}。恢复之前的内容在 {path}，请勿移动。排除原因后执行 ./部署.sh start，会继续放回。',
+    '恢复失败（{first}），且尚未能放回恢复之前的内容：{reason}\n本机已停止的部件：{stopped}。恢复之前的内容在 {path}，请勿移动。排除原因后执行 ./部署.sh start，会继续放回。PostgreSQL 或集群的 Redis 已永久丢失时，执行 ./部署.sh restore 备份文件 --alone（或 ./部署.sh uninstall），会放弃它并放回其余内容。',
   RESTORE_CUT_OFF:
     '本机属于集群，但连不上足够多的其他机器（{hosts}）：此时恢复的内容，在重新连上后会丢失，或以旧数据取代集群现在的数据。未做任何更改。请确认它们在运行且可达（./部署.sh start、./部署.sh status）。若它们已永久丢失：同一命令加 --alone，或在尚未部署的机器上恢复。',
   RESTORE_ELSEWHERE:
@@ -145,7 +145,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   BACKUP_DATABASE_FAILED: '无法取得 {address} 的 PostgreSQL 中的数据：{reason}。备份所需的权限见 docs/database.md。',
   BACKUP_DATABASE_EMPTY:
     'DATABASE_URL 指向 {address} 的 PostgreSQL（schema {schema}），其中没有业务服务的表：备份会缺少它的数据，因此未备份。DATABASE_URL 是否就是服务所用的库？服务启动时会建表：./部署.sh deploy、./部署.sh status',
-  RESTORE_DATABASE_FAILED: '无法替换 {address} 的 PostgreSQL 中的表：{reason}。它们和之前一样。',
+  RESTORE_DATABASE_FAILED: '无法替换 {address} 的 PostgreSQL 中的表：{reason}。',
   RESTORE_DATABASE_RIGHTS: '不能替换 {address} 的 PostgreSQL 中的表：{reason}。未做任何更改。恢复时请让 DATABASE_URL 的角色是这些表的所有者，或有权建表。',
   RESTORE_DATABASE_USED: '{address} 的 PostgreSQL 中，业务服务的表被别人的对象使用：{objects}。因此无法替换。未做任何更改。请先删除它们，恢复后再建。',
   RESTORE_DATABASE_SCHEMA: '{path} 的表在 schema {was}，而 DATABASE_URL 指向 schema {now}。未做任何更改。恢复时请让 DATABASE_URL 指向 schema {was}。',
@@ -349,7 +349,11 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   RESTORE_KEPT: '恢复前的内容在 {path}',
   RESTORE_UNDONE: '已回到恢复之前的状态。',
   RESTORE_UNDONE_KEPT: '此前一直在用、可能已有改动的内容在 {path}。确认不再需要后可删除。',
-  RESTORE_UNDONE_REDIS_GOES: '本机的 Redis 没有应答，集群 Redis 在恢复之后写入的内容不会保留：{reason}',
+  RESTORE_UNDONE_LOST: '{what} 在恢复之后写入的内容未能留存，将会丢失：{reason}',
+  RESTORE_GIVEN_UP: '{what} 无法回到恢复之前的状态，予以放弃：{reason}',
+  RESTORE_DATABASE_SINCE: '此后另一台机器又恢复过 PostgreSQL 中的表：它们保持原样。',
+  RESTORE_UNDONE_HERE: '本机已回到恢复之前的状态。',
+  RESTORE_FORMER_KEPT: 'PostgreSQL 在恢复之前的内容在 {path}（用 pg_restore 打开）。确认不再需要后可删除。',
   RESTORE_UNDO_WAITS: '正要放回恢复之前的内容，最多等待 {seconds} 秒：{reason}',
   RESTORE_BROKEN_OFF: '被中断',
   RESTORE_UNSETTLED: '本机有一次恢复在完成之前被中断，部件可能正用着它的数据。执行 ./部署.sh start 会放回恢复之前的内容，并把此后写入的留在 {path}。',
