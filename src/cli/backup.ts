@@ -24,6 +24,7 @@ import { describeBytes, totalBytes } from '../report/bytes.ts';
 import { editEnv } from '../settings/env-file.ts';
 import { variableNames } from '../settings/schema.ts';
 import type { Settings } from '../settings/schema.ts';
+import { backupFiles } from '../topology/backup-files.ts';
 import type { Layout, Topology } from '../topology/topology.ts';
 import { placeOf } from './backup-place.ts';
 import type { Source } from './backup-place.ts';
@@ -73,7 +74,7 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       // Some of its data may be those of then, and some of now.
       if ((await unfinishedSwap(context.host, topology.layout))?.phase === 'swapping') throw new FleetError('RESTORE_UNFINISHED', {});
       await settleRestore(context, { settings, topology });
-      const began = context.now();
+      const [began, startedAt] = [context.now(), new Date()];
       const isNewFolder = (options.to ?? settings.BACKUP_DIR) !== '' && isMissing(place);
       const made = await explainFullDisk(topology.layout.state, () => makeArchive(context, { settings, topology, place }));
       const { name } = made;
@@ -81,6 +82,8 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       if (options.isProved) await keepIfProved(place, name, proof);
       const retention = { keep: options.keep ?? settings.BACKUP_KEEP, nowMs: Date.now(), machine: topology.machine, made: name };
       const removed = options.isPruned ? await removeBeyond(place, retention) : [];
+      // Of the part `backups`, which this is perhaps: one elsewhere does not mend what it cannot do.
+      if (options.to === undefined) await noteSuccess(context, topology.layout, startedAt);
       const seconds = Number(((context.now() - began) / 1000).toFixed(1));
       const path = place.addressOf(made.name);
       const counts = describeCounts(context.language, made.counts);
@@ -94,6 +97,11 @@ export async function backup(context: CliContext, options: BackupOptions): Promi
       context.reporter.result({ path, bytes: made.bytes, dataBytes: made.dataBytes, seconds, counts: made.counts, isProved: options.isProved, removed: names });
     }),
   );
+}
+
+/** For `status`: what failed before does not count any more. */
+async function noteSuccess({ host }: CliContext, layout: Layout, at: Date): Promise<void> {
+  await host.write(backupFiles(layout).last, `last backup ${at.toISOString().slice(0, 19)}Z\n`, { mode: 0o600, uid: 0, gid: 0 });
 }
 
 /** PostgreSQL, where the service keeps its data there. @throws FleetError BACKUP_DATABASE_EMPTY where they are not there, unless `mayBeEmpty`: null then */

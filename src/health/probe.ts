@@ -79,8 +79,12 @@ function probeState(part: Part, path: string): Health {
 
 /** A machine whose last backup failed, or is refused, has none of today. */
 function probeBackups({ layout }: Topology): Health {
-  const health = probeState('backups', backupFiles(layout).state);
-  return /^(✗|refused)/.test(health.detail) ? { ...health, ok: false, isUp: true } : health;
+  const files = backupFiles(layout);
+  const health = probeState('backups', files.state);
+  const last = readState(files.last) ?? '';
+  if (!health.ok || last === '') return health;
+  const detail = `${last}; ${health.detail}`;
+  return /^(✗|refused)/.test(last) ? { part: 'backups', ok: false, isUp: true, detail } : { ...health, detail };
 }
 
 /** What a part has written down; null where it has not. Synchronous: while parts start they are asked again and again. */

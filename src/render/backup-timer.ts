@@ -8,7 +8,8 @@ import type { Project } from './upgrader.ts';
 
 /**
  * The program of the backups part (sh): sleeps until a backup is due, makes and proves it at low priority, and removes what is beyond
- * BACKUP_KEEP. When that is stands in a file, so that neither a reboot nor a deploy begins anew. The first one is ten minutes away;
+ * BACKUP_KEEP. When that is, and what failed last, stands in files, so that neither a reboot nor a deploy begins anew; the command
+ * `backup` itself notes there when it succeeds, also by hand. The first one is ten minutes away;
  * one that failed is tried again an hour later, one that found another command at work a minute later.
  */
 export const backupTimerScript = `#!/bin/sh
@@ -16,10 +17,13 @@ export const backupTimerScript = `#!/bin/sh
 export LC_ALL=C
 umask 027
 base=$1 project=$(readlink -f "$2") env=$(readlink -f "$3") supervisor=$4 interval=$5
-last=
 
 say() {
   printf '%s\\n' "$1" >"$base.state.new" && mv "$base.state.new" "$base.state"
+}
+
+failed() {
+  (umask 077 && printf '%s\\n' "$1" >"$base.last.part") && mv "$base.last.part" "$base.last"
 }
 
 at() { date -u -d "@$1" +%FT%TZ; }
@@ -52,7 +56,7 @@ while :; do
   now=$(date +%s)
   # The interval may be shorter than it was, or the clock was wrong.
   [ "$((next - now))" -le "$interval" ] || due_in "$interval"
-  say "\${last:+$last; }next backup $(at "$next")"
+  say "next backup $(at "$next")"
   if [ "$next" -gt "$now" ]; then
     sleep "$(least 3600 "$((next - now))")" &
     child=$!
@@ -72,10 +76,10 @@ while :; do
     code=refused
   fi
   case $code in
-    0) last="last backup $(at "$now")" && due_in "$interval" ;;
+    0) due_in "$interval" ;;
     3) due_in 60 ;;
-    refused) last="refused: $problem" && due_in "$(least 3600 "$interval")" ;;
-    *) last="✗ the backup of $(at "$now") failed (see logs backups)" && due_in "$(least 3600 "$interval")" ;;
+    refused) failed "refused: $problem"; due_in "$(least 3600 "$interval")" ;;
+    *) failed "✗ the backup of $(at "$now") failed (see logs backups)"; due_in "$(least 3600 "$interval")" ;;
   esac
 done
 `;

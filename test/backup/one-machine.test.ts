@@ -124,35 +124,43 @@ describe('backup and restore', () => {
     expect(code, `${out} ${err}`).toBe(0);
   });
 
-  it('is not well after a backup that failed, in status alone, and says so in Chinese too', async () => {
-    const state = `${data()}/run/backups.state`;
-    const before = await readFile(state, 'utf8');
-    onTestFinished(() => writeFile(state, before).catch(() => undefined));
-    for (const failed of [
-      '✗ the backup of 2026-01-02T03:04:05Z failed (see logs backups); next backup 2026-01-02T04:04:05Z',
-      'refused: /x can be changed by others than root',
-    ]) {
-      await writeFile(state, `${failed}\n`);
-      const { code, out } = await place.run(['status']);
-      expect([code, out]).toEqual([1, expect.stringMatching(/^✗ backups /m) as unknown]);
-      expect(out).toContain(failed.replace('✗ ', ''));
-      const said = await place.run(['status', '--json']);
-      expect([said.code, JSON.parse(said.out)]).toMatchObject([1, { ok: false }]);
-      expect((JSON.parse(said.out) as { parts: unknown[] }).parts).toContainEqual(
-        expect.objectContaining({ part: 'backups', state: 'running', health: expect.objectContaining({ ok: false, detail: failed }) as unknown }),
-      );
-      // Nothing that a deploy could mend, or would have to wait for.
-      for (const words of [['deploy'], ['restart', 'agent']]) expect((await place.run(words)).code, words.join(' ')).toBe(0);
+  it('is not well after a backup that failed, in status alone, until one succeeds, also by hand; and says so in Chinese too', async () => {
+    const last = `${data()}/run/backups.last`;
+    onTestFinished(() => rm(last, { force: true }));
+    const failed = '✗ the backup of 2026-01-02T03:04:05Z failed (see logs backups)';
+    for (const said of [failed, 'refused: /x can be changed by others than root']) {
+      await writeFile(last, `${said}\n`);
+      await sickOf(said);
+      // Nothing that a deploy could mend, or would have to wait for; nor does the part forget it.
+      for (const words of [['deploy'], ['restart', 'agent'], ['restart', 'backups']]) expect((await place.run(words)).code, words.join(' ')).toBe(0);
+      await sickOf(said);
     }
-    await writeFile(state, '✗ the backup of 2026-01-02T03:04:05Z failed (see logs backups); next backup 2026-01-02T04:04:05Z\n');
+    await writeFile(last, `${failed}\n`);
     const chinese = await place.run(['status', '--lang', 'zh']);
-    expect(chinese.out).toContain('2026-01-02T03:04:05Z 的备份失败（请看 logs backups）；下次备份 2026-01-02T04:04:05Z');
+    expect(chinese.out).toMatch(/2026-01-02T03:04:05Z 的备份失败（请看 logs backups）；下次备份 [\dT:-]+Z/);
     const names =
       /redis|sentinel|livekit|service|agent|caddy|backups|logs|pid|PONG|HTTP|Redis|Sentinel|LiveKit|Caddy|Local Authority|ECC Intermediate|localhost|m127-0-0-1|s(?= )|\b\d{4}-\d\d-\d\d(T[\d:]+Z)?\b/g;
     expect(chinese.out.replaceAll(names, '')).not.toMatch(/[A-Za-z]{2,}/);
-    await writeFile(state, before);
+    // Elsewhere it says nothing of the place that was asked for.
+    expect((await place.run(['backup', '--to', `${place.folder}/mnt`])).code).toBe(0);
+    await sickOf(failed);
+    expect((await place.run(['backup'])).code).toBe(0);
+    expect(await readFile(last, 'utf8')).toMatch(/^last backup \d{4}-\d\d-\d\dT[\d:]{8}Z\n$/);
+    expect((await stat(last)).mode & 0o777).toBe(0o600);
     await untilWell(() => place.run(['status']));
   });
+
+  async function sickOf(failed: string): Promise<void> {
+    const { code, out } = await place.run(['status']);
+    expect([code, out]).toEqual([1, expect.stringMatching(/^✗ backups /m) as unknown]);
+    expect(out).toContain(failed.replace('✗ ', ''));
+    const said = await place.run(['status', '--json']);
+    expect([said.code, JSON.parse(said.out)]).toMatchObject([1, { ok: false }]);
+    const detail = expect.stringContaining(`${failed}; next backup`) as unknown;
+    expect((JSON.parse(said.out) as { parts: unknown[] }).parts).toContainEqual(
+      expect.objectContaining({ part: 'backups', state: 'running', health: expect.objectContaining({ ok: false, detail }) as unknown }),
+    );
+  }
 
   it('is not backed up half restored', async () => {
     await mkdir(`${data()}/state/restore`);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupTimerScript } from '../../src/render/backup-timer.ts';
@@ -63,9 +63,11 @@ describe.runIf(process.getuid?.() === 0)('the backups part', () => {
   it('makes and proves a backup when it is due, and removes old ones', async () => {
     await writeFile(`${folder}/run.next`, '1');
     start(86_400);
-    await until(async () => (await text('run.state')).startsWith('last backup'), 5_000);
+    await until(async () => (await text('asked')) !== '' && (await text('run.state')).startsWith('next backup') && (await secondsLeft()) > 0, 5_000);
     expect(await text('asked')).toBe(`backup --verify --prune --env ${folder}/.env\n`);
     expect(await secondsLeft()).toBeGreaterThan(86_300);
+    // The command says when it succeeds.
+    expect(await text('run.last')).toBe('');
   });
 
   it('makes one again and again', async () => {
@@ -74,21 +76,29 @@ describe.runIf(process.getuid?.() === 0)('the backups part', () => {
   });
 
   it.each([
-    ['1', 'failed', 3_600],
-    ['3', 'next backup', 60],
-  ])('tries again after exit code %s', async (code, state, seconds) => {
+    ['1', /^✗ the backup of [\dT:-]+Z failed \(see logs backups\)\n$/, 3_600],
+    ['3', /^$/, 60],
+  ])('tries again after exit code %s, and keeps in mind what failed', async (code, last, seconds) => {
     await writeFile(`${folder}/code`, code);
     await writeFile(`${folder}/run.next`, '1');
     start(86_400);
-    await until(async () => (await text('run.state')).includes(state) && (await text('asked')) !== '' && (await secondsLeft()) > 0, 5_000);
+    const isWaiting = async (): Promise<boolean> => (await text('run.state')).includes('next backup') && (await secondsLeft()) > 0;
+    await until(async () => (await text('asked')) !== '' && (await isWaiting()), 5_000);
     expect(Math.abs((await secondsLeft()) - seconds)).toBeLessThan(10);
+    const said = await text('run.last');
+    expect(said).toMatch(last);
+    if (said !== '') expect((await stat(`${folder}/run.last`)).mode & 0o777).toBe(0o600);
+    await stop();
+    start(86_400);
+    await until(isWaiting, 5_000);
+    expect(await text('run.last')).toBe(said);
   });
 
   it('runs nothing that others than root can change', async () => {
     await chmod(`${folder}/project/部署.sh`, 0o777);
     await writeFile(`${folder}/run.next`, '1');
     start(86_400);
-    await until(async () => (await text('run.state')).includes('can be changed by others than root'), 5_000);
+    await until(async () => (await text('run.last')).includes('can be changed by others than root'), 5_000);
     expect(await text('asked')).toBe('');
   });
 });

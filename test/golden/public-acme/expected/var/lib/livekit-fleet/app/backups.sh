@@ -3,10 +3,13 @@
 export LC_ALL=C
 umask 027
 base=$1 project=$(readlink -f "$2") env=$(readlink -f "$3") supervisor=$4 interval=$5
-last=
 
 say() {
   printf '%s\n' "$1" >"$base.state.new" && mv "$base.state.new" "$base.state"
+}
+
+failed() {
+  (umask 077 && printf '%s\n' "$1" >"$base.last.part") && mv "$base.last.part" "$base.last"
 }
 
 at() { date -u -d "@$1" +%FT%TZ; }
@@ -51,7 +54,7 @@ while :; do
   now=$(date +%s)
   # The interval may be shorter than it was, or the clock was wrong.
   [ "$((next - now))" -le "$interval" ] || due_in "$interval"
-  say "${last:+$last; }next backup $(at "$next")"
+  say "next backup $(at "$next")"
   if [ "$next" -gt "$now" ]; then
     sleep "$(least 3600 "$((next - now))")" &
     child=$!
@@ -71,9 +74,9 @@ while :; do
     code=refused
   fi
   case $code in
-    0) last="last backup $(at "$now")" && due_in "$interval" ;;
+    0) due_in "$interval" ;;
     3) due_in 60 ;;
-    refused) last="refused: $problem" && due_in "$(least 3600 "$interval")" ;;
-    *) last="✗ the backup of $(at "$now") failed (see logs backups)" && due_in "$(least 3600 "$interval")" ;;
+    refused) failed "refused: $problem"; due_in "$(least 3600 "$interval")" ;;
+    *) failed "✗ the backup of $(at "$now") failed (see logs backups)"; due_in "$(least 3600 "$interval")" ;;
   esac
 done
