@@ -5,7 +5,7 @@ const common = { maxWorkers: 2, testTimeout: 900_000, hookTimeout: 600_000 };
 /** A fleet promises its users seconds: nothing else may take the cores while that is tested. */
 const alone = ['test/fleet/chaos.test.ts'];
 /** Where the real product is deployed. Those last the longest, and come first: projects run in the order of their names. */
-const machines = ['test/fleet/*.test.ts', 'test/e2e/*.test.ts', 'test/backup/{fleet,one-machine,postgres,restore-faults,s3-machine,under-load}.test.ts'];
+const machines = ['test/fleet/*.test.ts', 'test/e2e/*.test.ts', 'test/backup/{fleet,new-machine,one-machine,postgres,restore-faults,s3-machine,under-load}.test.ts'];
 
 export default defineConfig({
   test: {

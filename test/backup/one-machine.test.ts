@@ -172,6 +172,26 @@ describe('backup and restore', () => {
     expect(await readdir(`${data()}/state`)).not.toContain('restore');
   });
 
+  it('goes on without a Redis that is gone for good where a person says so, and not before', async () => {
+    await place.run(['stop']);
+    await mkdir(`${data()}/state/restore`);
+    await writeFile(`${data()}/state/restore/plan.json`, JSON.stringify({ phase: 'swapping', parts: [], items: [], exchangeId: 'an-id' }));
+    const impatient = { HEALTH_TIMEOUT: '2' };
+    for (const words of [['start'], ['restore', archive, '--yes']]) {
+      const failed = await place.run([...words, '--json'], impatient);
+      expect(JSON.parse(failed.out.trim().split('\n').at(-1) ?? ''), words.join(' ')).toMatchObject({
+        error: 'RESTORE_UNDO_FAILED',
+        path: expect.stringMatching(/, Redis db 1$/) as unknown,
+      });
+    }
+    const done = await place.run(['restore', archive, '--alone', '--yes'], { HEALTH_TIMEOUT: '10' });
+    expect(done).toMatchObject({ code: 0, err: '' });
+    expect(done.out).toContain('Redis cannot be brought back to where it was before the restore, and is given up');
+    expect(done.out).toContain('On this machine what stood before the restore is back');
+    expect(events()).toBe(100);
+    await untilWell(() => place.run(['status']));
+  });
+
   it('comes back where nothing is, with its data elsewhere, and the next command finds them there', async () => {
     const kept = `${place.folder}/kept.tar.zst`;
     await copyFile(archive, kept);

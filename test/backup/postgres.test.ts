@@ -385,6 +385,62 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     await rm(`${state()}/undone-restore`, { recursive: true });
   });
 
+  /** A restore that is killed right before it is complete: all of it is in use. */
+  async function breakOff(): Promise<void> {
+    await rm(`${state()}/undone-restore`, { recursive: true, force: true });
+    await live('today');
+    const all = (await killAt(0)).stderr.trimEnd().split('\n');
+    await live('today');
+    expect((await killAt(all.lastIndexOf('write') + 1)).signal).toBe('SIGKILL');
+    expect(await days()).toEqual(['then', 'then']);
+  }
+  const keptDump = async (): Promise<string> => {
+    const [kept = ''] = await undone();
+    return (await execa('pg_restore', ['--file=-', `${kept}/postgres.dump.former.undone`])).stdout;
+  };
+
+  it('leaves tables that another machine has restored since, and the dump of those that stood before', async () => {
+    await breakOff();
+    await askPostgres(url, `COMMENT ON TABLE schema_version IS 'livekit-fleet restore of-another-machine'`);
+    const started = await place.run(['start']);
+    expect(started).toMatchObject({ code: 0 });
+    expect(started.out).toContain('Another machine has restored the tables in PostgreSQL since');
+    expect(started.out).toContain('postgres.dump.former.undone');
+    expect(await days()).toEqual(['then', 'today']);
+    expect(await keptDump()).toContain('today');
+    await askPostgres(url, `COMMENT ON TABLE schema_version IS NULL`);
+  });
+
+  it('puts back the rest without a PostgreSQL that is gone for good, where a person says so', async () => {
+    await breakOff();
+    const file = `${state()}/restore/plan.json`;
+    const plan = JSON.parse(await readFile(file, 'utf8')) as object;
+    // Redis's exchange is undone first: nothing is beside its data any more.
+    await writeFile(file, JSON.stringify({ ...plan, exchangeId: 'an-id' }));
+    await askPostgres(url, 'CREATE VIEW of_somebody AS SELECT * FROM rooms');
+    const failed = await place.run(['start', '--json']);
+    const said = JSON.parse(failed.out.trim().split('\n').at(-1) ?? '') as Record<string, string>;
+    expect(said).toMatchObject({ error: 'RESTORE_UNDO_FAILED', path: `${state()}/restore/former` });
+    expect(said['reason']).toMatch(/of_somebody/);
+    expect(said['reason']).not.toMatch(/as they were/);
+    await writeFile(file, JSON.stringify(plan));
+    await askPostgres(url, 'DROP VIEW of_somebody');
+    await cluster.kill();
+    try {
+      const done = await place.run(['restore', archive, '--alone', '--yes'], { HEALTH_TIMEOUT: '2' });
+      // The archive's own need PostgreSQL.
+      expect(done.err).toContain('cannot be used');
+      expect(done.out).toContain('PostgreSQL cannot be brought back to where it was before the restore, and is given up');
+    } finally {
+      await cluster.start();
+    }
+    expect(await readdir(state())).not.toContain('restore');
+    expect((await place.run(['deploy'])).code).toBe(0);
+    expect(await days()).toEqual(['then', 'today']);
+    expect(await keptDump()).toContain('today');
+    await rm(`${state()}/undone-restore`, { recursive: true });
+  });
+
   it('on a new machine the tables that are there stay, and come back where there are none', async () => {
     const kept = `${place.folder}/kept.tar.zst`;
     await rename(archive, kept);
