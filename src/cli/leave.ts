@@ -35,18 +35,20 @@ interface Farewell {
  * @throws FleetError NOT_A_MEDIA_MACHINE, NOT_SURE, NO_OTHER_PRIMARY, NO_PRIMARY, FLEET_UNREACHABLE, OTHER_IS_LEAVING, GOODBYE_FAILED; the parts run on then
  */
 export async function leave(context: CliContext, options: WayOptions): Promise<void> {
-  await change(context, 'leave', async (deployment) => {
+  await change(context, 'leave', async (deployment, hasSettled) => {
     const { topology } = deployment;
     if (!topology.hasMedia) throw new FleetError('NOT_A_MEDIA_MACHINE', {}, { exitCode: 2 });
-    await leaveFleet(context, deployment, options);
+    await leaveFleet(context, deployment, { ...options, hasSettled });
     context.reporter.say('LEFT', { command: COMMANDS[topology.role] });
     context.reporter.result({ left: topology.machine });
   });
 }
 
-/** What `leave` does; also the first half of an uninstallation. */
-export async function leaveFleet(context: CliContext, deployment: HealthContext, options: WayOptions): Promise<void> {
+/** What `leave` does; also the first half of an uninstallation. @param options.hasSettled a restore was undone just now, which stops parts */
+export async function leaveFleet(context: CliContext, deployment: HealthContext, options: WayOptions & { readonly hasSettled: boolean }): Promise<void> {
   const { topology, settings, manager } = deployment;
+  // It may be the one that strikes this machine off.
+  if (options.hasSettled) await manager.start('redis').catch(ignoreStopped);
   const goodbye: GoodbyeContext = {
     settings,
     view: () => viewFleet(context.host, settings, topology),

@@ -20,7 +20,7 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
   await change(
     context,
     'uninstall',
-    async (deployment) => {
+    async (deployment, hasSettled) => {
       const { topology } = deployment;
       const { layout } = topology;
       if (!options.isSure) {
@@ -29,7 +29,7 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
         await ask(context, 'REALLY_UNINSTALL', { what });
       }
       const isThere = existsSync(appliedFile(topology));
-      if (topology.hasMedia && isThere) await leaveFleet(context, deployment, options);
+      if (topology.hasMedia && isThere) await leaveFleet(context, deployment, { ...options, hasSettled });
       else await removeParts(context, deployment);
       // Another role would take what its Sentinel watches for its own.
       await context.host.remove(sentinelFile(topology));

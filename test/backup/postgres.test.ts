@@ -441,6 +441,19 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
     await rm(`${state()}/undone-restore`, { recursive: true });
   });
 
+  it('does not keep a machine from being given up, whose parts it has stopped', async () => {
+    await breakOff();
+    await cluster.kill();
+    try {
+      expect(await place.run(['uninstall', '--yes'], { HEALTH_TIMEOUT: '2' })).toMatchObject({ code: 0 });
+    } finally {
+      await cluster.start();
+    }
+    expect(await keptDump()).toContain('today');
+    await rm(`${state()}/undone-restore`, { recursive: true });
+    expect((await place.run(['deploy'])).code).toBe(0);
+  });
+
   it('on a new machine the tables that are there stay, and come back where there are none', async () => {
     const kept = `${place.folder}/kept.tar.zst`;
     await rename(archive, kept);
