@@ -37,6 +37,7 @@ import { startVanishedNodes } from './vanished-nodes.ts';
 import { writeAtomically } from './state-file.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
+import { doubtWhileSpeechless } from './webhook-relay/doubt.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startMembership } from './membership.ts';
 import type { Membership } from './membership.ts';
@@ -181,6 +182,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           path: join(config.stateDir, 'webhook-targets.json'),
           log: log.child({ part: 'webhook' }),
         });
+  const stopDoubting =
+    relay === null || vanished === null || media === null
+      ? null
+      : doubtWhileSpeechless({ redis, relay, seen: vanished, nodeId: () => media.nodeId(), log: log.child({ part: 'webhook' }), monotonicMs });
   const stopKeeping =
     config.media === null
       ? null
@@ -228,6 +233,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       primaryWatch?.stop(),
       stopAnnouncing?.(),
       stopFollowing?.(),
+      stopDoubting?.(),
       stopStranded?.(),
       vanished?.stop(),
       gateway?.stop(),

@@ -61,6 +61,8 @@ export interface VanishedNodes {
   isCutOff(machine: string): boolean;
   /** True while it says nothing, though its record says that it serves. */
   isQuiet(machine: string): boolean;
+  /** True while this machine knows others with LiveKit, and gets no answer from any. */
+  isAlone(): boolean;
   /** Since this machine's last word was taken, in milliseconds. */
   speechlessMs(): number;
   /** For how long the machine at this address has been out of reach, in milliseconds; 0 where it is not. */
@@ -176,6 +178,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     isOutOfReach: (name) => outOfReach.has(name),
     isCutOff,
     isQuiet,
+    isAlone: () => watches.size > 0 && [...watches.keys()].every((name) => outOfReach.has(name)),
     speechlessMs: () => monotonicMs() - heardAtMs,
     missedMs(host) {
       const machines = records.filter((one) => hostOf(one.signalling) === host).map((one) => outOfReach.get(one.machine) ?? Infinity);
