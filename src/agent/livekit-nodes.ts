@@ -9,6 +9,7 @@ import {
   ROOMS_KEY,
   ROOM_NODE_KEY,
   abandonedMark,
+  isShuttingDown,
   nodeStamp,
   participantsKey,
   readNodeStamps,
@@ -77,6 +78,12 @@ export async function forgetNode(redis: Redis, nodeId: string): Promise<number> 
 /** True while LiveKit's registry holds an entry of this node. */
 export async function hasNode(redis: Redis, nodeId: string): Promise<boolean> {
   return (await redis.hexists(LIVEKIT_NODES_KEY, nodeId)) === 1;
+}
+
+/** True where this node says itself that it was told to end: told once more it would throw everybody out. */
+export async function isEnding(redis: Redis, nodeId: string): Promise<boolean> {
+  const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, nodeId);
+  return entry !== null && isShuttingDown(entry);
 }
 
 /** Nodes that take rooms now, in any order. */
