@@ -151,10 +151,10 @@ export async function keepAhead(redis: Redis, nodeId: string): Promise<void> {
 }
 
 /**
- * How long ago LiveKit itself wrote this node's entry, in milliseconds, counted as it does in whole seconds; null where there is none.
- * @param nowMs Redis TIME
+ * When LiveKit itself wrote this node's entry, in whole seconds since 1970 by the clock of its machine; null where there is none, and 0
+ * where it does not say.
  */
-export async function nodeSilenceMs(redis: Redis, nodeId: string, nowMs: number): Promise<number | null> {
+export async function readStamp(redis: Redis, nodeId: string): Promise<number | null> {
   const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, nodeId);
-  return entry === null ? null : nowMs - (readNodeStamps(entry)[0] ?? 0) * 1_000;
+  return entry === null ? null : (readNodeStamps(entry)[0] ?? 0);
 }

@@ -4,8 +4,9 @@ import { primaryOf } from '../clients/redis.ts';
 import { CHANGED_CHANNEL, NODES_KEY, hostOf, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findSilent, findVanished, parseSights } from '../contract/sight.ts';
-import { avoidNode, forgetNode, keepNodes, nodeSilenceMs } from './livekit-nodes.ts';
+import { avoidNode, forgetNode, keepNodes, readStamp } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
+import { createStandstill } from './standstill.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 500;
@@ -18,6 +19,13 @@ const CUT_OFF_MS = 3_000;
  * ten seconds (see keepAhead), whether it has ended or not: they are taken over in order before.
  */
 const STRANDED_MS = 4_300;
+/** A machine writes its record every second: that of one that has missed this moment is looked at more closely. */
+const SUSPECT_MS = 1_200;
+/**
+ * LiveKit writes its entry every two seconds. By its own clock, which may be behind, a node that lives may seem silent; one that is seen to
+ * write nothing for so long is.
+ */
+const STILL_MS = 2_800;
 /** Who has not heard Redis for so long without a break cannot tell whose silence it was. */
 const HEARING_MS = 3_000;
 /** What Redis said longer ago says nothing about who speaks now. */
@@ -84,6 +92,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
   let heardAtMs = Number.NEGATIVE_INFINITY;
   /** Since when every word was taken, by the same primary. */
   let hearingSinceMs = Number.POSITIVE_INFINITY;
+  const stamps = createStandstill(monotonicMs);
 
   const watch = (record: NodeRecord): (() => Promise<void>) => {
     const judge = createReachJudge(monotonicMs);
@@ -135,14 +144,25 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
       await keepNodes(redis, nodes, nowMs);
       log.info({ primary, nodes }, 'nodes kept');
     }
-    if (spokenTo !== primary || monotonicMs() - heardAtMs >= HEARD_MS) hearingSinceMs = monotonicMs();
+    if (spokenTo !== primary || monotonicMs() - heardAtMs >= HEARD_MS) {
+      hearingSinceMs = monotonicMs();
+      stamps.keep([]);
+    }
     spokenTo = primary;
   };
-  /** Of those that somebody reaches. */
-  const findStranded = async (silent: readonly NodeRecord[], nowMs: number): Promise<NodeRecord[]> => {
-    if (monotonicMs() - hearingSinceMs < HEARING_MS) return [];
-    const silences = await Promise.all(silent.map(({ nodeId }) => (nodeId === null ? null : nodeSilenceMs(redis, nodeId, nowMs))));
-    return silent.filter((_one, index) => (silences[index] ?? 0) >= STRANDED_MS);
+  /** Which nodes have lost their way to Redis, of those whose agents may have: it takes some looks until that is known. */
+  const findStranded = async (nowMs: number): Promise<ReadonlySet<string>> => {
+    const suspects = records.flatMap(({ nodeId, updatedAtMs }) => (nodeId === null || nowMs - updatedAtMs < SUSPECT_MS ? [] : [nodeId]));
+    stamps.keep(suspects);
+    const isHearing = monotonicMs() - hearingSinceMs >= HEARING_MS;
+    const found = await Promise.all(
+      suspects.map(async (nodeId) => {
+        const stamp = await readStamp(redis, nodeId);
+        const stillMs = stamp === null ? 0 : stamps.note(nodeId, stamp);
+        return isHearing && stillMs >= STILL_MS && Math.max(stillMs, nowMs - (stamp ?? 0) * 1_000) >= STRANDED_MS;
+      }),
+    );
+    return new Set(suspects.filter((_one, index) => found[index]));
   };
   const isQuiet = (name: string): boolean => quiet.some((one) => one.machine === name);
   const isCutOff = (name: string): boolean => {
@@ -159,10 +179,8 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     heardAtMs = monotonicMs();
     const silent = findSilent(records, sights, heard.nowMs);
     const vanished = findVanished(silent, sights, heard.nowMs);
-    const stranded = await findStranded(
-      silent.filter((one) => !vanished.includes(one)),
-      heard.nowMs,
-    );
+    const strandedNodes = await findStranded(heard.nowMs);
+    const stranded = silent.filter((one) => one.nodeId !== null && strandedNodes.has(one.nodeId) && !vanished.includes(one));
     quiet = findQuiet(records, sights, heard.nowMs);
     for (const record of [...vanished, ...stranded]) await remove(record);
     const news = JSON.stringify([records.map((one) => [one.machine, one.state, one.nodeId]), quiet.map((one) => one.machine)]);
