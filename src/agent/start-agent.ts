@@ -193,6 +193,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           machine: config.machine,
           redis,
           send: relay === null ? null : (event) => relay.send(event),
+          mayAct: () => vanished === null || vanished.isWithMost(),
           log: log.child({ part: 'rooms' }),
         });
   const stopTaking =

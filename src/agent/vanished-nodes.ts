@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { primaryOf } from '../clients/redis.ts';
 import { CHANGED_CHANNEL, NODES_KEY, hostOf, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
-import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findSilent, findVanished, parseSights } from '../contract/sight.ts';
+import { FENCED_SECONDS, SIGHTS_KEY, areMostHeard, fencedKey, doorsOf, findQuiet, findSilent, findVanished, parseSights } from '../contract/sight.ts';
 import { avoidNode, forgetNode, keepNodes, readStamp } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
 import { createStandstill } from './standstill.ts';
@@ -71,6 +71,8 @@ export interface VanishedNodes {
   isQuiet(machine: string): boolean;
   /** True while this machine knows others with LiveKit, and gets no answer from any. */
   isAlone(): boolean;
+  /** True while more than half of the fleet's machines have been heard on the same Redis, without a break that would tell of a new one. */
+  isWithMost(): boolean;
   /** Since this machine's last word was taken, in milliseconds. */
   speechlessMs(): number;
   /** For how long the machine at this address has been out of reach, in milliseconds; 0 where it is not. */
@@ -93,6 +95,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
   /** Since when every word was taken, by the same primary. */
   let hearingSinceMs = Number.POSITIVE_INFINITY;
   const stamps = createStandstill(monotonicMs);
+  let withMostSinceMs = Number.POSITIVE_INFINITY;
 
   const watch = (record: NodeRecord): (() => Promise<void>) => {
     const judge = createReachJudge(monotonicMs);
@@ -146,6 +149,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     }
     if (spokenTo !== primary || monotonicMs() - heardAtMs >= HEARD_MS) {
       hearingSinceMs = monotonicMs();
+      withMostSinceMs = Number.POSITIVE_INFINITY;
       stamps.keep([]);
     }
     spokenTo = primary;
@@ -177,6 +181,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     follow();
     const sights = parseSights(heard.sights);
     heardAtMs = monotonicMs();
+    withMostSinceMs = areMostHeard(records, sights, heard.nowMs) ? Math.min(withMostSinceMs, heardAtMs) : Number.POSITIVE_INFINITY;
     const silent = findSilent(records, sights, heard.nowMs);
     const vanished = findVanished(silent, sights, heard.nowMs);
     const strandedNodes = await findStranded(heard.nowMs);
@@ -197,6 +202,7 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     isCutOff,
     isQuiet,
     isAlone: () => watches.size > 0 && [...watches.keys()].every((name) => outOfReach.has(name)),
+    isWithMost: () => monotonicMs() - withMostSinceMs >= HEARING_MS && monotonicMs() - heardAtMs < HEARD_MS,
     speechlessMs: () => monotonicMs() - heardAtMs,
     missedMs(host) {
       const machines = records.filter((one) => hostOf(one.signalling) === host).map((one) => outOfReach.get(one.machine) ?? Infinity);
