@@ -31,6 +31,7 @@ import { startOrderTaker } from './order-taker.ts';
 import type { OrderTakerOptions } from './order-taker.ts';
 import { runUpgrade } from './upgrade-runner.ts';
 import { startMediaRegistry } from './media-registry.ts';
+import { startStaleEntries } from './stale-entries.ts';
 import { startStrandedNode } from './stranded-node.ts';
 import type { StrandedNodeOptions } from './stranded-node.ts';
 import { startVanishedNodes } from './vanished-nodes.ts';
@@ -196,6 +197,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           mayAct: () => vanished === null || vanished.isWithMost(),
           log: log.child({ part: 'rooms' }),
         });
+  const stopTidying = config.media === null ? null : startStaleEntries({ redis, log: log.child({ part: 'media' }), monotonicMs });
   const stopTaking =
     livekit === null || probe === null
       ? null
@@ -229,6 +231,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       stopShipping(),
       stopKeeping?.(),
       stopKeepingNode?.(),
+      stopTidying?.(),
       stopTaking?.(),
       stopVoting?.(),
       primaryWatch?.stop(),
