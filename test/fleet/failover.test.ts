@@ -11,6 +11,8 @@ import type { Meeting } from './user.ts';
 
 /** What is measured by `npm run bench -- failover` is only bounded here. */
 const BACK_MS = 30_000;
+/** Until a LiveKit that was left alone with a room has ended it. */
+const ALONE_MS = 150_000;
 /** As long as it takes to see that nothing happens: several times what a vanished machine gets. */
 const PATIENCE_MS = 6_000;
 
@@ -83,6 +85,26 @@ describe('a fleet of three', () => {
     expect(counts.last).toBeGreaterThan(0);
     await fleet.lab.machine(first).boot();
     await settle();
+  });
+
+  it('ends no meeting that went on elsewhere when a machine comes back whose LiveKit was left alone with it', async () => {
+    const journal = async (part: string): Promise<string> =>
+      (await fleet.lab.machine(first).exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'cat'])).out;
+    const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
+    const mends = await Promise.all([1, primary, second].map((number) => fleet.lab.machine(first).cutFrom(number)));
+    const atMs = Date.now();
+    // Everybody has left it: it misses them after 20 s, and then gives them the time that the room grants.
+    const hasEnded = async (): Promise<boolean> =>
+      (await journal('livekit')).split('\n').some((line) => line.includes('room closed') && line.includes(meeting.room));
+    await until(hasEnded, ALONE_MS);
+    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    for (const mend of mends) await mend();
+    await until(async () => (await journal('agent')).includes('webhook dropped: the room goes on on another node'), BACK_MS);
+    await settle();
+    const joined = await fleet.user.ask(`/v1/rooms/${meeting.room}/join`, { method: 'POST', body: { identity: 'late' } });
+    expect(joined, joined.text).toMatchObject({ ok: true });
+    await until(hasSoundSince(meeting, Date.now()), BACK_MS);
+    await meeting.end();
   });
 
   it.each([
