@@ -87,6 +87,19 @@ describe('a fleet of three', () => {
     await settle();
   });
 
+  it('starts a LiveKit anew that hangs, and its meeting goes on', async () => {
+    const hung = await nodeOf(first);
+    const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
+    await fleet.signal(first, 'livekit', 'STOP');
+    const atMs = Date.now();
+    await until(async () => !(await livekitNodes()).includes(hung ?? ''), BACK_MS);
+    expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(hung);
+    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await settle();
+    expect(await nodeOf(first)).not.toBe(hung);
+    await meeting.end();
+  });
+
   it('ends no meeting that went on elsewhere when a machine comes back whose LiveKit was left alone with it', async () => {
     const journal = async (part: string): Promise<string> =>
       (await fleet.lab.machine(first).exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'cat'])).out;
