@@ -18,11 +18,11 @@ async function cutOff() {
   const config = { enabled: true, urls: [url], keys: { [KEY.apiKey]: KEY.secret }, signingKey: KEY.apiKey };
   const relay = startWebhookRelay({ config, store, log: silentLog, nowMs: () => Date.now() });
   onTestFinished(() => relay.stop());
-  const state = { speechlessMs: Infinity, isAlone: true, nowMs: 0, nodeId: 'ND_own' };
+  const state = { speechlessMs: Infinity, isAlone: true, isWithMost: false, nowMs: 0, nodeId: 'ND_own' };
   const stop = doubtWhileSpeechless({
     redis,
     relay,
-    seen: { speechlessMs: () => state.speechlessMs, isAlone: () => state.isAlone },
+    seen: { speechlessMs: () => state.speechlessMs, isAlone: () => state.isAlone, isWithMost: () => state.isWithMost },
     nodeId: () => state.nodeId,
     log: silentLog,
     monotonicMs: () => state.nowMs,
@@ -59,7 +59,7 @@ test('the end of a room that goes on elsewhere is never told; all else is, once 
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
   expect(told()).toEqual([]);
-  state.speechlessMs = 100;
+  Object.assign(state, { speechlessMs: 100, isWithMost: true });
   await until(() => expect(told()).toEqual(['EV_anew', 'EV_gone', 'EV_left', 'EV_own']));
   say('EV_next', 'room_started', 'living', 'RM_1');
   await until(() => expect(told()).toContain('EV_next'));
@@ -70,7 +70,7 @@ test('while its own node, which was given up, still lives, nothing is told', asy
   const { redis, state, say, put, told } = await cutOff();
   await put('living', 'RM_1', 'ND_other');
   await redis.set('fleet:fenced:ND_own', 'm3');
-  state.speechlessMs = 100;
+  Object.assign(state, { speechlessMs: 100, isWithMost: true });
   await new Promise((resolve) => setTimeout(resolve, 600));
   say('EV_living', 'room_finished', 'living', 'RM_1');
   say('EV_own', 'room_finished', 'own', 'RM_2');
@@ -78,6 +78,30 @@ test('while its own node, which was given up, still lives, nothing is told', asy
   expect(told()).toEqual([]);
   state.nodeId = 'ND_new';
   await until(() => expect(told()).toEqual(['EV_own']));
+});
+
+test('a machine that is alone with its own Redis tells nothing, nor when it is back, until it speaks to that of the others', async () => {
+  const { state, say, put, told } = await cutOff();
+  await put('living', 'RM_1', 'ND_own');
+  Object.assign(state, { speechlessMs: 100 });
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  say('EV_living', 'room_finished', 'living', 'RM_1');
+  state.isAlone = false;
+  state.nowMs = 200_000;
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(told()).toEqual([]);
+  // The same connection, to the new primary.
+  await put('living', 'RM_1', 'ND_other');
+  state.isWithMost = true;
+  say('EV_next', 'room_started', 'living', 'RM_1');
+  await until(() => expect(told()).toEqual(['EV_next']));
+});
+
+test('where the other machine is lost, and most are heard, all is told', async () => {
+  const { state, say, told } = await cutOff();
+  Object.assign(state, { speechlessMs: 100, isWithMost: true });
+  say('EV_1', 'room_finished', 'r', 'RM_1');
+  await until(() => expect(told()).toEqual(['EV_1']));
 });
 
 test('where Redis is away from all, webhooks wait five minutes', async () => {

@@ -100,11 +100,16 @@ describe('a fleet of three', () => {
     await meeting.end();
   });
 
-  it('ends no meeting that went on elsewhere when a machine comes back whose LiveKit was left alone with it', async () => {
+  it.each([
+    ['a machine', false],
+    ['the machine of the former Redis primary', true],
+  ])('ends no meeting that went on elsewhere when %s comes back whose LiveKit was left alone with it', async (_name, isPrimary) => {
+    const lost = isPrimary ? primary : first;
+    const others = [1, ...mediaMachines].filter((number) => number !== lost);
     const journal = async (part: string): Promise<string> =>
-      (await fleet.lab.machine(first).exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'cat'])).out;
-    const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
-    const mends = await Promise.all([1, primary, second].map((number) => fleet.lab.machine(first).cutFrom(number)));
+      (await fleet.lab.machine(lost).exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'cat'])).out;
+    const meeting = await fleet.user.startMeeting({ on: nameOf(lost) });
+    const mends = await Promise.all(others.map((number) => fleet.lab.machine(lost).cutFrom(number)));
     const atMs = Date.now();
     // Everybody has left it: it misses them after 20 s, and then gives them the time that the room grants.
     const hasEnded = async (): Promise<boolean> =>

@@ -16,7 +16,7 @@ const HOLD_MS = 5 * 60_000;
 export interface DoubtOptions {
   readonly redis: Redis;
   readonly relay: Pick<WebhookRelay, 'hold' | 'resume' | 'dropEnds'>;
-  readonly seen: Pick<VanishedNodes, 'speechlessMs' | 'isAlone'>;
+  readonly seen: Pick<VanishedNodes, 'speechlessMs' | 'isAlone' | 'isWithMost'>;
   /** Of this machine's LiveKit; null while none runs. */
   readonly nodeId: () => string | null;
   readonly log: Logger;
@@ -25,23 +25,30 @@ export interface DoubtOptions {
 }
 
 /**
- * Holds this machine's webhooks while it has no word with Redis: the others may have given its rooms on, and its LiveKit, which loses all
- * who went with them, ends rooms that live. Once Redis answers, the ends of those are dropped, and the rest is delivered. Who left is true
- * all the same: whoever comes back elsewhere is another participant to LiveKit. Gives a function that ends it.
+ * Holds this machine's webhooks while it has no word with Redis, or is alone with its own: the others may have given its rooms on, and its
+ * LiveKit, which loses all who went with them, ends rooms that live. Once most machines speak to the same Redis, the ends of those rooms are
+ * dropped, and the rest is delivered. Who left is true all the same: whoever comes back elsewhere is another participant to LiveKit.
+ * Gives a function that ends it.
  */
 export function doubtWhileSpeechless(options: DoubtOptions): () => Promise<void> {
   const { redis, relay, seen, log, monotonicMs } = options;
   let isInDoubt = false;
-  /** Since when some other machine could be reached, and yet Redis said nothing. */
+  /** Since when it has been held. As long as no other machine is reached, and Redis neither, nobody could be told anyway. */
   let sinceMs = 0;
+  let wasAlone = false;
 
   const tick = async (): Promise<void> => {
-    if (seen.speechlessMs() < SPEECHLESS_MS) {
+    const isSpeechless = seen.speechlessMs() >= SPEECHLESS_MS;
+    const [isAlone, isWithMost] = [seen.isAlone(), seen.isWithMost()];
+    if (!isSpeechless && isWithMost) {
       if (isInDoubt) await settle();
       return;
     }
-    if (!isInDoubt || seen.isAlone()) sinceMs = monotonicMs();
+    if (!isInDoubt && !isSpeechless && !isAlone) return;
+    // Whoever comes back has much to hear first.
+    if (!isInDoubt || isAlone !== wasAlone || (isAlone && isSpeechless)) sinceMs = monotonicMs();
     isInDoubt = true;
+    wasAlone = isAlone;
     if (monotonicMs() - sinceMs < HOLD_MS) relay.hold();
     else relay.resume();
   };
