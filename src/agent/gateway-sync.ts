@@ -6,14 +6,17 @@ import { redisTimeMs } from '../clients/redis-time.ts';
 import type { EndConnections } from './dead-sockets.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
-import { gatewayRoutes } from '../contract/gateway-routes.ts';
+import { allInReach, gatewayRoutes, isServed } from '../contract/gateway-routes.ts';
 import type { MachinesSeen } from '../contract/gateway-routes.ts';
 import { NODES_KEY, endpointOf, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { listenForChanges } from './announcements.ts';
+import { createStandstill } from './standstill.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;
+/** LiveKit takes a node for dead that has not written its entry for ten seconds (see keepAhead). Its agent ends it before, unless that has ended too. */
+const GIVEN_UP_MS = 12_000;
 
 export interface GatewaySyncOptions {
   readonly redis: Redis;
@@ -52,6 +55,17 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   /** Machines whose connections were ended since they were last in reach. */
   const ended = new Set<string>();
 
+  const served = createStandstill(monotonicMs);
+  const givenUp = new Set<string>();
+
+  const giveUp = ({ fleet, nowMs }: { fleet: readonly NodeRecord[]; nowMs: number }): void => {
+    givenUp.clear();
+    for (const record of fleet) {
+      const isUp = isServed(record, nowMs, options.seen ?? allInReach);
+      if (served.note(record.machine, String(isUp)) >= GIVEN_UP_MS && !isUp) givenUp.add(record.machine);
+    }
+    served.keep(fleet.map((one) => one.machine));
+  };
   const readRegistry = async (): Promise<{ records: NodeRecord[]; nowMs: number } | null> => {
     if (redis.status !== 'ready') return null;
     try {
@@ -78,8 +92,14 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     // A registry in which nobody has ever been says nothing: what the deploy gave Caddy stands, and every write reloads Caddy.
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
+    giveUp(seen);
     // After a time without Caddy it may be another configuration.
-    const problem = await applyRoutes(options, { ...seen, isKept: isCaddyReady, onLed: () => endVanished(seen.fleet) });
+    const problem = await applyRoutes(options, {
+      ...seen,
+      isKept: isCaddyReady,
+      isGivenUp: (machine) => givenUp.has(machine),
+      onLed: () => endVanished(seen.fleet),
+    });
     isCaddyReady = problem === null;
     if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
     caddyProblem = problem;
@@ -111,9 +131,15 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
  */
 async function applyRoutes(
   options: GatewaySyncOptions,
-  { fleet, nowMs, isKept, onLed }: { fleet: readonly NodeRecord[]; nowMs: number; isKept: boolean; onLed: () => Promise<void> },
+  {
+    fleet,
+    nowMs,
+    isKept,
+    isGivenUp,
+    onLed,
+  }: { fleet: readonly NodeRecord[]; nowMs: number; isKept: boolean; isGivenUp: (machine: string) => boolean; onLed: () => Promise<void> },
 ): Promise<string | null> {
-  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, options.seen);
+  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, { ...(options.seen ?? allInReach), isGivenUp });
   const wanted = [
     { target: { id: 'node-paths', field: 'routes' }, value: nodePaths },
     { target: { id: 'media', field: 'upstreams' }, value: upstreams },

@@ -22,6 +22,8 @@ export interface GhostKeeperOptions {
   readonly redis: Redis;
   /** Commits a webhook event before it returns, and delivers it; null where webhooks are turned off. */
   readonly send: ((event: object) => void) | null;
+  /** False while this Redis may be one that was cut off: the others may be with another one already, and people in those rooms again. */
+  readonly mayAct: () => boolean;
   readonly log: Logger;
 }
 
@@ -77,7 +79,7 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
       .exec();
   };
   const tick = async (): Promise<void> => {
-    if (redis.status !== 'ready') return;
+    if (redis.status !== 'ready' || !options.mayAct()) return;
     const due = await redis.zrangebyscore(GHOSTS_KEY, '-inf', await redisTimeMs(redis), 'LIMIT', 0, BATCH);
     if (due.length === 0 || (await redis.set(TURN_KEY, machine, 'PX', TURN_MS, 'NX')) !== 'OK') return;
     try {

@@ -9,6 +9,7 @@ import {
   ROOMS_KEY,
   ROOM_NODE_KEY,
   abandonedMark,
+  isShuttingDown,
   nodeStamp,
   participantsKey,
   readNodeStamps,
@@ -79,6 +80,12 @@ export async function hasNode(redis: Redis, nodeId: string): Promise<boolean> {
   return (await redis.hexists(LIVEKIT_NODES_KEY, nodeId)) === 1;
 }
 
+/** True where this node says itself that it was told to end: told once more it would throw everybody out. */
+export async function isEnding(redis: Redis, nodeId: string): Promise<boolean> {
+  const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, nodeId);
+  return entry !== null && isShuttingDown(entry);
+}
+
 /** Nodes that take rooms now, in any order. */
 async function readHeirs(redis: Redis, ended: string, nowMs: number): Promise<string[]> {
   const records = parseNodeRecords(await redis.hgetall(NODES_KEY)).filter((one) => one.state === 'serving' && nowMs - one.updatedAtMs < FRESH_MS);
@@ -144,10 +151,10 @@ export async function keepAhead(redis: Redis, nodeId: string): Promise<void> {
 }
 
 /**
- * How long ago LiveKit itself wrote this node's entry, in milliseconds, counted as it does in whole seconds; null where there is none.
- * @param nowMs Redis TIME
+ * When LiveKit itself wrote this node's entry, in whole seconds since 1970 by the clock of its machine; null where there is none, and 0
+ * where it does not say.
  */
-export async function nodeSilenceMs(redis: Redis, nodeId: string, nowMs: number): Promise<number | null> {
+export async function readStamp(redis: Redis, nodeId: string): Promise<number | null> {
   const entry = await redis.hgetBuffer(LIVEKIT_NODES_KEY, nodeId);
-  return entry === null ? null : nowMs - (readNodeStamps(entry)[0] ?? 0) * 1_000;
+  return entry === null ? null : (readNodeStamps(entry)[0] ?? 0);
 }

@@ -3,10 +3,11 @@ import type { Redis } from 'ioredis';
 import { redisTimeMs } from '../clients/redis-time.ts';
 import type { MediaConfig } from './config.ts';
 import type { LivekitAnswer, LivekitProbe } from './livekit-probe.ts';
-import { forgetNode, hasNode } from './livekit-nodes.ts';
+import { forgetNode, hasNode, readStamp } from './livekit-nodes.ts';
 import { CHANGED_CHANNEL, DRAINING_KEY, NODES_KEY, parseNodeRecord } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { fencedKey } from '../contract/sight.ts';
+import { createStandstill } from './standstill.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 1_000;
@@ -19,6 +20,13 @@ const ENDING_MS = 2_000;
 const NODE_ID_PERIOD_MS = 5_000;
 /** What an ended process has sent may come for as long as the network was cut: TCP sends it again ever more rarely. */
 const LAST_WORDS_MS = 120_000;
+/**
+ * LiveKit writes its entry every two seconds; the others give its rooms away when it has not for ten. One that writes nothing, though this
+ * agent can all the while, hangs.
+ */
+const HUNG_MS = 9_000;
+/** An agent that has written nothing for so long was stopped itself, as LiveKit may have been, or Redis takes nothing from either. */
+const BREAK_MS = 5_000;
 
 export interface MediaRegistryOptions {
   readonly machine: string;
@@ -60,6 +68,8 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   let endWatch: (() => void) | null = null;
   /** Nodes whose rooms others have taken over → when they were ended. */
   const endedNodes = new Map<string, number>();
+  const stamps = createStandstill(monotonicMs);
+  let writtenAtMs = Number.NEGATIVE_INFINITY;
   let announced = '';
   let announcedState: NodeRecord['state'] | null = null;
 
@@ -91,6 +101,17 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     await end();
     await forgetNode(redis, former);
   };
+  /** It is there, and does nothing: neither do its clients hear from it, nor can anybody come into its rooms. */
+  const endHung = async (): Promise<void> => {
+    const isBroken = monotonicMs() - writtenAtMs > BREAK_MS;
+    stamps.keep(isBroken || nodeId === null ? [] : [nodeId]);
+    const stamp = nodeId === null ? null : await readStamp(redis, nodeId);
+    if (nodeId === null || stamp === null || stamps.note(nodeId, stamp) < HUNG_MS) return;
+    log.error({ nodeId }, 'LiveKit hangs: it is started anew');
+    const former = nodeId;
+    await end();
+    await forgetNode(redis, former);
+  };
   const end = async (): Promise<void> => {
     if (nodeId !== null) endedNodes.set(nodeId, monotonicMs());
     nodeId = null;
@@ -116,6 +137,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     const record: NodeRecord = { ...fixed, updatedAtMs: await redisTimeMs(redis) };
     await redis.hset(NODES_KEY, machine, JSON.stringify(record));
     announcedState = state;
+    writtenAtMs = monotonicMs();
     const news = JSON.stringify(fixed);
     if (news === announced) return;
     await redis.publish(CHANGED_CHANNEL, machine);
@@ -127,6 +149,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     if (answer === 'unready' && nodeId === null && monotonicMs() - endedAtMs < ENDING_MS) setTimeout(() => ticker.poke(), ENDING_POLL_MS);
     if (redis.status !== 'ready') return;
     await fence();
+    await endHung();
     await forgetLastWords();
     // Before the record says `serving`: rooms would be given to the dead node for five seconds more.
     named = await forgetFormer(answer);

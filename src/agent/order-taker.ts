@@ -4,6 +4,7 @@ import { redisTimeMs } from '../clients/redis-time.ts';
 import { DRAINING_KEY } from '../contract/node-record.ts';
 import { FAULT_DELAY_MS, ORDERS_KEY, REPORTS_KEY, parseOrder, parseReport } from '../contract/orders.ts';
 import type { FaultOrder, Order, OrderReport, RestartOrder, UpgradeOrder } from '../contract/orders.ts';
+import { isEnding } from './livekit-nodes.ts';
 import type { LivekitProcess } from './livekit-process.ts';
 import { startTicker } from './ticker.ts';
 
@@ -48,10 +49,10 @@ export function startOrderTaker(options: OrderTakerOptions): () => Promise<void>
       log.warn({ err: error }, 'order not reported');
     });
   const end = async (order: RestartOrder, pid: number, before: OrderReport | null): Promise<void> => {
-    const isEnding = before?.id === order.id && before.state === 'draining';
-    const timeMs = isEnding ? before.secondsLeft * 1000 : order.deadlineMs;
-    // A second signal would throw everybody out.
-    if (!isEnding) livekit.signal(pid, 'SIGTERM');
+    const isKnown = before?.id === order.id && before.state === 'draining';
+    const timeMs = isKnown ? before.secondsLeft * 1000 : order.deadlineMs;
+    // A second signal would throw everybody out: somebody else may have sent the first, or this agent, which was killed before it said so.
+    if (!isKnown && !(await isEnding(redis, order.nodeId))) livekit.signal(pid, 'SIGTERM');
     for (const deadline = monotonicMs() + timeMs; !stop.signal.aborted && (await livekit.pid()) === pid; await pause()) {
       const left = deadline - monotonicMs();
       // Killed, since clients of one that ends in order do not come back by themselves.

@@ -31,12 +31,14 @@ import { startOrderTaker } from './order-taker.ts';
 import type { OrderTakerOptions } from './order-taker.ts';
 import { runUpgrade } from './upgrade-runner.ts';
 import { startMediaRegistry } from './media-registry.ts';
+import { startStaleEntries } from './stale-entries.ts';
 import { startStrandedNode } from './stranded-node.ts';
 import type { StrandedNodeOptions } from './stranded-node.ts';
 import { startVanishedNodes } from './vanished-nodes.ts';
 import { writeAtomically } from './state-file.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
+import { doubtWhileSpeechless } from './webhook-relay/doubt.ts';
 import { followTargets } from './webhook-relay/follow-targets.ts';
 import { startMembership } from './membership.ts';
 import type { Membership } from './membership.ts';
@@ -181,6 +183,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           path: join(config.stateDir, 'webhook-targets.json'),
           log: log.child({ part: 'webhook' }),
         });
+  const stopDoubting =
+    relay === null || vanished === null || media === null
+      ? null
+      : doubtWhileSpeechless({ redis, relay, seen: vanished, nodeId: () => media.nodeId(), log: log.child({ part: 'webhook' }), monotonicMs });
   const stopKeeping =
     config.media === null
       ? null
@@ -188,8 +194,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           machine: config.machine,
           redis,
           send: relay === null ? null : (event) => relay.send(event),
+          mayAct: () => vanished === null || vanished.isWithMost(),
           log: log.child({ part: 'rooms' }),
         });
+  const stopTidying = config.media === null ? null : startStaleEntries({ redis, log: log.child({ part: 'media' }), monotonicMs });
   const stopTaking =
     livekit === null || probe === null
       ? null
@@ -223,11 +231,13 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       stopShipping(),
       stopKeeping?.(),
       stopKeepingNode?.(),
+      stopTidying?.(),
       stopTaking?.(),
       stopVoting?.(),
       primaryWatch?.stop(),
       stopAnnouncing?.(),
       stopFollowing?.(),
+      stopDoubting?.(),
       stopStranded?.(),
       vanished?.stop(),
       gateway?.stop(),

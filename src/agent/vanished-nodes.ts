@@ -3,9 +3,10 @@ import type { Logger } from 'pino';
 import { primaryOf } from '../clients/redis.ts';
 import { CHANGED_CHANNEL, NODES_KEY, hostOf, parseNodeRecord, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
-import { FENCED_SECONDS, SIGHTS_KEY, fencedKey, doorsOf, findQuiet, findSilent, findVanished, parseSights } from '../contract/sight.ts';
-import { avoidNode, forgetNode, keepNodes, nodeSilenceMs } from './livekit-nodes.ts';
+import { FENCED_SECONDS, SIGHTS_KEY, areMostHeard, fencedKey, doorsOf, findQuiet, findSilent, findVanished, parseSights } from '../contract/sight.ts';
+import { avoidNode, forgetNode, keepNodes, readStamp } from './livekit-nodes.ts';
 import { createReachJudge, isThere } from './reachability.ts';
+import { createStandstill } from './standstill.ts';
 import { startTicker } from './ticker.ts';
 
 const PERIOD_MS = 500;
@@ -18,6 +19,13 @@ const CUT_OFF_MS = 3_000;
  * ten seconds (see keepAhead), whether it has ended or not: they are taken over in order before.
  */
 const STRANDED_MS = 4_300;
+/** A machine writes its record every second: that of one that has missed this moment is looked at more closely. */
+const SUSPECT_MS = 1_200;
+/**
+ * LiveKit writes its entry every two seconds. By its own clock, which may be behind, a node that lives may seem silent; one that is seen to
+ * write nothing for so long is.
+ */
+const STILL_MS = 2_800;
 /** Who has not heard Redis for so long without a break cannot tell whose silence it was. */
 const HEARING_MS = 3_000;
 /** What Redis said longer ago says nothing about who speaks now. */
@@ -61,6 +69,10 @@ export interface VanishedNodes {
   isCutOff(machine: string): boolean;
   /** True while it says nothing, though its record says that it serves. */
   isQuiet(machine: string): boolean;
+  /** True while this machine knows others with LiveKit, and gets no answer from any. */
+  isAlone(): boolean;
+  /** True while more than half of the fleet's machines have been heard on the same Redis, without a break that would tell of a new one. */
+  isWithMost(): boolean;
   /** Since this machine's last word was taken, in milliseconds. */
   speechlessMs(): number;
   /** For how long the machine at this address has been out of reach, in milliseconds; 0 where it is not. */
@@ -82,6 +94,8 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
   let heardAtMs = Number.NEGATIVE_INFINITY;
   /** Since when every word was taken, by the same primary. */
   let hearingSinceMs = Number.POSITIVE_INFINITY;
+  const stamps = createStandstill(monotonicMs);
+  let withMostSinceMs = Number.POSITIVE_INFINITY;
 
   const watch = (record: NodeRecord): (() => Promise<void>) => {
     const judge = createReachJudge(monotonicMs);
@@ -133,14 +147,26 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
       await keepNodes(redis, nodes, nowMs);
       log.info({ primary, nodes }, 'nodes kept');
     }
-    if (spokenTo !== primary || monotonicMs() - heardAtMs >= HEARD_MS) hearingSinceMs = monotonicMs();
+    if (spokenTo !== primary || monotonicMs() - heardAtMs >= HEARD_MS) {
+      hearingSinceMs = monotonicMs();
+      withMostSinceMs = Number.POSITIVE_INFINITY;
+      stamps.keep([]);
+    }
     spokenTo = primary;
   };
-  /** Of those that somebody reaches. */
-  const findStranded = async (silent: readonly NodeRecord[], nowMs: number): Promise<NodeRecord[]> => {
-    if (monotonicMs() - hearingSinceMs < HEARING_MS) return [];
-    const silences = await Promise.all(silent.map(({ nodeId }) => (nodeId === null ? null : nodeSilenceMs(redis, nodeId, nowMs))));
-    return silent.filter((_one, index) => (silences[index] ?? 0) >= STRANDED_MS);
+  /** Which nodes have lost their way to Redis, of those whose agents may have: it takes some looks until that is known. */
+  const findStranded = async (nowMs: number): Promise<ReadonlySet<string>> => {
+    const suspects = records.flatMap(({ nodeId, updatedAtMs }) => (nodeId === null || nowMs - updatedAtMs < SUSPECT_MS ? [] : [nodeId]));
+    stamps.keep(suspects);
+    const isHearing = monotonicMs() - hearingSinceMs >= HEARING_MS;
+    const found = await Promise.all(
+      suspects.map(async (nodeId) => {
+        const stamp = await readStamp(redis, nodeId);
+        const stillMs = stamp === null ? 0 : stamps.note(nodeId, stamp);
+        return isHearing && stillMs >= STILL_MS && Math.max(stillMs, nowMs - (stamp ?? 0) * 1_000) >= STRANDED_MS;
+      }),
+    );
+    return new Set(suspects.filter((_one, index) => found[index]));
   };
   const isQuiet = (name: string): boolean => quiet.some((one) => one.machine === name);
   const isCutOff = (name: string): boolean => {
@@ -155,12 +181,11 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     follow();
     const sights = parseSights(heard.sights);
     heardAtMs = monotonicMs();
+    withMostSinceMs = areMostHeard(records, sights, heard.nowMs) ? Math.min(withMostSinceMs, heardAtMs) : Number.POSITIVE_INFINITY;
     const silent = findSilent(records, sights, heard.nowMs);
     const vanished = findVanished(silent, sights, heard.nowMs);
-    const stranded = await findStranded(
-      silent.filter((one) => !vanished.includes(one)),
-      heard.nowMs,
-    );
+    const strandedNodes = await findStranded(heard.nowMs);
+    const stranded = silent.filter((one) => one.nodeId !== null && strandedNodes.has(one.nodeId) && !vanished.includes(one));
     quiet = findQuiet(records, sights, heard.nowMs);
     for (const record of [...vanished, ...stranded]) await remove(record);
     const news = JSON.stringify([records.map((one) => [one.machine, one.state, one.nodeId]), quiet.map((one) => one.machine)]);
@@ -176,6 +201,8 @@ export function startVanishedNodes(options: VanishedNodesOptions): VanishedNodes
     isOutOfReach: (name) => outOfReach.has(name),
     isCutOff,
     isQuiet,
+    isAlone: () => watches.size > 0 && [...watches.keys()].every((name) => outOfReach.has(name)),
+    isWithMost: () => monotonicMs() - withMostSinceMs >= HEARING_MS && monotonicMs() - heardAtMs < HEARD_MS,
     speechlessMs: () => monotonicMs() - heardAtMs,
     missedMs(host) {
       const machines = records.filter((one) => hostOf(one.signalling) === host).map((one) => outOfReach.get(one.machine) ?? Infinity);

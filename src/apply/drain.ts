@@ -2,6 +2,7 @@ import { sendRequest } from '../clients/http-request.ts';
 import { sendCommands } from '../clients/sentinel.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { participantsOf } from '../contract/livekit-metrics.ts';
+import { LIVEKIT_NODES_KEY, isShuttingDown } from '../contract/livekit-records.ts';
 import { DRAINING_KEY, isReachable } from '../contract/node-record.ts';
 import type { Host } from '../host/host.ts';
 import type { Emit } from '../kernel/events.ts';
@@ -48,16 +49,21 @@ export async function readOccupancy(host: Host, settings: Settings, topology: To
 /**
  * Tells LiveKit to end, so that new rooms go to other nodes, and waits until its last participant has left; after
  * `deadlineMs` it is killed: its clients come back on another node by themselves within a second, which they would not
- * after an orderly end. Ctrl-C leaves it draining; it starts again by itself then.
+ * after an orderly end. Ctrl-C leaves it draining; it starts again by itself then. One that was told already, by an order from another
+ * machine or by a run that was broken off, is only waited for: the second time it would throw everybody out.
  * @throws the signal's reason
  */
 export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: { deadlineMs: number; fleet: FleetView | null }): Promise<void> {
   const { settings, manager, emit, now, signal } = context;
-  await markDraining(context, fleet);
-  await manager.beginStop('livekit');
+  const nodeId = fleet?.registry?.records.find((one) => one.machine === context.topology.machine)?.nodeId ?? null;
+  const isTold = fleet !== null && nodeId !== null && (await markDraining(settings, fleet, nodeId));
+  const former = await alivePid(manager);
+  if (!isTold) await manager.beginStop('livekit');
   const deadline = now() + deadlineMs;
   let [said, saidAt] = [-1, 0];
-  while (await isAlive(manager)) {
+  // Where it was told by another, its supervisor starts one in its place.
+  const isThere = (pid: number | null): boolean => pid !== null && (!isTold || pid === former);
+  while (isThere(await alivePid(manager))) {
     if (signal.aborted) {
       await manager.start('livekit');
       signal.throwIfAborted();
@@ -73,18 +79,26 @@ export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: 
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+  // That one nobody is in.
+  if (isTold) await manager.stop('livekit');
 }
 
-/** Takes this machine's LiveKit out of the ways of new connections, for the rest of its life. Without a fleet there is nobody to tell. */
-async function markDraining({ settings, topology }: DrainContext, fleet: FleetView | null): Promise<void> {
-  const nodeId = fleet?.registry?.records.find((one) => one.machine === topology.machine)?.nodeId ?? null;
-  if (fleet === null || nodeId === null) return;
-  await sendCommands({ ...fleet.primary, password: settings.REDIS_PASSWORD }, [['SADD', DRAINING_KEY, nodeId]]);
+/** Bytes as text: replies are read as such. */
+const READ_ENTRY = "return (string.gsub(redis.call('HGET', KEYS[1], ARGV[1]) or '', '.', function(c) return string.format('%02x', c:byte()) end))";
+
+/** Takes a LiveKit out of the ways of new connections, for the rest of its life. True where it had been told to end before. */
+async function markDraining({ REDIS_PASSWORD }: Settings, { primary }: FleetView, nodeId: string): Promise<boolean> {
+  const [, entry] = await sendCommands({ ...primary, password: REDIS_PASSWORD }, [
+    ['SADD', DRAINING_KEY, nodeId],
+    ['EVAL', READ_ENTRY, '1', LIVEKIT_NODES_KEY, nodeId],
+  ]);
+  return isShuttingDown(Buffer.from(String(entry), 'hex'));
 }
 
-async function isAlive(manager: ServiceManager): Promise<boolean> {
+/** Null where it has ended. */
+async function alivePid(manager: ServiceManager): Promise<number | null> {
   const [livekit] = await manager.status(['livekit']);
-  return livekit?.state === 'running' || livekit?.state === 'stopping';
+  return livekit?.state === 'running' || livekit?.state === 'stopping' ? livekit.pid : null;
 }
 
 /** The sum of LiveKit's own count over its series; 0 where it does not answer. */

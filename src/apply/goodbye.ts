@@ -2,6 +2,7 @@ import { sendCommands } from '../clients/sentinel.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { MEMBERS_KEY } from '../contract/knock.ts';
 import { CHANGED_CHANNEL, LEAVING_KEY, NODES_KEY } from '../contract/node-record.ts';
+import { SIGHTS_KEY } from '../contract/sight.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { masterName } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
@@ -72,7 +73,7 @@ export async function handOver(address: string, context: GoodbyeContext): Promis
 }
 
 /**
- * Takes a machine out of the registry, tells the primary of that moment until it has it, and gives the others the turn.
+ * Takes a machine, whose agent has ended, out of the registry, tells the primary of that moment until it has it, and gives the others the turn.
  * @throws FleetError GOODBYE_FAILED
  */
 export async function sayGoodbye({ machine, address }: { machine: string; address: string }, context: GoodbyeContext): Promise<void> {
@@ -80,6 +81,8 @@ export async function sayGoodbye({ machine, address }: { machine: string; addres
     const replies = await tell(context, fleet, [
       ['HDEL', NODES_KEY, machine],
       ['HDEL', MEMBERS_KEY, address],
+      // It would count for minutes as one that is missed (see findSilent). A restart is no departure: whoever boots is missed.
+      ['HDEL', SIGHTS_KEY, machine],
       ['PUBLISH', CHANGED_CHANNEL, machine],
       ...(fleet.healthyReplicas > 0 ? [REPLICATED] : []),
       ['HEXISTS', NODES_KEY, machine],

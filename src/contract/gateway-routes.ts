@@ -15,30 +15,36 @@ export interface MachinesSeen {
   isCutOff(machine: string): boolean;
   /** True for one that says nothing though it serves. */
   isQuiet(machine: string): boolean;
+  /** True for one that has been down for so long that LiveKit itself takes its node for dead, though its record names it still. */
+  isGivenUp?(machine: string): boolean;
 }
 
-const allInReach: MachinesSeen = { isOutOfReach: () => false, isCutOff: () => false, isQuiet: () => false };
+export const allInReach: MachinesSeen = { isOutOfReach: () => false, isCutOff: () => false, isQuiet: () => false };
 
 /**
  * The upstreams and one path per machine for these records, at `nowMs` by Redis TIME.
  * New connections go to serving machines only. A draining machine keeps its own path, because joins to its rooms still
  * belong there. The path of a machine that is down leads to the others, but answers 503 while LiveKit's registry may still
- * hold its node, which its record then names: a node that is asked for a dead node's room waits 3 s for it, while a
+ * hold its node, which its record then names, unless it is given up: a node that is asked for a dead node's room waits 3 s for it, while a
  * client that gets 503 retries by itself at once.
  * The path of a machine that only this one does not reach leads to the others too. A quiet machine gets nobody new, unless all are quiet.
  */
 export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, seen: MachinesSeen = allInReach): GatewayRoutes {
   const sorted = records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
-  const isUp = (record: NodeRecord): boolean => isReachable(record, nowMs) && !seen.isOutOfReach(record.machine);
+  const isUp = (record: NodeRecord): boolean => isServed(record, nowMs, seen);
+  const isOver = ({ nodeId, machine }: NodeRecord): boolean => nodeId === null || seen.isCutOff(machine) || seen.isGivenUp?.(machine) === true;
   const serving = sorted.filter((record) => record.state === 'serving' && isUp(record));
   const speaking = serving.filter((record) => !seen.isQuiet(record.machine));
   const upstreams = (speaking.length > 0 ? speaking : serving).map((record) => ({ dial: record.signalling }));
   return {
     upstreams,
-    nodePaths: sorted.map((record) =>
-      nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : record.nodeId === null || seen.isCutOff(record.machine) ? upstreams : []),
-    ),
+    nodePaths: sorted.map((record) => nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : isOver(record) ? upstreams : [])),
   };
+}
+
+/** True while connections for this machine's rooms are led to it. */
+export function isServed(record: NodeRecord, nowMs: number, seen: MachinesSeen): boolean {
+  return isReachable(record, nowMs) && !seen.isOutOfReach(record.machine);
 }
 
 /** What clients ask of the address that a join gives: signalling with its validation, and WHIP. LiveKit's server API and agents' socket are not theirs. */

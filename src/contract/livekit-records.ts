@@ -146,3 +146,24 @@ export function readNodeStamps(bytes: Uint8Array): number[] {
 export function nodeStamp(seconds: number): Uint8Array {
   return new BinaryWriter().tag(NODE_STATS, WireType.LengthDelimited).fork().tag(STATS_UPDATED_AT, WireType.Varint).int64(seconds).join().finish();
 }
+
+const NODE_STATE = 6;
+const SHUTTING_DOWN = 2;
+
+/**
+ * True where a value of the hash `nodes` says that its LiveKit was told to end, and waits for its participants to leave. Its own word is the
+ * first: others may have added one of theirs. Throws nothing.
+ */
+export function isShuttingDown(bytes: Uint8Array): boolean {
+  try {
+    const node = new BinaryReader(bytes);
+    while (node.pos < node.len) {
+      const [field, type] = node.tag();
+      if (field === NODE_STATE && type === WireType.Varint) return node.int32() === SHUTTING_DOWN;
+      node.skip(type, field);
+    }
+  } catch {
+    // No message.
+  }
+  return false;
+}

@@ -34,8 +34,7 @@ export function parseSights(fields: Readonly<Record<string, string>>): Sight[] {
  * the other machines are, the gateway machine counted. @param nowMs Redis TIME
  */
 export function findSilent(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
-  const present = sights.filter((one) => nowMs - one.atMs < GONE_MS);
-  const machines = new Set([...records.filter((one) => one.state !== 'stopped'), ...present].map((one) => one.machine));
+  const machines = machinesOf(records, sights, nowMs);
   const heard = heardOf(sights, nowMs);
   return records.filter(({ machine, nodeId, updatedAtMs }) => {
     if (nodeId === null || nowMs - updatedAtMs < SILENT_MS || heard.some((one) => one.machine === machine)) return false;
@@ -51,6 +50,16 @@ export function findSilent(records: readonly NodeRecord[], sights: readonly Sigh
 export function findVanished(silent: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): NodeRecord[] {
   const heard = heardOf(sights, nowMs);
   return silent.filter(({ machine }) => heard.every((one) => one.unreachable.includes(machine)));
+}
+
+/** True while more than half of all machines are heard: a Redis primary that was cut off, and is about to be replaced, hears few. @param nowMs Redis TIME */
+export function areMostHeard(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): boolean {
+  return heardOf(sights, nowMs).length * 2 > machinesOf(records, sights, nowMs).size;
+}
+
+function machinesOf(records: readonly NodeRecord[], sights: readonly Sight[], nowMs: number): ReadonlySet<string> {
+  const present = sights.filter((one) => nowMs - one.atMs < GONE_MS);
+  return new Set([...records.filter((one) => one.state !== 'stopped'), ...present].map((one) => one.machine));
 }
 
 function heardOf(sights: readonly Sight[], nowMs: number): Sight[] {

@@ -12,7 +12,14 @@ const eventSchema = z.object({
   id: z.string().min(1),
   event: z.string().default(''),
   createdAt: seconds,
-  room: z.object({ name: z.string().default(''), creationTime: z.coerce.number().optional(), creationTimeMs: z.coerce.number().optional() }).nullish(),
+  room: z
+    .object({
+      sid: z.string().default('').catch(''),
+      name: z.string().default(''),
+      creationTime: z.coerce.number().optional(),
+      creationTimeMs: z.coerce.number().optional(),
+    })
+    .nullish(),
   participant: z
     .looseObject({
       identity: z.string().default(''),

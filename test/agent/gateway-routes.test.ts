@@ -60,6 +60,13 @@ test('the path of a machine that only the gateway does not reach leads to the ot
   expect(routes.nodePaths[0]).toMatchObject({ handle: [{}, { upstreams: [{ dial: 'c:1' }] }] });
 });
 
+test('the path of a machine that has been down for long leads to the others, though its record names a node', () => {
+  const records = [nodeRecord({ machine: 'm2', signalling: 'b:1', state: 'down' }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
+  const routes = gatewayRoutes(records, 0, { ...seenAll, isGivenUp: (machine) => machine === 'm2' });
+  expect(routes.nodePaths[0]).toMatchObject({ handle: [{}, { upstreams: [{ dial: 'c:1' }] }] });
+  expect(gatewayRoutes(records, 0, seenAll).nodePaths[0]).toMatchObject({ handle: [UNAVAILABLE] });
+});
+
 test('a quiet machine keeps its path and gets nobody new, unless all are quiet', () => {
   const records = [nodeRecord({ machine: 'm2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
   const one = gatewayRoutes(records, 0, { ...seenAll, isQuiet: (machine) => machine === 'm2' });

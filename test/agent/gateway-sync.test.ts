@@ -152,3 +152,28 @@ test('connections to a machine that vanished end once, as soon as its clients ar
   await until(() => expect(caddy.reads()).toBeGreaterThan(reads + 2));
   expect(ended).toHaveLength(1);
 });
+
+test('a path whose machine has been down for twelve seconds leads to the others', async () => {
+  const path = join(await temporaryDirectory(), 'fleet.json');
+  await openFleetMemory(path).save([
+    nodeRecord({ machine: 'm2', signalling: '10.0.0.2:7880', state: 'down' }),
+    nodeRecord({ machine: 'm3', signalling: '10.0.0.3:7880' }),
+  ]);
+  const caddy = fakeCaddy();
+  const redis = new Redis({ lazyConnect: true });
+  let laterMs = 0;
+  const sync = startGatewaySync({
+    redis,
+    subscriber: redis,
+    caddy: caddy.admin,
+    memory: openFleetMemory(path),
+    log: silentLog,
+    monotonicMs: () => performance.now() + laterMs,
+  });
+  onTestFinished(() => sync.stop());
+  await until(() => expect(sync.isCaddyReady()).toBe(true));
+  expect(JSON.stringify(caddy.values.get('node-paths/routes'))).toContain('503');
+  laterMs = 12_000;
+  sync.poke();
+  await until(() => expect(JSON.stringify(caddy.values.get('node-paths/routes'))).not.toContain('503'));
+});

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import type { LivekitAnswer } from '../../src/agent/livekit-probe.ts';
 import { startMediaRegistry } from '../../src/agent/media-registry.ts';
+import { nodeStamp } from '../../src/contract/livekit-records.ts';
 import { silentLog, until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
 
@@ -87,3 +88,54 @@ test('a node that the others took for gone is started anew when it can speak aga
   await redis.hset('nodes', 'ND_1', 'last words');
   await until(async () => expect(await redis.hkeys('nodes')).toEqual([]));
 });
+
+test('a LiveKit that writes nothing any more, though Redis takes what its agent writes, is started anew', async () => {
+  const redis = (await startRedis()).connect();
+  let node = 'ND_1';
+  let writtenAt = 1_000;
+  const probe = { check: async () => 'unready' as const, look: async () => null, readNodeId: async () => node, watch: () => () => undefined };
+  const killed: string[] = [];
+  const kill = async (): Promise<void> => {
+    killed.push(node);
+    node = 'ND_2';
+  };
+  let pausedMs = 0;
+  const registry = startMediaRegistry({
+    machine: 'm2',
+    media,
+    redis,
+    probe,
+    kill,
+    isOpen: async () => true,
+    log: silentLog,
+    monotonicMs: () => performance.now() + pausedMs,
+  });
+  onTestFinished(() => registry.stop());
+  const entry = async (): Promise<unknown> => redis.hset('nodes', node, Buffer.from(nodeStamp(writtenAt)));
+  await entry();
+  await redis.hset('room_node_map', 'r1', 'ND_1');
+  const writtenMs = async (): Promise<number> =>
+    (JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{"updatedAtMs":0}') as { updatedAtMs: number }).updatedAtMs;
+  const writes = async (count: number): Promise<void> => {
+    for (let left = count, last = await writtenMs(); left > 0; left -= 1) {
+      await until(async () => expect(await writtenMs()).toBeGreaterThan(last));
+      last = await writtenMs();
+    }
+  };
+  await writes(2);
+  // The whole machine has stood still: both have.
+  pausedMs = 60_000;
+  await writes(3);
+  writtenAt += 2;
+  await entry();
+  await writes(2);
+  // Redis takes nothing from anybody, for longer than a LiveKit may hang.
+  await redis.config('SET', 'min-replicas-to-write', '1');
+  const refusedMs = performance.now();
+  await until(() => expect(performance.now() - refusedMs).toBeGreaterThan(12_000), 15_000);
+  await redis.config('SET', 'min-replicas-to-write', '0');
+  await writes(2);
+  expect(killed).toEqual([]);
+  await until(() => expect(killed).toEqual(['ND_1']), 15_000);
+  await until(async () => expect([await redis.hkeys('nodes'), await redis.hkeys('room_node_map')]).toEqual([[], []]));
+}, 60_000);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { findQuiet, findSilent, findVanished, parseSights } from '../../src/contract/sight.ts';
+import { areMostHeard, findQuiet, findSilent, findVanished, parseSights } from '../../src/contract/sight.ts';
 import type { Sight } from '../../src/contract/sight.ts';
 import { nodeRecord } from './fixtures.ts';
 
@@ -51,6 +51,16 @@ test('who is off for long, or has stopped, is not waited for', () => {
   expect(vanished([says('gateway', ['m4']), says('m2', ['m4'])], of)).toEqual(['m4']);
   expect(vanished([says('gateway', ['m4']), says('m2', ['m4']), says('m9', [], 11 * 60_000)], of)).toEqual(['m4']);
   expect(vanished([says('m2', ['m4']), says('gateway', [], 60_000)], of)).toEqual([]);
+});
+
+test.each([
+  ['all but one', ['gateway', 'm2', 'm3'], true],
+  ['half, as a primary and the gateway do when they are cut off with each other', ['gateway', 'm2'], false],
+  ['a primary alone', ['m2'], false],
+])('most machines are heard, or not: %s', (_name, heard, expected) => {
+  const words = ['gateway', 'm2', 'm3', 'm4'].map((machine) => says(machine, [], heard.includes(machine) ? 100 : 3_000));
+  expect(areMostHeard(records, words, NOW)).toBe(expected);
+  expect(areMostHeard([], [], NOW)).toBe(false);
 });
 
 test('what is no word is left out', () => {

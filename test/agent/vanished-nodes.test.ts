@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
 import { startVanishedNodes } from '../../src/agent/vanished-nodes.ts';
 import { redisTimeMs } from '../../src/clients/redis-time.ts';
+import { nodeStamp } from '../../src/contract/livekit-records.ts';
 import { parseSights } from '../../src/contract/sight.ts';
 import { nodeRecord, silentLog, until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
@@ -77,6 +78,23 @@ test('it stays while one machine reaches it', async () => {
   expect(await redis.hget('nodes', 'ND_m4')).toBe('a node');
   seen = 'm4';
   await until(async () => expect(await redis.hget('nodes', 'ND_m4')).toBeNull());
+});
+
+test('a node whose clock is behind, and whose agent alone is silent, keeps its rooms for as long as it writes', async () => {
+  const redis = await registry();
+  const silent = nodeRecord({ machine: 'm4', nodeId: 'ND_m4', signalling: CLOSED, updatedAtMs: (await redisTimeMs(redis)) - 10_000 });
+  await redis.hset('fleet:nodes', 'm4', JSON.stringify(silent));
+  const beganMs = await redisTimeMs(redis);
+  const write = async (): Promise<unknown> => redis.hset('nodes', 'ND_m4', Buffer.from(nodeStamp(Math.floor((await redisTimeMs(redis)) / 1_000) - 5)));
+  await write();
+  const writing = setInterval(() => void write(), 2_000);
+  onTestFinished(() => clearInterval(writing));
+  for (const machine of ['m1', 'm2', 'm3']) observe(redis, machine);
+  await until(async () => expect((await sights(redis))[0]?.atMs).toBeGreaterThan(beganMs + 6_000), 15_000);
+  expect(await redis.hget('room_node_map', 'room-m4')).toBe('ND_m4');
+  clearInterval(writing);
+  await until(async () => expect(await redis.hget('nodes', 'ND_m4')).toBeNull(), 10_000);
+  expect(await redis.get('fleet:fenced:ND_m4')).not.toBeNull();
 });
 
 test('a machine that has written its record anew meanwhile keeps it', async () => {

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import { handOver } from '../../src/apply/goodbye.ts';
+import { handOver, sayGoodbye } from '../../src/apply/goodbye.ts';
 import { askFleet } from '../../src/clients/sentinel.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
 import { until } from '../agent/fixtures.ts';
+import { startRedis } from '../agent/redis.ts';
 import { createFleet, masterName } from '../agent/sentinels.ts';
 
 const [leaving, vanished, staying] = ['127.0.0.1', '127.0.0.8', '127.0.0.9'] as const;
@@ -32,4 +33,24 @@ test('the primary goes to another machine also where Sentinel first chooses one 
     signal: new AbortController().signal,
   });
   expect(after.primary.host).toBe(staying);
+});
+
+test('who has left is counted by nobody', async () => {
+  const redis = (await startRedis()).connect();
+  await redis.hset('fleet:nodes', { m2: '{}', m3: '{}' });
+  await redis.hset('fleet:sights', { m2: '17', m3: '17' });
+  await redis.hset('fleet:members', { '10.0.0.2': '17', '10.0.0.3': '17' });
+  const { settings } = parseSettings('', {});
+  if (settings === null) throw new Error('these settings are good');
+  const primary = { host: '127.0.0.1', port: redis.options.port ?? 0 };
+  const fleet = { kind: 'member', primary, quorum: 1, sentinels: 1, replicas: 0, healthyReplicas: 0, registry: null } as const;
+  const context = {
+    settings: { ...settings, REDIS_PASSWORD: '' },
+    view: async () => fleet,
+    patienceMs: 5_000,
+    now: Date.now,
+    signal: new AbortController().signal,
+  };
+  await sayGoodbye({ machine: 'm2', address: '10.0.0.2' }, context);
+  expect(await Promise.all(['nodes', 'sights', 'members'].map((name) => redis.hkeys(`fleet:${name}`)))).toEqual([['m3'], ['m3'], ['10.0.0.3']]);
 });

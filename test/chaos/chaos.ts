@@ -116,7 +116,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
     did(fault.isDeaf === true ? null : names);
     const [heal] = await Promise.all([fault.hold(scene), companion === null ? null : holdLater(companion.fault, companion.afterMs, scene)]);
     if (fault.isDeaf === true || companion !== null) did(names);
-    await delay(holdMs, undefined, { signal });
+    await delay(fault.holdMs ?? holdMs, undefined, { signal });
     await heal();
     did(`end of: ${fault.name}`);
     await fleet.settle();

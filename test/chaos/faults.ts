@@ -20,6 +20,8 @@ export interface Fault {
   readonly name: string;
   /** True where nobody can come in while it lasts: what is promised counts from its end. */
   readonly isDeaf?: true;
+  /** For how long it is held, in milliseconds, where that is what it is about. */
+  readonly holdMs?: number;
   hold(scene: Scene): Promise<Heal>;
 }
 
@@ -66,6 +68,8 @@ export const faults: readonly Fault[] = [
   cut('a media machine cut off from the gateway', media, () => [1]),
   cut('a media machine cut off from the primary’s machine', replica, (scene) => [scene.primary]),
   cut('two media machines cut off from each other', replica, (scene) => [scene.other]),
+  // Its LiveKit goes on alone, misses everybody, and ends rooms that live elsewhere.
+  { ...cut('a media machine cut off from all for a minute', replica, (scene) => [1, scene.primary, scene.other]), holdMs: 65_000 },
 ];
 
 /** Processes that may fail while something else does: no session is theirs. */

@@ -11,6 +11,8 @@ import type { Meeting } from './user.ts';
 
 /** What is measured by `npm run bench -- failover` is only bounded here. */
 const BACK_MS = 30_000;
+/** Until a LiveKit that was left alone with a room has ended it. */
+const ALONE_MS = 150_000;
 /** As long as it takes to see that nothing happens: several times what a vanished machine gets. */
 const PATIENCE_MS = 6_000;
 
@@ -83,6 +85,44 @@ describe('a fleet of three', () => {
     expect(counts.last).toBeGreaterThan(0);
     await fleet.lab.machine(first).boot();
     await settle();
+  });
+
+  it('starts a LiveKit anew that hangs, and its meeting goes on', async () => {
+    const hung = await nodeOf(first);
+    const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
+    await fleet.signal(first, 'livekit', 'STOP');
+    const atMs = Date.now();
+    await until(async () => !(await livekitNodes()).includes(hung ?? ''), BACK_MS);
+    expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(hung);
+    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await settle();
+    expect(await nodeOf(first)).not.toBe(hung);
+    await meeting.end();
+  });
+
+  it.each([
+    ['a machine', false],
+    ['the machine of the former Redis primary', true],
+  ])('ends no meeting that went on elsewhere when %s comes back whose LiveKit was left alone with it', async (_name, isPrimary) => {
+    const lost = isPrimary ? primary : first;
+    const others = [1, ...mediaMachines].filter((number) => number !== lost);
+    const journal = async (part: string): Promise<string> =>
+      (await fleet.lab.machine(lost).exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'cat'])).out;
+    const meeting = await fleet.user.startMeeting({ on: nameOf(lost) });
+    const mends = await Promise.all(others.map((number) => fleet.lab.machine(lost).cutFrom(number)));
+    const atMs = Date.now();
+    // Everybody has left it: it misses them after 20 s, and then gives them the time that the room grants.
+    const hasEnded = async (): Promise<boolean> =>
+      (await journal('livekit')).split('\n').some((line) => line.includes('room closed') && line.includes(meeting.room));
+    await until(hasEnded, ALONE_MS);
+    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    for (const mend of mends) await mend();
+    await until(async () => (await journal('agent')).includes('webhook dropped: the room goes on on another node'), BACK_MS);
+    await settle();
+    const joined = await fleet.user.ask(`/v1/rooms/${meeting.room}/join`, { method: 'POST', body: { identity: 'late' } });
+    expect(joined, joined.text).toMatchObject({ ok: true });
+    await until(hasSoundSince(meeting, Date.now()), BACK_MS);
+    await meeting.end();
   });
 
   it.each([

@@ -40,6 +40,9 @@ export interface Dispatcher {
   wake(lanes: readonly Lane[]): void;
   /** Sends to these URLs from now on, what waits at once. The store has been redirected before. */
   redirect(targets: Targets): void;
+  /** Begins no attempt until `resume`, which tries at once what waits. */
+  hold(): void;
+  resume(): void;
   /** Breaks off the attempts under way, whose rows stay. */
   stop(): Promise<void>;
 }
@@ -75,7 +78,9 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const lanes = new Map<string, LaneState>();
   const waiting = new Map<LaneState, NodeJS.Timeout>();
   const attempts = new Set<Promise<void>>();
+  let isHeld = false;
 
+  const mayBegin = (): boolean => !isHeld && !abort.signal.aborted;
   const wake = (woken: readonly Lane[]): void => {
     for (const { url, room } of woken) {
       const key = keyOf({ url, room });
@@ -94,7 +99,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const pump = (url: string): void => {
     const state = urls.get(url);
     if (state === undefined) return;
-    while (!abort.signal.aborted && state.active < LANES_PER_URL) {
+    while (mayBegin() && state.active < LANES_PER_URL) {
       const lane = state.ready.shift();
       if (lane === undefined) return;
       state.active += 1;
@@ -140,6 +145,13 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     }, backoffMs(lane.failures));
     waiting.set(lane, timer);
   };
+  const retryNow = (): void => {
+    for (const [lane, timer] of waiting) {
+      clearTimeout(timer);
+      waiting.delete(lane);
+      enqueue(lane);
+    }
+  };
   const attemptDelivery = async ({ url, failures }: LaneState, delivery: Delivery): Promise<Failure | null> => {
     const isExpiring = tokenExpiryMs(delivery.authorization) - EXPIRY_MARGIN_MS <= nowMs();
     const authorization = isExpiring ? signWebhook(delivery.body, { ...options.signing, nowMs: nowMs() }) : delivery.authorization;
@@ -163,12 +175,17 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       for (const url of urls.keys()) if (!targets.urls.includes(url)) urls.delete(url);
       for (const [key, lane] of lanes) if (!urls.has(lane.url)) lanes.delete(key);
       for (const url of targets.urls) if (!urls.has(url)) urls.set(url, { active: 0, ready: [] });
-      for (const [lane, timer] of waiting) {
-        clearTimeout(timer);
-        waiting.delete(lane);
-        enqueue(lane);
-      }
+      retryNow();
       wake(store.lanes());
+    },
+    hold() {
+      isHeld = true;
+    },
+    resume() {
+      if (!isHeld) return;
+      isHeld = false;
+      retryNow();
+      for (const url of urls.keys()) pump(url);
     },
     async stop() {
       abort.abort();

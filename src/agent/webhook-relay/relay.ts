@@ -10,6 +10,7 @@ import { isWebhookTokenValid, signWebhook, signedBodyHash } from '../../clients/
 /** Longer than LiveKit retries (26 s) and than a delivery is tried (24 h). */
 const REMEMBER_IDS_MS = 48 * 3600 * 1000;
 const FORGET_PERIOD_MS = 3600 * 1000;
+const ROOM_FINISHED = 'room_finished';
 /** A line a minute says as much as one for each. */
 const TELL_PERIOD_MS = 60_000;
 
@@ -32,6 +33,11 @@ export interface WebhookRelay {
   send(event: object): void;
   /** From now on events go there, and those that wait as well. */
   redirect(targets: Targets): void;
+  /** Delivers nothing until `resume`; what comes is taken all the same. */
+  hold(): void;
+  resume(): void;
+  /** Drops, as if they had never come, those of the events `room_finished` that wait for which `isUntrue` says so. Rejects where that does. */
+  dropEnds(isUntrue: (event: WebhookEvent) => Promise<boolean>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -79,6 +85,20 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
       return 200;
     },
     redirect,
+    hold: () => dispatcher.hold(),
+    resume: () => dispatcher.resume(),
+    async dropEnds(isUntrue) {
+      // Some may come meanwhile.
+      for (let afterId = 0; ;) {
+        const found = store.mentioning(ROOM_FINISHED, afterId);
+        if (found === null) return;
+        afterId = found.id;
+        const event = parseWebhookEvent(found.body);
+        if (event?.event !== ROOM_FINISHED || !(await isUntrue(event))) continue;
+        store.drop(found.id, event.id);
+        log.warn({ eventId: event.id, room: event.room?.name }, 'webhook dropped: the room goes on on another node');
+      }
+    },
     async stop() {
       for (const timer of timers) clearInterval(timer);
       await dispatcher.stop();

@@ -37,6 +37,10 @@ export interface WebhookStore {
   /** The oldest delivery of a lane, null where it is empty. */
   head(lane: Lane): Delivery | null;
   remove(id: number): void;
+  /** The oldest delivery after this one whose body contains the word, null where there is none. */
+  mentioning(word: string, afterId: number): Delivery | null;
+  /** Removes a delivery, and forgets that its event ever came. */
+  drop(id: number, eventId: string): void;
   /**
    * Makes `urls` the receivers. Events that came before any was known go to all of them, what others have not received yet
    * goes to those that are new. Gives the number of deliveries that nobody is left to receive.
@@ -82,6 +86,8 @@ export function openWebhookStore(path: string, { maxBytes = MAX_BYTES } = {}): W
   const see = db.prepare('INSERT OR IGNORE INTO seen (event_id, received_ms) VALUES (?, ?)');
   const add = db.prepare('INSERT INTO deliveries (url, room, body, authorization, received_ms) VALUES (?, ?, ?, ?, ?)');
   const first = db.prepare('SELECT id, body, authorization, received_ms FROM deliveries WHERE url = ? AND room = ? ORDER BY id LIMIT 1');
+  const next = db.prepare('SELECT id, body, authorization, received_ms FROM deliveries WHERE id > ? AND instr(body, ?) > 0 ORDER BY id LIMIT 1');
+  const unsee = db.prepare('DELETE FROM seen WHERE event_id = ?');
   const removeOne = db.prepare('DELETE FROM deliveries WHERE id = ?');
   const dropOld = db.prepare('DELETE FROM deliveries WHERE url = ? AND received_ms < ?');
   const forget = db.prepare('DELETE FROM seen WHERE received_ms < ?');
@@ -128,12 +134,14 @@ export function openWebhookStore(path: string, { maxBytes = MAX_BYTES } = {}): W
         .prepare('SELECT DISTINCT url, room FROM deliveries WHERE url <> ?')
         .all(UNDIRECTED)
         .map((row) => ({ url: String(row['url']), room: String(row['room']) })),
-    head(lane) {
-      const row = first.get(lane.url, lane.room);
-      if (row === undefined || !(row['body'] instanceof Uint8Array)) return null;
-      return { id: Number(row['id']), body: row['body'], authorization: String(row['authorization']), receivedAtMs: Number(row['received_ms']) };
-    },
+    head: (lane) => deliveryOf(first.get(lane.url, lane.room)),
     remove: (id) => void removeOne.run(id),
+    mentioning: (word, afterId) => deliveryOf(next.get(afterId, Buffer.from(word))),
+    drop: (id, eventId) =>
+      inTransaction(db, () => {
+        removeOne.run(id);
+        unsee.run(eventId);
+      }),
     redirect: (urls) => inTransaction(db, () => redirect(urls)),
     dropUndirected: (beforeMs) => Number(dropOld.run(UNDIRECTED, beforeMs).changes),
     takeCrowdedOut() {
@@ -144,4 +152,9 @@ export function openWebhookStore(path: string, { maxBytes = MAX_BYTES } = {}): W
     forgetSeen: (beforeMs) => void forget.run(beforeMs),
     close: () => db.close(),
   };
+}
+
+function deliveryOf(row: Record<string, unknown> | undefined): Delivery | null {
+  if (row === undefined || !(row['body'] instanceof Uint8Array)) return null;
+  return { id: Number(row['id']), body: row['body'], authorization: String(row['authorization']), receivedAtMs: Number(row['received_ms']) };
 }
