@@ -6,7 +6,7 @@ import { createInstallation, untilWell } from '../e2e/installation.ts';
 import type { Installation } from '../e2e/installation.ts';
 import { runMortal } from '../e2e/run-mortal.ts';
 
-/** A machine that has nothing but an archive of a media machine: nothing says which role, folder and keys it is to have but that. */
+/** A machine that has nothing but an archive of the first of a fleet: nothing says which role, folder and keys it is to have but that. */
 describe('a new machine', () => {
   let place: Installation;
   let archive = '';
@@ -27,7 +27,7 @@ describe('a new machine', () => {
     const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
     const address = own.find((one) => one.family === 'IPv4' && !one.internal)?.address ?? '';
     place = await createInstallation({ COMPONENT_DIR: inject('componentStore'), NODES: address, FIREWALL: 'off' });
-    expect(await place.run(['deploy-livekit-only'])).toMatchObject({ code: 0 });
+    expect(await place.run(['deploy'])).toMatchObject({ code: 0 });
     const made = JSON.parse((await place.run(['backup', '--json'])).out) as { path: string };
     archive = `${place.folder}/kept.tar.zst`;
     await copyFile(made.path, archive);
@@ -42,7 +42,7 @@ describe('a new machine', () => {
     const before = await secret();
     await lose();
     const acts = (await killAt(0)).stderr.trimEnd().split('\n');
-    expect(await role()).toBe('media');
+    expect(await role()).toBe('all');
     // Once the settings are there; right before it is complete.
     const moves = acts.flatMap((name, index) => (name === 'move' ? [index + 1] : []));
     const last = acts.lastIndexOf('write') + 1;
@@ -51,7 +51,7 @@ describe('a new machine', () => {
       expect((await killAt(n)).signal, `act ${n}: ${acts[n - 1]}`).toBe('SIGKILL');
       const done = await place.run(['restore', archive, '--yes']);
       expect(done.code, `after a kill before act ${n} (${acts[n - 1]}): ${done.err}`).toBe(0);
-      expect([await role(), await secret()]).toEqual(['media', before]);
+      expect([await role(), await secret()]).toEqual(['all', before]);
       expect(await readFile(place.envFile, 'utf8')).toMatch(new RegExp(`^DATA_DIR=${data()}$`, 'm'));
       expect(await readdir(`${data()}/state`)).not.toContain('restore');
       await untilWell(() => place.run(['status']));
