@@ -46,6 +46,7 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
       .exec();
   };
   const finish = async (member: string, ghost: Ghost): Promise<void> => {
+    if (ghost.isRemoved === true) return tellFinished(member, ghost);
     const { name } = ghost.room;
     // While somebody makes it again, it is not looked at; the next look is a second later.
     if ((await redis.set(lockKey(name), machine, 'PX', LOCK_MS, 'NX')) !== 'OK') return;
@@ -53,9 +54,11 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
       const record = await redis.hgetBuffer(ROOMS_KEY, name);
       const isOver = record !== null && isAbandoned(record, ghost.endedAtMs);
       // Without a record LiveKit has ended the room, and told so itself.
-      await (isOver ? removeRoom(name) : removeParticipants(ghost));
-      if (isOver) tell([finishedEvent(ghost)]);
-      await redis.zrem(GHOSTS_KEY, member);
+      if (isOver) await removeRoom(member, ghost);
+      else {
+        await removeParticipants(ghost);
+        await redis.zrem(GHOSTS_KEY, member);
+      }
       log.info({ room: name, isOver }, 'room of an ended node looked after');
     } finally {
       await redis.del(lockKey(name));
@@ -68,7 +71,14 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
     const gone = Object.entries(now).filter(([identity, bytes]) => former.get(identity) === readParticipant(bytes)?.sid);
     if (gone.length > 0) await redis.hdel(participantsKey(room.name), ...gone.map(([identity]) => identity));
   };
-  const removeRoom = async (name: string): Promise<void> => {
+  const tellFinished = async (member: string, ghost: Ghost): Promise<void> => {
+    tell([finishedEvent(ghost)]);
+    await redis.zrem(GHOSTS_KEY, member);
+  };
+  /** Whoever goes on where this agent ends knows of it what is still to be told. */
+  const removeRoom = async (member: string, ghost: Ghost): Promise<void> => {
+    const { name } = ghost.room;
+    const removed = JSON.stringify({ ...ghost, isRemoved: true });
     const keys = [participantsKey(name), `agent_dispatch:${name}`, `agent_job:${name}`];
     await redis
       .multi()
@@ -76,7 +86,10 @@ export function startGhostKeeper(options: GhostKeeperOptions): () => Promise<voi
       .hdel(ROOM_NODE_KEY, name)
       .hdel('room_internal', name)
       .del(...keys)
+      .zrem(GHOSTS_KEY, member)
+      .zadd(GHOSTS_KEY, 0, removed)
       .exec();
+    await tellFinished(removed, ghost);
   };
   const tick = async (): Promise<void> => {
     if (redis.status !== 'ready' || !options.mayAct()) return;

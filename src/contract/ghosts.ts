@@ -19,6 +19,8 @@ const ghostSchema = z.object({
   endedAtMs: z.number(),
   /** False until the receivers were told that the participants left; then the room is watched until somebody is back, or nobody comes. */
   isTold: z.boolean(),
+  /** True once the room is removed, until the receivers were told that it has ended. */
+  isRemoved: z.boolean().optional(),
 });
 
 /** A room as it was when its node ended. */
