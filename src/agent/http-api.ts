@@ -76,6 +76,7 @@ async function sendHealth(options: HttpApiOptions, response: ServerResponse): Pr
     redis: fleet !== null,
     livekit: options.isLivekitServing?.() ?? null,
     caddy: options.isCaddyReady?.() ?? null,
+    webhooksWaiting: options.relay?.waiting() ?? null,
     nodes: (fleet?.records ?? []).map((record) => ({ ...record, ageMs: (fleet?.nowMs ?? 0) - record.updatedAtMs })),
   });
 }

@@ -1,6 +1,7 @@
 import { viewFleet, knownHosts } from '../apply/ask-fleet.ts';
 import { handOver, sayGoodbye, giveTurn, takeTurn } from '../apply/goodbye.ts';
 import type { GoodbyeContext } from '../apply/goodbye.ts';
+import { awaitDelivery } from '../apply/last-webhooks.ts';
 import { writeLeft } from '../apply/left-fleet.ts';
 import { appliedFile } from '../apply/observe.ts';
 import type { FleetView } from '../clients/sentinel.ts';
@@ -14,7 +15,7 @@ import type { CliContext } from './context.ts';
 import { change, endLivekit } from './control.ts';
 import type { WayOptions } from './make-way.ts';
 
-/** The turn, the hand-over and the goodbye get this long each, so that another machine can have left before. */
+/** The last webhooks, the turn, the hand-over and the goodbye get this long each, so that another machine can have left before. */
 const PATIENCE_MS = 60_000;
 /** Sentinel asks the primary for its replicas every ten seconds: one that has just come is known by then. */
 const REPLICA_MS = 15_000;
@@ -61,6 +62,13 @@ export async function leaveFleet(context: CliContext, deployment: HealthContext,
   try {
     await endLivekit(context, deployment, { parts: ['livekit'], options });
     await manager.stop('livekit').catch(ignoreStopped);
+    const waiting = await awaitDelivery({
+      port: settings.AGENT_PORT,
+      patienceMs: options.isNow ? HASTE_MS : PATIENCE_MS,
+      now: context.now,
+      signal: context.signal,
+    });
+    if (waiting > 0) context.reporter.emit({ kind: 'note', code: 'LEFT_WEBHOOKS', params: { count: waiting } });
     await partFrom(context, deployment, { farewell, goodbye });
   } catch (error) {
     const isRefusal = error instanceof FleetError && error.code !== 'INTERRUPTED';

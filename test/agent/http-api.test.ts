@@ -6,7 +6,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createHttpApi } from '../../src/agent/http-api.ts';
 import { startWebhookRelay } from '../../src/agent/webhook-relay/relay.ts';
 import { openWebhookStore } from '../../src/agent/webhook-relay/store.ts';
+import { awaitDelivery } from '../../src/apply/last-webhooks.ts';
 import { signWebhook } from '../../src/clients/livekit-token.ts';
+import { freePorts } from '../e2e/installation.ts';
 import { sendUnfinished } from '../unfinished-request.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
@@ -38,6 +40,26 @@ test('a webhook is answered once it is stored, and refused with a wrong signatur
   await until(() => expect(received.map((one) => one.body)).toEqual([body]));
 });
 
+test('who ends an agent can wait until it has delivered what it took', async () => {
+  const answers = [500, 200, 500, 500, 500, 500, 500];
+  const { url, received } = await startReceiver(() => answers.shift() ?? 500);
+  const port = Number(new URL(await startApi([url])).port);
+  const take = async (id: string): Promise<void> => {
+    const body = JSON.stringify({ id, event: 'room_started', room: { name: 'r' } });
+    const headers = { authorization: signWebhook(Buffer.from(body), { ...KEY, nowMs: Date.now() }) };
+    await fetch(`http://127.0.0.1:${port}/webhook`, { method: 'POST', body, headers });
+  };
+  const options = { port, now: () => performance.now(), signal: new AbortController().signal };
+  expect(await awaitDelivery({ ...options, patienceMs: 30_000 })).toBe(0);
+  await take('EV_1');
+  expect(await awaitDelivery({ ...options, patienceMs: 30_000 })).toBe(0);
+  expect(received).toHaveLength(2);
+  await take('EV_2');
+  expect(await awaitDelivery({ ...options, patienceMs: 600 })).toBe(1);
+  const [nobody = 0] = await freePorts(1);
+  expect(await awaitDelivery({ ...options, port: nobody, patienceMs: 30_000 })).toBe(0);
+});
+
 test('a body that is too large is refused', async () => {
   const api = await startApi([]);
   const authorization = signWebhook(Buffer.from(''), { ...KEY, nowMs: Date.now() });
@@ -66,7 +88,7 @@ test.each([
 test('without Redis the agent says so and stays up', async () => {
   const api = await startApi([]);
   const health = await fetch(`${api}/healthz`);
-  expect([health.status, await health.json()]).toEqual([200, { machine: 'm1', redis: false, livekit: null, caddy: true, nodes: [] }]);
+  expect([health.status, await health.json()]).toEqual([200, { machine: 'm1', redis: false, livekit: null, caddy: true, webhooksWaiting: 0, nodes: [] }]);
   expect((await fetch(`${api}/v1/rooms/r/node`)).status).toBe(503);
   expect((await fetch(`${api}/v1/rooms/%/node`)).status).toBe(404);
   expect((await fetch(`${api}/nothing`)).status).toBe(404);

@@ -33,6 +33,8 @@ export interface WebhookRelay {
   send(event: object): void;
   /** From now on events go there, and those that wait as well. */
   redirect(targets: Targets): void;
+  /** How many deliveries are to be made, a thousand at most. */
+  waiting(): number;
   /** Delivers nothing until `resume`; what comes is taken all the same. */
   hold(): void;
   resume(): void;
@@ -85,6 +87,7 @@ export function startWebhookRelay(options: RelayOptions): WebhookRelay {
       return 200;
     },
     redirect,
+    waiting: () => store.count(),
     hold: () => dispatcher.hold(),
     resume: () => dispatcher.resume(),
     async dropEnds(isUntrue) {

@@ -37,6 +37,8 @@ export interface WebhookStore {
   /** The oldest delivery of a lane, null where it is empty. */
   head(lane: Lane): Delivery | null;
   remove(id: number): void;
+  /** How many deliveries to known receivers there are, a thousand at most. */
+  count(): number;
   /** The oldest delivery after this one whose body contains the word, null where there is none. */
   mentioning(word: string, afterId: number): Delivery | null;
   /** Removes a delivery, and forgets that its event ever came. */
@@ -87,6 +89,7 @@ export function openWebhookStore(path: string, { maxBytes = MAX_BYTES } = {}): W
   const add = db.prepare('INSERT INTO deliveries (url, room, body, authorization, received_ms) VALUES (?, ?, ?, ?, ?)');
   const first = db.prepare('SELECT id, body, authorization, received_ms FROM deliveries WHERE url = ? AND room = ? ORDER BY id LIMIT 1');
   const next = db.prepare('SELECT id, body, authorization, received_ms FROM deliveries WHERE id > ? AND instr(body, ?) > 0 ORDER BY id LIMIT 1');
+  const counting = db.prepare('SELECT count(*) AS count FROM (SELECT 1 FROM deliveries WHERE url <> ? LIMIT 1000)');
   const unsee = db.prepare('DELETE FROM seen WHERE event_id = ?');
   const removeOne = db.prepare('DELETE FROM deliveries WHERE id = ?');
   const dropOld = db.prepare('DELETE FROM deliveries WHERE url = ? AND received_ms < ?');
@@ -136,6 +139,7 @@ export function openWebhookStore(path: string, { maxBytes = MAX_BYTES } = {}): W
         .map((row) => ({ url: String(row['url']), room: String(row['room']) })),
     head: (lane) => deliveryOf(first.get(lane.url, lane.room)),
     remove: (id) => void removeOne.run(id),
+    count: () => Number(counting.get(UNDIRECTED)?.['count']),
     mentioning: (word, afterId) => deliveryOf(next.get(afterId, Buffer.from(word))),
     drop: (id, eventId) =>
       inTransaction(db, () => {

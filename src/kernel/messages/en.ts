@@ -301,6 +301,7 @@ export const texts = {
   DRAINING: 'LiveKit waits for {count} participant(s) to leave, {seconds} s at most',
   REALLY_CUT: '{count} people are in rooms of this node, and there is no other that could take them: they will be cut off. Go on? [y/N] ',
   LEFT: 'This machine has left the fleet; its units are off. To bring it back: ./部署.sh {command}',
+  LEFT_WEBHOOKS: '{count} webhooks are not delivered yet: they stay here, and are delivered once this machine has joined again; uninstall removes them',
   LEFT_UNTOLD: 'Gone without the others’ help (--now): they still count this machine. On one of them run ./部署.sh forget {address}',
   FORGOTTEN: '{machine} is off the fleet; the vote follows within a minute. Should it come up again, run ./部署.sh leave --now there.',
   REALLY_FORGET: 'Is {machine} gone for good? The others will no longer count it. [y/N] ',

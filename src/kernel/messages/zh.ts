@@ -258,6 +258,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DRAINING: 'LiveKit 等待 {count} 位参会者离开，最多 {seconds} 秒',
   REALLY_CUT: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。继续吗？[y/N] ',
   LEFT: '本机已退出集群，单元已停用。要恢复请执行：./部署.sh {command}',
+  LEFT_WEBHOOKS: '有 {count} 条 Webhook 尚未送达：它们留在本机，重新加入集群后会继续送；uninstall 会将其删除',
   LEFT_UNTOLD: '未与其他机器协调即已退出（--now）：它们仍计入本机。在其中一台上运行 ./部署.sh forget {address}',
   FORGOTTEN: '{machine} 已从集群除名；投票在一分钟内随之调整。若它再次开机，请在那台机器上运行 ./部署.sh leave --now。',
   REALLY_FORGET: '{machine} 是否确已永久失去？其他机器将不再计入它。[y/N] ',
