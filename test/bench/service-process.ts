@@ -119,6 +119,7 @@ export async function measureFloor(requests: number): Promise<number> {
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
     const key = { name: 'key', secret: 'secret' };
     const load = { kind: 'join' as const, port: Number(line), connections: CONNECTIONS, requests, perSecond: null, rooms: ['bench'], token: '', key, salt: '' };
+    await runLoad({ ...load, requests: requests / 2 });
     return (await runLoad(load)).perSecond;
   } finally {
     child.kill();
