@@ -31,7 +31,16 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
 
   async function must(part: Part, action: string, ...words: string[]): Promise<void> {
     const { code, stderr } = await systemctl(action, ...words);
-    if (code !== 0) throw new FleetError('PART_NOT_CONTROLLED', { part, action, detail: stderr.trim() });
+    if (code === 0) return;
+    const [{ ActiveState = '', SubState = '', Job = '' } = {}] = await show([part]);
+    throw new FleetError('PART_NOT_CONTROLLED', { part, action, detail: stderr.trim() || `systemctl: ${ActiveState}/${SubState} ${Job}`.trimEnd() });
+  }
+
+  /** Where systemctl gets no answer in time, systemd goes on with it all the same, and is waited for once more. */
+  async function start(part: Part): Promise<void> {
+    const { code, stderr } = await systemctl('start', unitName(part));
+    if (code !== 0 && stderr.trim() === '') await must(part, 'start', unitName(part));
+    else if (code !== 0) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'start', detail: stderr.trim() });
   }
 
   /** The properties of each part's unit, in the order asked. */
@@ -81,7 +90,7 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
       const { code, stderr } = await systemctl('enable', '--quiet', ...units);
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl enable', detail: stderr.trim() });
     },
-    start: (part) => must(part, 'start', unitName(part)),
+    start,
     restart: (part) => must(part, 'restart', unitName(part)),
     async stop(part) {
       const { code, stderr } = await stopUnits([part]);
