@@ -97,9 +97,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   const fence = async (): Promise<void> => {
     if (nodeId === null || (await redis.exists(fencedKey(nodeId))) === 0) return;
     log.warn({ nodeId }, 'the others took this node for gone: LiveKit is started anew');
-    const former = nodeId;
-    await end();
-    await forgetNode(redis, former);
+    await endNode(nodeId);
   };
   /** It is there, and does nothing: neither do its clients hear from it, nor can anybody come into its rooms. */
   const endHung = async (): Promise<void> => {
@@ -108,7 +106,10 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
     const stamp = nodeId === null ? null : await readStamp(redis, nodeId);
     if (nodeId === null || stamp === null || stamps.note(nodeId, stamp) < HUNG_MS) return;
     log.error({ nodeId }, 'LiveKit hangs: it is started anew');
-    const former = nodeId;
+    await endNode(nodeId);
+  };
+  /** Its supervisor starts another one; its rooms go on elsewhere. */
+  const endNode = async (former: string): Promise<void> => {
     await end();
     await forgetNode(redis, former);
   };

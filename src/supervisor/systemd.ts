@@ -29,18 +29,22 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     return systemctl('stop', ...units);
   }
 
-  async function must(part: Part, action: string, ...words: string[]): Promise<void> {
-    const { code, stderr } = await systemctl(action, ...words);
+  /** @throws FleetError PART_NOT_CONTROLLED where systemctl did not do it */
+  async function check(part: Part, action: string, { code, stderr }: RunResult): Promise<void> {
     if (code === 0) return;
     const [{ ActiveState = '', SubState = '', Job = '' } = {}] = await show([part]);
     throw new FleetError('PART_NOT_CONTROLLED', { part, action, detail: stderr.trim() || `systemctl: ${ActiveState}/${SubState} ${Job}`.trimEnd() });
   }
 
+  async function must(part: Part, action: string, ...words: string[]): Promise<void> {
+    await check(part, action, await systemctl(action, ...words));
+  }
+
   /** Where systemctl gets no answer in time, systemd goes on with it all the same, and is waited for once more. */
   async function start(part: Part): Promise<void> {
-    const { code, stderr } = await systemctl('start', unitName(part));
-    if (code !== 0 && stderr.trim() === '') await must(part, 'start', unitName(part));
-    else if (code !== 0) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'start', detail: stderr.trim() });
+    const first = await systemctl('start', unitName(part));
+    const isUnanswered = first.code !== 0 && first.stderr.trim() === '';
+    await check(part, 'start', isUnanswered ? await systemctl('start', unitName(part)) : first);
   }
 
   /** The properties of each part's unit, in the order asked. */
@@ -93,8 +97,7 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     start,
     restart: (part) => must(part, 'restart', unitName(part)),
     async stop(part) {
-      const { code, stderr } = await stopUnits([part]);
-      if (code !== 0) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'stop', detail: stderr.trim() });
+      await check(part, 'stop', await stopUnits([part]));
     },
     beginStop: (part) => must(part, 'stop', '--no-block', unitName(part)),
     // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.

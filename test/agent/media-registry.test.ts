@@ -56,15 +56,24 @@ test('a node whose port closes a moment after its connections is forgotten all t
   expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_2' });
 });
 
+/** A LiveKit that is ND_1 until it is killed, and ND_2 from then on. */
+function startedAnew(answer: 'ok' | 'unready') {
+  let node = 'ND_1';
+  const killed: string[] = [];
+  return {
+    node: () => node,
+    killed,
+    probe: { check: async () => answer, look: async () => null, readNodeId: async () => node, watch: () => () => undefined },
+    async kill(): Promise<void> {
+      killed.push(node);
+      node = 'ND_2';
+    },
+  };
+}
+
 test('a node that the others took for gone is started anew when it can speak again', async () => {
   const redis = (await startRedis()).connect();
-  let node = 'ND_1';
-  const probe = { check: async () => 'ok' as const, look: async () => null, readNodeId: async () => node, watch: () => () => undefined };
-  const killed: string[] = [];
-  const kill = async (): Promise<void> => {
-    killed.push(node);
-    node = 'ND_2';
-  };
+  const { probe, kill, killed } = startedAnew('ok');
   const registry = startMediaRegistry({
     machine: 'm2',
     media,
@@ -91,14 +100,8 @@ test('a node that the others took for gone is started anew when it can speak aga
 
 test('a LiveKit that writes nothing any more, though Redis takes what its agent writes, is started anew', async () => {
   const redis = (await startRedis()).connect();
-  let node = 'ND_1';
   let writtenAt = 1_000;
-  const probe = { check: async () => 'unready' as const, look: async () => null, readNodeId: async () => node, watch: () => () => undefined };
-  const killed: string[] = [];
-  const kill = async (): Promise<void> => {
-    killed.push(node);
-    node = 'ND_2';
-  };
+  const { probe, kill, killed, node } = startedAnew('unready');
   let pausedMs = 0;
   const registry = startMediaRegistry({
     machine: 'm2',
@@ -111,7 +114,7 @@ test('a LiveKit that writes nothing any more, though Redis takes what its agent 
     monotonicMs: () => performance.now() + pausedMs,
   });
   onTestFinished(() => registry.stop());
-  const entry = async (): Promise<unknown> => redis.hset('nodes', node, Buffer.from(nodeStamp(writtenAt)));
+  const entry = async (): Promise<unknown> => redis.hset('nodes', node(), Buffer.from(nodeStamp(writtenAt)));
   await entry();
   await redis.hset('room_node_map', 'r1', 'ND_1');
   const writtenMs = async (): Promise<number> =>
