@@ -3,7 +3,7 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { FleetError } from '../kernel/errors.ts';
-import { codeOf, hasCode } from '../kernel/has-code.ts';
+import { codeOf, hasCode, isDiskFull } from '../kernel/has-code.ts';
 import { parseArchiveName } from './format.ts';
 
 /** An archive that is kept somewhere. */
@@ -77,7 +77,7 @@ async function makeFolder(folder: string): Promise<void> {
   } catch (error) {
     const above = dirname(folder);
     if (isMissing(error) && !existsSync(above)) throw new FleetError('BACKUP_FOLDER_MISSING', { place: folder, folder: above }, { exitCode: 2, cause: error });
-    throw hasCode(error, 'ENOSPC', 'EDQUOT') ? error : unusable(folder, error);
+    throw isDiskFull(error) ? error : unusable(folder, error);
   }
 }
 
@@ -108,7 +108,7 @@ async function removeLeftovers(folder: string, own: string): Promise<void> {
 function explain(error: unknown, folder: string): unknown {
   if (!(error instanceof Error && 'code' in error && 'path' in error && String(error.path).startsWith(folder)) && !hasCode(error, 'ENOSPC', 'EDQUOT', 'EFBIG'))
     return error;
-  return hasCode(error, 'ENOSPC', 'EDQUOT') ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : unusable(folder, error);
+  return isDiskFull(error) ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : unusable(folder, error);
 }
 
 function unusable(folder: string, error: unknown): FleetError {

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { SERVICE_FUNCTIONS, SERVICE_TABLES, VERSION_TABLE } from '../contract/service-database.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import type { DatabaseCounts } from './format.ts';
 import { dumpTables } from './postgres-dump.ts';
 import { countTables, identifier, lockServices, readFacts } from './postgres-facts.ts';
@@ -106,7 +106,7 @@ function unheard(): void {
 /** DISK_FULL, where that is what is wrong. */
 function fullDisk(error: unknown, path: string): FleetError | null {
   if (error instanceof FleetError && error.code === 'DISK_FULL') return error;
-  return hasCode(error, 'ENOSPC', 'EDQUOT') ? new FleetError('DISK_FULL', { path }, { cause: error }) : null;
+  return isDiskFull(error) ? new FleetError('DISK_FULL', { path }, { cause: error }) : null;
 }
 
 async function readMark(session: PostgresSession): Promise<string> {

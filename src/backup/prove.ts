@@ -1,7 +1,7 @@
 import { closeSync, fdatasync, openSync, statfsSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { FleetError } from '../kernel/errors.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import { POSTGRES, REDIS, RELAY, SERVICE } from './format.ts';
 import type { DatabaseCounts, Head, Manifest } from './format.ts';
 import { explainDamage, openArchive } from './open-archive.ts';
@@ -59,7 +59,7 @@ export async function explainFullDisk<T>(folder: string, work: () => Promise<T>)
     return await work();
   } catch (error) {
     const isMisconf = error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('MISCONF');
-    throw hasCode(error, 'ENOSPC', 'EDQUOT') || isMisconf ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : error;
+    throw isDiskFull(error) || isMisconf ? new FleetError('DISK_FULL', { path: folder }, { cause: error }) : error;
   }
 }
 

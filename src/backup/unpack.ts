@@ -3,7 +3,7 @@ import { mkdir, open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { hasCode, isDiskFull } from '../kernel/has-code.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 import { FORMAT, HEAD, MANIFEST, OLDEST_FORMAT, SEAL, formatSchema, headSchema, isMember, manifestSchema } from './format.ts';
 import type { Head, Manifest } from './format.ts';
@@ -125,7 +125,7 @@ async function write(member: TarMember, { source, placeOf, onMember, onBytes }: 
       await written;
     }
   } catch (error) {
-    if (path !== null && hasCode(error, 'ENOSPC', 'EDQUOT')) throw new FleetError('DISK_FULL', { path }, { cause: error });
+    if (path !== null && isDiskFull(error)) throw new FleetError('DISK_FULL', { path }, { cause: error });
     // A file in the place of another one’s folder, or the other way round.
     if (hasCode(error, 'EEXIST', 'ENOTDIR', 'EISDIR')) throw damaged(source, `${member.name} does not belong there`, error);
     throw error;

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { isDiskFull } from '../components/disk-full.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import { FleetError } from '../kernel/errors.ts';
 
 /**

@@ -7,7 +7,7 @@ import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
 import { hashFile } from '../components/component-store.ts';
 import type { Stored } from '../components/component-store.ts';
-import { isDiskFull } from '../components/disk-full.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import { createRunner } from '../components/run-command.ts';
 import { SourceError } from '../components/source-error.ts';
 import { FleetError } from '../kernel/errors.ts';

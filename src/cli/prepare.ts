@@ -7,7 +7,7 @@ import { desire } from '../apply/desired.ts';
 import { bringComponents, missing } from '../components/bring.ts';
 import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
-import { isDiskFull } from '../components/disk-full.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
 import type { FleetSeed } from '../render/redis.ts';

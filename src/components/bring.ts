@@ -11,7 +11,7 @@ import { bringDebian } from './debian-package.ts';
 import { bringGoModule } from './go-module.ts';
 import { bringWheel } from './python-wheel.ts';
 import { bringRelease } from './release-archive.ts';
-import { isDiskFull } from './disk-full.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import { createRunner } from './run-command.ts';
 import { shareWork } from './source-context.ts';
 import type { SharedWork, SourceContext, SourceResult } from './source-context.ts';

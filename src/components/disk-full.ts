@@ -1,11 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { FleetError } from '../kernel/errors.ts';
 
-/** Whether a file call failed because the disk or the quota is full. */
-export function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-}
-
 /** With less than this no command gets anywhere (bytes). */
 const tooLittle = 65_536;
 

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { isDiskFull } from './disk-full.ts';
+import { isDiskFull } from '../kernel/has-code.ts';
 import { SourceError, redactUrls } from './source-error.ts';
 
 /** How a download is watched. */

@@ -23,7 +23,7 @@ import { readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { FleetError } from '../kernel/errors.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { hasCode, isDiskFull } from '../kernel/has-code.ts';
 
 /** Result of a finished command. */
 export interface RunResult {
@@ -270,7 +270,7 @@ async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT') ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
+    throw isDiskFull(error) ? new FleetError('DISK_FULL', { path }, { cause: error }) : error;
   }
 }
 
