@@ -6,7 +6,7 @@ import { redisTimeMs } from '../clients/redis-time.ts';
 import type { EndConnections } from './dead-sockets.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
-import { allInReach, gatewayRoutes, isServed } from '../contract/gateway-routes.ts';
+import { allInReach, gatewayRoutes, isServed, wayToNode } from '../contract/gateway-routes.ts';
 import type { MachinesSeen } from '../contract/gateway-routes.ts';
 import { NODES_KEY, endpointOf, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
@@ -39,6 +39,8 @@ export interface GatewaySyncOptions {
 export interface GatewaySync {
   /** True while Caddy answered last time and its configuration has the ids that the agent fills; false until a machine was in the fleet. */
   isCaddyReady(): boolean;
+  /** Where a client's signalling is led whose room is on this node; see wayToNode. */
+  wayTo(nodeId: string): string | null;
   /** Looks at once. */
   poke(): void;
   stop(): Promise<void>;
@@ -57,11 +59,13 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
 
   const served = createStandstill(monotonicMs);
   const givenUp = new Set<string>();
+  const machinesSeen: MachinesSeen = { ...(options.seen ?? allInReach), isGivenUp: (machine) => givenUp.has(machine) };
+  let acted: { fleet: readonly NodeRecord[]; nowMs: number } = { fleet: [], nowMs: 0 };
 
   const giveUp = ({ fleet, nowMs }: { fleet: readonly NodeRecord[]; nowMs: number }): void => {
     givenUp.clear();
     for (const record of fleet) {
-      const isUp = isServed(record, nowMs, options.seen ?? allInReach);
+      const isUp = isServed(record, nowMs, machinesSeen);
       if (served.note(record.machine, String(isUp)) >= GIVEN_UP_MS && !isUp) givenUp.add(record.machine);
     }
     served.keep(fleet.map((one) => one.machine));
@@ -93,11 +97,12 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
     giveUp(seen);
+    acted = seen;
     // After a time without Caddy it may be another configuration.
     const problem = await applyRoutes(options, {
       ...seen,
+      seen: machinesSeen,
       isKept: isCaddyReady,
-      isGivenUp: (machine) => givenUp.has(machine),
       onLed: () => endVanished(seen.fleet),
     });
     isCaddyReady = problem === null;
@@ -122,7 +127,12 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   redis.on('ready', () => ticker.poke());
   listenForChanges(subscriber, () => ticker.poke(), log);
 
-  return { isCaddyReady: () => isCaddyReady, poke: () => ticker.poke(), stop: () => ticker.stop() };
+  return {
+    isCaddyReady: () => isCaddyReady,
+    wayTo: (nodeId) => wayToNode(acted.fleet, nodeId, { nowMs: acted.nowMs, seen: machinesSeen }),
+    poke: () => ticker.poke(),
+    stop: () => ticker.stop(),
+  };
 }
 
 /**
@@ -131,15 +141,9 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
  */
 async function applyRoutes(
   options: GatewaySyncOptions,
-  {
-    fleet,
-    nowMs,
-    isKept,
-    isGivenUp,
-    onLed,
-  }: { fleet: readonly NodeRecord[]; nowMs: number; isKept: boolean; isGivenUp: (machine: string) => boolean; onLed: () => Promise<void> },
+  { fleet, nowMs, seen, isKept, onLed }: { fleet: readonly NodeRecord[]; nowMs: number; seen: MachinesSeen; isKept: boolean; onLed: () => Promise<void> },
 ): Promise<string | null> {
-  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, { ...(options.seen ?? allInReach), isGivenUp });
+  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, seen);
   const wanted = [
     { target: { id: 'node-paths', field: 'routes' }, value: nodePaths },
     { target: { id: 'media', field: 'upstreams' }, value: upstreams },

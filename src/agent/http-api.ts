@@ -2,17 +2,22 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
+import { roomOfToken } from '../clients/livekit-token.ts';
 import { redisTimeMs } from '../clients/redis-time.ts';
+import { WAIT } from '../contract/gateway-routes.ts';
 import { ROOM_NODE_KEY } from '../contract/livekit-records.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
+import { SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 
 /** Callers are on this machine: what does not come at once, holds a connection in vain. Node checks every second, not every 30. */
 const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
 /** LiveKit has one connection per room with news, the service one per join; each lasts milliseconds. */
 const MAX_CONNECTIONS = 1_024;
+/** An access token has up to 16 384 characters of metadata. */
+const MAX_HEADER_BYTES = 128 * 1024;
 
 export interface HttpApiOptions {
   readonly machine: string;
@@ -23,13 +28,15 @@ export interface HttpApiOptions {
   readonly isLivekitServing: (() => boolean) | null;
   /** Null on a machine without Caddy. */
   readonly isCaddyReady: (() => boolean) | null;
+  /** Where signalling for a room on this node goes, see wayToNode; null on a machine without Caddy. */
+  readonly wayTo: ((nodeId: string) => string | null) | null;
   /** Null where webhooks are turned off. */
   readonly relay: WebhookRelay | null;
 }
 
 /** The agent's own HTTP server, not yet listening. */
 export function createHttpApi(options: HttpApiOptions): Server {
-  const server = createServer(LIMITS, (request, response) => {
+  const server = createServer({ ...LIMITS, maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
     handle(options, request, response).catch((error: unknown) => {
       options.log.error({ err: error }, 'request failed');
       if (!response.headersSent) sendJson(response, 500, { error: 'INTERNAL' });
@@ -44,6 +51,8 @@ async function handle(options: HttpApiOptions, request: IncomingMessage, respons
   const path = new URL(request.url ?? '/', 'http://agent').pathname;
   if (request.method === 'POST' && path === '/webhook' && options.relay !== null) return receiveWebhook(options.relay, request, response);
   if (request.method === 'GET' && path === '/healthz') return sendHealth(options, response);
+  if (request.method === 'GET' && path === SIGNALLING_PATH && options.wayTo !== null)
+    return leadSignalling(options.redis, options.wayTo, { request, response });
   const room = request.method === 'GET' ? roomOf(path) : null;
   if (room !== null) return sendRoomNode(options.redis, room, response);
   sendJson(response, 404, { error: 'NOT_FOUND' });
@@ -88,6 +97,19 @@ async function sendRoomNode(redis: Redis | null, room: string, response: ServerR
   const record = nodeId === null ? undefined : fleet.records.find((one) => one.nodeId === nodeId && isReachable(one, fleet.nowMs));
   if (record === undefined) return sendJson(response, 404, { error: 'ROOM_HAS_NO_NODE' });
   sendJson(response, 200, { path: `/n/${record.machine}` });
+}
+
+/** LiveKit checks the token; here it is only a hint where to go. */
+async function leadSignalling(
+  redis: Redis | null,
+  wayTo: (nodeId: string) => string | null,
+  { request: { headers }, response }: { request: IncomingMessage; response: ServerResponse },
+): Promise<void> {
+  const room = roomOfToken(String(headers[TOKEN_HEADER.toLowerCase()] ?? '')) ?? roomOfToken(headers.authorization?.replace(/^Bearer /i, '') ?? '');
+  // Without Redis nobody can come in; those who are in stay where they are.
+  const nodeId = room === null || redis?.status !== 'ready' ? null : await redis.hget(ROOM_NODE_KEY, room).catch(() => null);
+  const way = nodeId === null ? null : wayTo(nodeId);
+  response.writeHead(way === WAIT ? 503 : 204, way === null || way === WAIT ? {} : { [UPSTREAM_HEADER]: way }).end();
 }
 
 async function readFleet(redis: Redis | null): Promise<{ records: NodeRecord[]; nowMs: number } | null> {

@@ -62,7 +62,7 @@ export async function startAgent(config: AgentConfig, environment: AgentEnvironm
 
 /** Only answers, until a media machine has joined. */
 async function startWaiting(config: AgentConfig, log: Logger): Promise<() => Promise<void>> {
-  const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isCaddyReady: null, relay: null });
+  const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isCaddyReady: null, wayTo: null, relay: null });
   server.listen(config.port, config.bind);
   await once(server, 'listening');
   log.info({ machine: config.machine, bind: config.bind, port: config.port }, 'agent up; waiting for media machines');
@@ -218,6 +218,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     log,
     isLivekitServing: media === null ? null : () => media.isServing(),
     isCaddyReady: gateway === null ? null : () => gateway.isCaddyReady(),
+    wayTo: gateway === null ? null : (nodeId) => gateway.wayTo(nodeId),
     relay,
   });
   server.listen(config.port, config.bind);

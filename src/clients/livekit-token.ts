@@ -11,6 +11,8 @@ const headerSchema = z.object({ alg: z.literal('HS256') });
 const HEADER = encode({ alg: 'HS256', typ: 'JWT' });
 const claimsSchema = z.object({ iss: z.string(), exp: z.number(), nbf: z.number().optional(), sha256: z.string().optional() });
 
+const joinSchema = z.object({ video: z.object({ room: z.string().min(1) }) });
+
 /** API key → secret. */
 export type ApiKeys = Readonly<Record<string, string>>;
 
@@ -76,6 +78,11 @@ export function signedBodyHash(token: string, options: { keys: ApiKeys; nowMs: n
   const nowS = options.nowMs / 1000;
   if (claims.exp + LEEWAY_S < nowS || (claims.nbf ?? 0) - LEEWAY_S > nowS) return null;
   return claims.sha256;
+}
+
+/** The room that an access token is for, whoever signed it: no more than a hint. Null where it names none. */
+export function roomOfToken(token: string): string | null {
+  return joinSchema.safeParse(decode(token.split('.')[1] ?? '')).data?.video.room ?? null;
 }
 
 /** When a stored token ends, in milliseconds; 0 where it does not say. It was verified when it was stored. */

@@ -32,14 +32,31 @@ export const allInReach: MachinesSeen = { isOutOfReach: () => false, isCutOff: (
 export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, seen: MachinesSeen = allInReach): GatewayRoutes {
   const sorted = records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
   const isUp = (record: NodeRecord): boolean => isServed(record, nowMs, seen);
-  const isOver = ({ nodeId, machine }: NodeRecord): boolean => nodeId === null || seen.isCutOff(machine) || seen.isGivenUp?.(machine) === true;
   const serving = sorted.filter((record) => record.state === 'serving' && isUp(record));
   const speaking = serving.filter((record) => !seen.isQuiet(record.machine));
   const upstreams = (speaking.length > 0 ? speaking : serving).map((record) => ({ dial: record.signalling }));
   return {
     upstreams,
-    nodePaths: sorted.map((record) => nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : isOver(record) ? upstreams : [])),
+    nodePaths: sorted.map((record) => nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : isOver(record, seen) ? upstreams : [])),
   };
+}
+
+/**
+ * Where a client's signalling is led whose room is on this node: host:port of the node's machine, `wait` where it is to ask again, and null
+ * where its path decides, since the node is nobody's, or the others pass on what is for it.
+ */
+export function wayToNode(records: readonly NodeRecord[], nodeId: string, { nowMs, seen }: { nowMs: number; seen: MachinesSeen }): string | null {
+  const record = records.find((one) => one.nodeId === nodeId);
+  if (record === undefined) return null;
+  if (isServed(record, nowMs, seen)) return record.signalling;
+  return isOver(record, seen) ? null : WAIT;
+}
+
+export const WAIT = 'wait';
+
+/** True where nobody need wait for this machine's node any more: it is gone, or others pass on what is for it. */
+function isOver({ nodeId, machine }: NodeRecord, seen: MachinesSeen): boolean {
+  return nodeId === null || seen.isCutOff(machine) || seen.isGivenUp?.(machine) === true;
 }
 
 /** True while connections for this machine's rooms are led to it. */
@@ -59,7 +76,8 @@ function nodePath(machine: string, upstreams: GatewayRoutes['upstreams']): unkno
   };
 }
 
-function proxyTo(upstreams: GatewayRoutes['upstreams']): unknown {
+/** The proxy handler of a node's own path. */
+export function proxyTo(upstreams: GatewayRoutes['upstreams']): unknown {
   return {
     handler: 'reverse_proxy',
     upstreams,
@@ -71,7 +89,8 @@ function proxyTo(upstreams: GatewayRoutes['upstreams']): unknown {
   };
 }
 
-function unavailable(): unknown {
+/** Answers that a client should ask again soon. */
+export function unavailable(): unknown {
   // A browser shows a cross-origin client an answer only with this header; LiveKit, which sends it otherwise, is not reached.
   return { handler: 'static_response', status_code: 503, headers: { 'Access-Control-Allow-Origin': ['*'], 'Retry-After': ['1'] } };
 }

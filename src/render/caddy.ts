@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
-import { gatewayRoutes } from '../contract/gateway-routes.ts';
+import { gatewayRoutes, proxyTo, unavailable } from '../contract/gateway-routes.ts';
 import type { GatewayRoutes } from '../contract/gateway-routes.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
+import { SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -94,6 +95,7 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   const hasOwnRedirect = !hasPlainHttp && settings.HTTPS_PORT !== 443;
   const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
   const routes = (mark: string): unknown[] => [
+    signallingRoute(settings.AGENT_PORT),
     { match: [{ path: ['/n/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), { '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
     ...apiRoutes(topology.serviceUpstream, isServiceOurs),
     { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), mediaProxy('media', upstreams)] },
@@ -171,6 +173,49 @@ function ownRoutes(settings: Settings, { machine, address, hasMedia }: Topology)
   if (!hasMedia) return gatewayRoutes([], 0);
   const signalling = `${address}:${settings.LIVEKIT_HTTP_PORT}`;
   return gatewayRoutes([{ machine, signalling, nodeId: null, version: '', state: 'serving', keyFingerprint: '', updatedAtMs: 0 }], 0);
+}
+
+/**
+ * Leads a client's signalling to the room's own node, wherever its path leads: through another node it would hang on Redis, and hear only
+ * seconds later of the loss of its own. The agent says where; while it does not, the path decides, as for a room that has no node yet.
+ */
+function signallingRoute(agentPort: number): unknown {
+  const asked = { handler: 'vars', is_led: 'yes' };
+  const upstream = { handler: 'vars', room_upstream: `{http.reverse_proxy.header.${UPSTREAM_HEADER}}` };
+  const ask = {
+    handler: 'reverse_proxy',
+    upstreams: [{ dial: `127.0.0.1:${agentPort}` }],
+    transport: { protocol: 'http', dial_timeout: '200ms', response_header_timeout: '500ms' },
+    rewrite: { method: 'GET', uri: SIGNALLING_PATH },
+    headers: {
+      request: {
+        delete: ['*'],
+        set: { [TOKEN_HEADER]: ['{http.request.uri.query.access_token}'], Authorization: ['{http.request.header.Authorization}'] },
+      },
+    },
+    handle_response: [
+      { match: { status_code: [503] }, routes: [{ handle: [unavailable()] }] },
+      { match: { headers: { [UPSTREAM_HEADER]: ['*'] } }, routes: [{ handle: [asked, upstream] }] },
+      { routes: [{ handle: [asked] }] },
+    ],
+  };
+  const lead = [
+    bodyUpTo(MEDIA_BODY_BYTES),
+    { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] },
+    proxyTo([{ dial: '{http.vars.room_upstream}' }]),
+  ];
+  // What fails later is not the agent's failure, and is not tried again here.
+  const failedLater = { handler: 'error', error: '{http.error.message}', status_code: '{http.error.status_code}' };
+  return {
+    match: [{ path_regexp: { pattern: '^(/n/[^/]+)?/rtc(/|$)' } }],
+    handle: [
+      {
+        handler: 'subroute',
+        routes: [{ handle: [ask] }, { match: [{ vars_regexp: { room_upstream: { pattern: '.' } } }], handle: lead, terminal: true }],
+        errors: { routes: [{ match: [{ vars: { is_led: ['yes'] } }], handle: [failedLater], terminal: true }] },
+      },
+    ],
+  };
 }
 
 /** The proxy handler that every way to LiveKit shares. */

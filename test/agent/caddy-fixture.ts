@@ -41,8 +41,8 @@ export interface Gateway {
 export async function startGateway(variables: Readonly<Record<string, string | number>>, edit: (json: string) => string = (json) => json): Promise<Gateway> {
   const program = globSync(`${inject('componentStore')}/caddy/*/bin/caddy`)[0] ?? '';
   const folder = await temporaryDirectory();
-  const [HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0] = await freePorts(3);
-  const all = { DATA_DIR: folder, DOMAIN: 'localhost', HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, ...variables };
+  const [HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0, AGENT_PORT = 0] = await freePorts(4);
+  const all = { DATA_DIR: folder, DOMAIN: 'localhost', HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, AGENT_PORT, ...variables };
   const lines = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
   const { settings, topology } = desireFrom(lines.join(''));
   await mkdir(`${folder}/state/caddy`, { recursive: true });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { gatewayRoutes } from '../../src/contract/gateway-routes.ts';
+import { WAIT, gatewayRoutes, wayToNode } from '../../src/contract/gateway-routes.ts';
 import { nodeRecord } from './fixtures.ts';
 
 const UNAVAILABLE = { handler: 'static_response', status_code: 503, headers: { 'Access-Control-Allow-Origin': ['*'], 'Retry-After': ['1'] } };
@@ -73,6 +73,18 @@ test('a quiet machine keeps its path and gets nobody new, unless all are quiet',
   expect(one.upstreams).toEqual([{ dial: 'c:1' }]);
   expect(JSON.stringify(one.nodePaths[0])).toContain('"dial":"b:1"');
   expect(gatewayRoutes(records, 0, { ...seenAll, isQuiet: () => true }).upstreams).toHaveLength(2);
+});
+
+const isM2 = (machine: string): boolean => machine === 'm2';
+
+test('signalling goes to the room’s own node, waits where that may come back, and else goes as its path says', () => {
+  const records = [nodeRecord({ machine: 'm2', nodeId: 'ND_2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', nodeId: 'ND_3', signalling: 'c:1' })];
+  const way = (nodeId: string, seen = {}, nowMs = 0): string | null => wayToNode(records, nodeId, { nowMs, seen: { ...seenAll, ...seen } });
+  expect([way('ND_2'), way('ND_3'), way('ND_4')]).toEqual(['b:1', 'c:1', null]);
+  expect([way('ND_2', { isOutOfReach: isM2 }), way('ND_3', { isOutOfReach: isM2 })]).toEqual([WAIT, 'c:1']);
+  expect(way('ND_2', { isOutOfReach: isM2, isCutOff: isM2 })).toBeNull();
+  expect(way('ND_2', { isOutOfReach: isM2, isGivenUp: isM2 })).toBeNull();
+  expect(way('ND_2', {}, 60_000)).toBe(WAIT);
 });
 
 test('the order of the records makes no difference', () => {

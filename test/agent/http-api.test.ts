@@ -19,7 +19,7 @@ async function startApi(urls: string[]): Promise<string> {
   const config = { enabled: true, urls, keys: { [KEY.apiKey]: KEY.secret }, signingKey: KEY.apiKey };
   const relay = startWebhookRelay({ config, store, log: silentLog, nowMs: () => Date.now() });
   const redis = new Redis({ lazyConnect: true });
-  const server = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: () => true, relay });
+  const server = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: () => true, wayTo: null, relay });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(async () => {

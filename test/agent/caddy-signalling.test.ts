@@ -1,0 +1,92 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { expect, test } from 'vitest';
+import { createHttpApi } from '../../src/agent/http-api.ts';
+import { signAccessToken } from '../../src/clients/livekit-token.ts';
+import { ROOM_NODE_KEY } from '../../src/contract/livekit-records.ts';
+import { freePorts } from '../e2e/installation.ts';
+import { serve, startGateway } from './caddy-fixture.ts';
+import { silentLog } from './fixtures.ts';
+import { startRedis } from './redis.ts';
+
+/** Stands for a LiveKit: says its name and the path, and takes WebSockets. */
+function node(name: string): Server {
+  const server = createServer({ maxHeaderSize: 1024 * 1024 }, (request, response) => response.end(`${name} ${request.url?.split('?')[0]}`));
+  server.on('upgrade', (_request, socket) => socket.end(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n${name}`));
+  return server;
+}
+
+function tokenFor(room: string, metadata = ''): string {
+  return signAccessToken({ roomJoin: true, room }, { apiKey: 'k', secret: 's', nowMs: Date.now(), ttlSeconds: 60, metadata });
+}
+
+const OWN = '/n/m127-0-0-1';
+
+async function startFleet(): Promise<{ url: string; port: number; agent: Server; wayOf: Map<string, string | null> }> {
+  const redis = (await startRedis()).connect();
+  await redis.hset(ROOM_NODE_KEY, { there: 'ND_B', nobodys: 'ND_X', waiting: 'ND_W', ended: 'ND_E' });
+  const [nobody = 0] = await freePorts(1);
+  const wayOf = new Map<string, string | null>([
+    ['ND_B', `127.0.0.1:${await serve(node('B'))}`],
+    ['ND_W', 'wait'],
+    ['ND_E', `127.0.0.1:${nobody}`],
+  ]);
+  const wayTo = (id: string): string | null => wayOf.get(id) ?? null;
+  const agent = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: null, wayTo, relay: null });
+  const { port } = await startGateway({ AGENT_PORT: await serve(agent), LIVEKIT_HTTP_PORT: await serve(node('A')) });
+  return { url: `http://127.0.0.1:${port}`, port, agent, wayOf };
+}
+
+test('a client is led to the node that its room is on, by whatever path it comes', async () => {
+  const { url, port } = await startFleet();
+  const get = async (path: string, token: string): Promise<string> => {
+    const byQuery = await (await fetch(`${url}${path}?access_token=${token}`)).text();
+    expect(await (await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${token}` } })).text()).toBe(byQuery);
+    return byQuery;
+  };
+  for (const path of ['/rtc', '/rtc/v1', '/rtc/validate', '/rtc/v1/validate']) {
+    for (const prefix of ['', OWN, '/n/gone']) expect(await get(`${prefix}${path}`, tokenFor('there'))).toBe(`B ${path}`);
+    for (const prefix of ['', OWN]) {
+      for (const token of [tokenFor('new'), tokenFor('nobodys'), 'x.y.z', '']) expect(await get(`${prefix}${path}`, token)).toBe(`A ${path}`);
+    }
+  }
+  expect(await get('/rtc', tokenFor('there', 'x'.repeat(16_384)))).toBe('B /rtc');
+  const long = 'x'.repeat(100_000);
+  expect(await (await fetch(`${url}/rtc?access_token=${tokenFor('there')}&join_request=${long}`)).text()).toBe('B /rtc');
+  // What is no signalling goes where it went.
+  expect(await get(`${OWN}/whip/v1`, tokenFor('there'))).toBe('A /whip/v1');
+  const socket = connect({ host: '127.0.0.1', port }, () =>
+    socket.write(
+      `GET ${OWN}/rtc?access_token=${tokenFor('there')} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+    ),
+  );
+  expect(await text(socket)).toMatch(/^HTTP\/1.1 101 [\s\S]*\r\n\r\nB$/);
+});
+
+test('a client whose node may come back is asked to wait, and one whose node refuses is told so', async () => {
+  const { url } = await startFleet();
+  const wait = await fetch(`${url}${OWN}/rtc/validate?access_token=${tokenFor('waiting')}`);
+  expect([wait.status, wait.headers.get('retry-after'), wait.headers.get('access-control-allow-origin')]).toEqual([503, '1', '*']);
+  expect((await fetch(`${url}${OWN}/rtc?access_token=${tokenFor('ended')}`)).status).toBe(502);
+});
+
+test('a client cannot say itself where it is led', async () => {
+  const { url } = await startFleet();
+  const headers = { 'x-room-upstream': '127.0.0.1:1', 'x-access-token': tokenFor('there') };
+  expect(await (await fetch(`${url}${OWN}/rtc`, { headers })).text()).toBe('A /rtc');
+});
+
+test('while the agent is away, or says nothing, the path decides', async () => {
+  const { url, agent } = await startFleet();
+  const path = `${url}${OWN}/rtc?access_token=${tokenFor('there')}`;
+  expect(await (await fetch(path)).text()).toBe('B /rtc');
+  agent.removeAllListeners('request');
+  expect(await (await fetch(path)).text()).toBe('A /rtc');
+  agent.close();
+  agent.closeAllConnections();
+  await once(agent, 'close');
+  expect(await (await fetch(path)).text()).toBe('A /rtc');
+});
