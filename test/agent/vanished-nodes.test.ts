@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import type { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
@@ -50,6 +51,20 @@ test('what LiveKit’s registry says of a machine that all others miss is remove
   expect(['ND_m2', 'ND_m3'], 'its room belongs to a node that is there').toContain(heir);
   expect([gateway?.isOutOfReach('m4'), gateway?.isOutOfReach('m3')]).toEqual([true, false]);
   expect(changes).toBeGreaterThan(0);
+});
+
+test('who was interrupted in its turn to remove them goes on, and nobody else meanwhile', async () => {
+  const redis = await registry();
+  await redis.set('fleet:vanished-turn:m4', 'm3');
+  for (const machine of ['m1', 'm2']) observe(redis, machine);
+  const saying = setInterval(() => void redisTimeMs(redis).then((nowMs) => redis.hset('fleet:sights', 'm3', `${nowMs} m4`)), 100);
+  const missing = async (): Promise<number> => (await sights(redis)).filter((one) => one.unreachable.includes('m4')).length;
+  await until(async () => expect(await missing()).toBe(3));
+  await delay(1_000);
+  expect(await redis.hget('nodes', 'ND_m4')).toBe('a node');
+  clearInterval(saying);
+  observe(redis, 'm3');
+  await until(async () => expect(await redis.hget('nodes', 'ND_m4')).toBeNull());
 });
 
 test('where a machine has not found Redis yet, LiveKit is told to place no new rooms there', async () => {
