@@ -41,6 +41,8 @@ export function startSentinelVoter(options: SentinelVoterOptions): () => Promise
     const records = redis.status === 'ready' ? await registered() : [];
     const hosts = records.map((one) => hostOf(one.signalling));
     const witness = hosts.length > 0 ? await redis.get(WITNESS_KEY) : null;
+    // Each time, and at once: one that was started anew has its own again, and would miss a lost primary half a second later.
+    if (hosts.length > 0) await sentinel.setPace(paceOf(hosts.length));
     // An empty registry is one that has lost its data, or does not know this machine yet.
     if (!isSteady(JSON.stringify([hosts, witness])) || hosts.length === 0) return;
     await options.memory?.save(records);
@@ -51,8 +53,6 @@ export function startSentinelVoter(options: SentinelVoterOptions): () => Promise
       await sentinel.setQuorum(quorum);
       log.info({ quorum, machines: hosts.length }, 'quorum set');
     }
-    // Each time: one that was started anew has its own again.
-    await sentinel.setPace(paceOf(hosts.length));
     if (!view.isCalm) return;
     const others = await sentinel.others();
     const voters = hasWitness && witness !== null ? [...hosts, hostOf(witness)] : hosts;
