@@ -36,8 +36,8 @@ export interface ChaosReport {
   readonly webhooks: number;
   /** Seconds that two Redis took writes at the same time, the longest. */
   readonly twoPrimaries: number;
-  /** Seconds without sound in a meeting, the longest. */
-  readonly gap: number;
+  /** Fault → seconds without sound in a meeting, the longest; those of less than a second are left out. */
+  readonly gaps: Readonly<Record<string, number>>;
 }
 
 /** So long after a fault each room can be joined again. */
@@ -52,6 +52,9 @@ const ROOMS_PER_SECOND = 3;
 /** Rooms stay without anybody in them. */
 const LASTING_S = 86_400;
 const MEETINGS = 2;
+/** Sound is heard of five times a second. */
+const GAP_MS = 1_000;
+const LISTEN_MS = 100;
 /** Longer than the plan's faults take. */
 const STEPS = 500;
 const SOUND_MS = 30_000;
@@ -98,6 +101,8 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
   const visitor = await fleet.user.visitRooms(rooms, patience);
   const primaries = watchPrimaries(fleet, say);
   const joinable: Record<string, number> = {};
+  const gaps: Record<string, number> = {};
+  const listening = listenForGaps(meetings);
   await delay(CALM_MS, undefined, { signal });
   const calm = { visits: visitor.visits.length, failed: visitor.visits.filter((one) => one.problem !== null).length };
   say(`nothing has failed yet: ${calm.failed} of ${calm.visits} visits failed`);
@@ -125,6 +130,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
     );
     await delay(VISIT_MS * patience, undefined, { signal });
     const visits = visitor.visits.filter(({ room }) => !ended.has(room));
+    for (const { name, ms } of gapsOf(deeds, listening.taken())) gaps[name] = Math.max(gaps[name] ?? 0, ms / 1000);
     for (const { name, ms, last } of outagesOf(deeds, visits)) {
       joinable[name] = Math.max(joinable[name] ?? 0, ms / 1000);
       // What is promised is promised of one fault at a time.
@@ -137,6 +143,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
   }
   visitor.end();
   creator.end();
+  listening.end();
   const counts = await Promise.all(meetings.map(async (meeting) => meeting.end()));
   counts.forEach(({ timeline }, index) => say(`meeting ${index + 1}: ${timeline.join('; ')}`));
   const twoPrimariesMs = primaries.end();
@@ -153,7 +160,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
     made: creator.attempts.filter((one) => one.isCreated).length,
     webhooks: webhooks.acknowledged,
     twoPrimaries: twoPrimariesMs / 1000,
-    gap: Math.max(...counts.map((one) => one.longestGapMs)) / 1000,
+    gaps,
   };
 
   async function holdLater(fault: Fault, afterMs: number, scene: Scene): Promise<void> {
@@ -173,6 +180,38 @@ function outagesOf(deeds: readonly Deed[], visits: readonly Visit[]): { name: st
     const failed = visits.filter((one) => one.problem !== null && one.startedMs >= atMs && one.startedMs < untilMs);
     const last = failed.toSorted((a, b) => a.endedMs - b.endedMs).at(-1) ?? null;
     return [{ name, ms: last === null ? 0 : last.endedMs - atMs, last }];
+  });
+}
+
+interface Gap {
+  readonly fromMs: number;
+  readonly ms: number;
+}
+
+/** Notes when meetings were silent; `taken` gives what was noted since it was asked last. */
+function listenForGaps(meetings: readonly Meeting[]): { taken: () => Gap[]; end: () => void } {
+  let noted: Gap[] = [];
+  const heardMs = meetings.map((meeting) => meeting.lastSoundMs());
+  const timer = setInterval(() => {
+    for (const [index, meeting] of meetings.entries()) {
+      const [fromMs, toMs] = [heardMs[index] ?? 0, meeting.lastSoundMs()];
+      if (toMs - fromMs >= GAP_MS) noted.push({ fromMs, ms: toMs - fromMs });
+      heardMs[index] = toMs;
+    }
+  }, LISTEN_MS);
+  const taken = (): Gap[] => {
+    const all = noted;
+    noted = [];
+    return all;
+  };
+  return { taken, end: () => clearInterval(timer) };
+}
+
+/** Each gap with the last deed before its end. */
+function gapsOf(deeds: readonly Deed[], gaps: readonly Gap[]): { name: string; ms: number }[] {
+  return gaps.flatMap(({ fromMs, ms }) => {
+    const name = deeds.findLast((one) => one.atMs < fromMs + ms)?.name ?? null;
+    return name === null ? [] : [{ name, ms }];
   });
 }
 
