@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { createHttpApi } from '../../src/agent/http-api.ts';
 import { signAccessToken } from '../../src/clients/livekit-token.ts';
+import { WAIT } from '../../src/contract/gateway-routes.ts';
 import { ROOM_NODE_KEY } from '../../src/contract/livekit-records.ts';
 import { freePorts } from '../e2e/installation.ts';
 import { serve, startGateway } from './caddy-fixture.ts';
@@ -25,19 +26,19 @@ function tokenFor(room: string, metadata = ''): string {
 
 const OWN = '/n/m127-0-0-1';
 
-async function startFleet(): Promise<{ url: string; port: number; agent: Server; wayOf: Map<string, string | null> }> {
+async function startFleet(): Promise<{ url: string; port: number; agent: Server }> {
   const redis = (await startRedis()).connect();
   await redis.hset(ROOM_NODE_KEY, { there: 'ND_B', nobodys: 'ND_X', waiting: 'ND_W', ended: 'ND_E' });
   const [nobody = 0] = await freePorts(1);
-  const wayOf = new Map<string, string | null>([
+  const wayOf = new Map([
     ['ND_B', `127.0.0.1:${await serve(node('B'))}`],
-    ['ND_W', 'wait'],
+    ['ND_W', WAIT],
     ['ND_E', `127.0.0.1:${nobody}`],
   ]);
   const wayTo = (id: string): string | null => wayOf.get(id) ?? null;
   const agent = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: null, wayTo, relay: null });
   const { port } = await startGateway({ AGENT_PORT: await serve(agent), LIVEKIT_HTTP_PORT: await serve(node('A')) });
-  return { url: `http://127.0.0.1:${port}`, port, agent, wayOf };
+  return { url: `http://127.0.0.1:${port}`, port, agent };
 }
 
 test('a client is led to the node that its room is on, by whatever path it comes', async () => {
