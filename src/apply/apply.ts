@@ -148,11 +148,23 @@ async function rollBack(
     Object.fromEntries(moved.filter((change) => change.kind === kind).map(({ part }) => [part, '']));
   await writeApplied(context, { ...former, ...ofKind('start'), ...ofKind('restart') });
   for (const change of moved.toReversed()) {
-    if (change.kind === 'restart') await manager.restart(change.part);
+    if (change.kind === 'restart') await restartFormer(context, change.part);
     if (change.kind === 'start') await manager.stop(change.part);
   }
   await writeApplied(context, { ...former, ...ofKind('start') });
   context.emit({ kind: 'note', code: 'ROLLED_BACK' });
+}
+
+/**
+ * A LiveKit ends at once here: who is in it already comes back by itself then. Nor would asking do where it keeps ending and being
+ * started: in its first moments LiveKit (1.13) takes SIGTERM without ending (pkg/service/server.go, Stop before `running`).
+ */
+async function restartFormer(context: ApplyContext, part: Part): Promise<void> {
+  const { manager } = context;
+  if (part !== 'livekit') return manager.restart(part);
+  // The command that is undone may have been told to end; this has to be done all the same.
+  await stopLivekit({ ...context, signal: AbortSignal.any([]) }, { deadlineMs: 0, fleet: null });
+  await manager.start(part);
 }
 
 async function makeFolders({ host, topology, user }: ApplyContext): Promise<void> {

@@ -19,7 +19,9 @@ export async function observe(host: Host, desired: Desired, context: { topology:
   const applied = await readApplied(host, topology);
   if (!(await isFirewallConfirmed(host, desired, topology))) delete applied.firewall;
   const statuses = await manager.status(topology.parts);
-  return { files, applied, running: new Set(statuses.filter((one) => one.state === 'running').map((one) => one.part)) };
+  // One that a run which was broken off has told to end is ended, with the time that people in it are owed, and started.
+  for (const { part, state } of statuses) if (state === 'stopping') delete applied[part];
+  return { files, applied, running: new Set(statuses.filter(({ state }) => state === 'running' || state === 'stopping').map((one) => one.part)) };
 }
 
 /** What stands at a file's place; a copy that is whole is what it was made of. */

@@ -16,17 +16,18 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
   const systemctl = (...words: string[]): Promise<RunResult> => host.run(['systemctl', ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
 
   /**
-   * Stops units, and returns when they have. One that does not end by then is killed: LiveKit, whose own limit is that of a drain, waits
-   * for a Redis that it cannot reach, and the others for LiveKit. What would be left waiting would end later, whoever had started it meanwhile.
+   * Stops or restarts units, and returns when that is done. One that does not end by then is killed: LiveKit, whose own limit is that of a
+   * drain, waits for a Redis that it cannot reach, and the others for LiveKit. What would be left waiting would end later, whoever had started it meanwhile.
    */
-  async function stopUnits(asked: readonly Part[]): Promise<RunResult> {
+  async function endUnits(action: 'stop' | 'restart', asked: readonly Part[]): Promise<RunResult> {
     const units = asked.map(unitName);
-    const first = await host.run(['systemctl', 'stop', ...units], { timeoutMs: stopTimeoutSeconds * 1000 });
+    const first = await host.run(['systemctl', action, ...units], { timeoutMs: stopTimeoutSeconds * 1000 });
     if (first.code === 0) return first;
     const shown = await show(asked);
     const hanging = units.filter((_unit, index) => shown[index]?.['ActiveState'] === 'deactivating');
     if (hanging.length > 0) await systemctl('kill', '--signal=KILL', ...hanging);
-    return systemctl('stop', ...units);
+    // systemd still restarts those that it was asked to.
+    return systemctl(action === 'stop' ? 'stop' : 'start', ...units);
   }
 
   /** @throws FleetError PART_NOT_CONTROLLED where systemctl did not do it */
@@ -34,10 +35,6 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     if (code === 0) return;
     const [{ ActiveState = '', SubState = '', Job = '' } = {}] = await show([part]);
     throw new FleetError('PART_NOT_CONTROLLED', { part, action, detail: stderr.trim() || `systemctl: ${ActiveState}/${SubState} ${Job}`.trimEnd() });
-  }
-
-  async function must(part: Part, action: string, ...words: string[]): Promise<void> {
-    await check(part, action, await systemctl(action, ...words));
   }
 
   /** Where systemctl gets no answer in time, systemd goes on with it all the same, and is waited for once more. */
@@ -95,11 +92,15 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl enable', detail: stderr.trim() });
     },
     start,
-    restart: (part) => must(part, 'restart', unitName(part)),
-    async stop(part) {
-      await check(part, 'stop', await stopUnits([part]));
+    async restart(part) {
+      await check(part, 'restart', await endUnits('restart', [part]));
     },
-    beginStop: (part) => must(part, 'stop', '--no-block', unitName(part)),
+    async stop(part) {
+      await check(part, 'stop', await endUnits('stop', [part]));
+    },
+    async beginStop(part) {
+      await check(part, 'stop', await systemctl('stop', '--no-block', unitName(part)));
+    },
     // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.
     kill: async (part) => void (await systemctl('kill', '--kill-whom=main', '--signal=KILL', unitName(part))),
     async stopAll() {
@@ -107,7 +108,7 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
       // A unit that is gone already, by a run that was ended half-way, cannot be stopped.
       const known = parts.filter((_part, index) => shown[index]?.['LoadState'] !== 'not-found');
       if (known.length === 0) return;
-      const { code, stderr } = await stopUnits(known);
+      const { code, stderr } = await endUnits('stop', known);
       if (code !== 0) throw new FleetError('COMMAND_FAILED', { what: 'systemctl stop', detail: stderr.trim() });
     },
     async retire(part) {

@@ -5,32 +5,23 @@ import type { ServiceManager } from '../../src/supervisor/service-manager.ts';
 import { planTopology } from '../../src/topology/topology.ts';
 import { nodeRecord } from '../agent/fixtures.ts';
 import { startRedis } from '../agent/redis.ts';
-
-async function unused(): Promise<never> {
-  throw new Error('not to be done');
-}
+import { idleManager } from './idle-manager.ts';
 
 /** A supervisor whose LiveKit ends at the third look, and is started anew unless it was told to stop. */
 function supervise(): { manager: ServiceManager; done: string[] } {
   const done: string[] = [];
   let looks = 0;
   const manager: ServiceManager = {
-    activate: unused,
-    start: unused,
-    restart: unused,
+    ...idleManager,
     stop: async (part) => void done.push(`stop ${part}`),
     beginStop: async (part) => void done.push(`begin-stop ${part}`),
     kill: async (part) => void done.push(`kill ${part}`),
-    stopAll: unused,
-    retire: unused,
     async status() {
       looks += 1;
       const one = { part: 'livekit', uptimeSeconds: 1, exits: 0, lastExit: null } as const;
       if (looks <= 3) return [{ ...one, state: done.length > 0 ? 'stopping' : 'running', pid: 7 }];
       return [done.length > 0 ? { ...one, state: 'stopped', pid: null } : { ...one, state: 'running', pid: 8 }];
     },
-    tailLog: unused,
-    followLogs: () => [],
   };
   return { manager, done };
 }

@@ -45,18 +45,23 @@ describe('machines come and go', () => {
   const status = async (number: number): Promise<Status> => JSON.parse((await run(number, ['status', '--json'])).out) as Status;
   const machines = async (number: number): Promise<string[]> => (await status(number)).fleet?.registry?.records.map((one) => one.machine.slice(-1)) ?? [];
   /** Until the machine at `number` sees the primary, and whom it should see. */
-  const settled = (number: number, primary: number, members: readonly string[]): Promise<void> =>
-    until(async () => {
+  const settled = async (number: number, primary: number, members: readonly string[]): Promise<void> => {
+    let seen: Status['fleet'] = null;
+    const isSettled = async (): Promise<boolean> => {
       const { fleet } = await status(number);
-      const quorum = Math.floor(members.length / 2) + 1;
+      seen = fleet;
       return (
         fleet?.primary.host === `192.168.1.${primary}` &&
         fleet.healthyReplicas === members.length - 1 &&
         fleet.sentinels === members.length &&
-        fleet.quorum === quorum &&
+        fleet.quorum === Math.floor(members.length / 2) + 1 &&
         fleet.registry?.records.map((one) => one.machine.slice(-1)).join('') === members.join('')
       );
-    }, 90_000);
+    };
+    await until(isSettled, 90_000).catch((error: unknown) => {
+      throw new Error(`machine ${number} does not see ${members.join(', ')} with primary ${primary}: ${JSON.stringify(seen)}`, { cause: error });
+    });
+  };
 
   beforeAll(async () => {
     lab = await createLab({ machines: [2, 3, 4], componentStore: inject('componentStore') });
