@@ -10,8 +10,11 @@ import { startTicker } from './ticker.ts';
 const PERIOD_MS = 2_000;
 /** The firewall takes a second. One that does not work at all is the operator's to mend, and no reason to serve nobody. */
 const OPENING_MS = 15_000;
-/** An address that nobody has answered for so long is not let in any more; a machine that returns to it knocks. */
-const MAX_AGE_MS = 10 * 60_000;
+/**
+ * An address that nobody has answered for so long is not let in any more; a machine that returns to it knocks, which may take a minute.
+ * Who leaves, or is forgotten, goes at once. Longer than a cable is out: a former primary that nobody lets in stays a second one as long.
+ */
+const MAX_AGE_MS = 7 * 24 * 60 * 60_000;
 /** After an outage of Redis every entry is old: the others get this long to say that they are there. */
 const SETTLE_MS = 60_000;
 /** So that each machine knows the address that this one's packets come from. */
