@@ -46,13 +46,16 @@ describe('an endpoint', () => {
   });
 
   it('hears of what it asked for, and of LiveKit’s own events where it asked for those', async () => {
-    const [service, some, raw] = [await start(), await startReceiver(), await startReceiver()];
+    const [service, some, raw, whole] = [await start(), await startReceiver(), await startReceiver(), await startReceiver()];
     await addEndpoint(service, { url: some.url, events: ['room.finished', 'participant.*'] });
     await addEndpoint(service, { url: raw.url, events: ['livekit.*'] });
+    await addEndpoint(service, { url: whole.url, events: ['*', 'livekit.*'] });
     await liveThrough(service, 'r1');
     await service.webhook({ id: 'EV_egress', event: 'egress_ended', egressInfo: { egressId: 'EG_1', roomName: 'r1' } });
     await until(some, 3);
     await until(raw, 5);
+    await until(whole, 10);
+    expect(whole.received.map(({ type }) => type).filter((type) => !type.startsWith('livekit.'))).toEqual(LIFE);
     expect(some.received.map(({ type }) => type)).toEqual(['participant.joined', 'participant.left', 'room.finished']);
     expect(raw.received.filter(({ room }) => room === 'r1').map(({ type }) => type)).toEqual([
       'livekit.room_started',

@@ -38,9 +38,9 @@ const QUEUE = 'INSERT INTO outbox (endpoint, room, id, type, body) VALUES (?, ?,
 
 /** True for a type that a filter names. @param filter comma-separated: types, `room.*` for all of a subject, `*` for all but LiveKit's own (`livekit.*`) */
 export function isWanted(filter: string, type: string): boolean {
-  return filter === '*'
-    ? !type.startsWith('livekit.')
-    : filter.split(',').some((one) => one === type || (one.endsWith('.*') && type.startsWith(one.slice(0, -1))));
+  const isNamed = (one: string): boolean =>
+    one === '*' ? !type.startsWith('livekit.') : one === type || (one.endsWith('.*') && type.startsWith(one.slice(0, -1)));
+  return filter.split(',').some(isNamed);
 }
 
 /** As Standard Webhooks has it: type, time, data. */
