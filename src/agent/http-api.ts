@@ -18,6 +18,8 @@ const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheck
 const MAX_CONNECTIONS = 1_024;
 /** An access token has up to 16 384 characters of metadata. */
 const MAX_HEADER_BYTES = 128 * 1024;
+/** Caddy waits half a second. A primary that is lost answers nothing for longer, and a client would wait in vain. */
+const LOOK_UP_MS = 250;
 
 export interface HttpApiOptions {
   readonly machine: string;
@@ -105,11 +107,18 @@ async function leadSignalling(
   wayTo: (nodeId: string) => string | null,
   { request: { headers }, response }: { request: IncomingMessage; response: ServerResponse },
 ): Promise<void> {
-  const room = roomOfToken(String(headers[TOKEN_HEADER.toLowerCase()] ?? '')) ?? roomOfToken(headers.authorization?.replace(/^Bearer /i, '') ?? '');
+  // In LiveKit's own order.
+  const room = roomOfToken(headers.authorization?.replace(/^Bearer /i, '') ?? '') ?? roomOfToken(String(headers[TOKEN_HEADER.toLowerCase()] ?? ''));
   // Without Redis nobody can come in; those who are in stay where they are.
-  const nodeId = room === null || redis?.status !== 'ready' ? null : await redis.hget(ROOM_NODE_KEY, room).catch(() => null);
+  const nodeId = room === null || redis?.status !== 'ready' ? null : await Promise.race([redis.hget(ROOM_NODE_KEY, room).catch(() => null), later(LOOK_UP_MS)]);
   const way = nodeId === null ? null : wayTo(nodeId);
-  response.writeHead(way === WAIT ? 503 : 204, way === null || way === WAIT ? {} : { [UPSTREAM_HEADER]: way }).end();
+  // Caddy reads no body, and would have to close the connection where there may be one.
+  if (way === WAIT) response.writeHead(503, { 'content-length': 0 }).end();
+  else response.writeHead(204, way === null ? {} : { [UPSTREAM_HEADER]: way }).end();
+}
+
+function later(ms: number): Promise<null> {
+  return new Promise((resolve) => setTimeout(resolve, ms, null));
 }
 
 async function readFleet(redis: Redis | null): Promise<{ records: NodeRecord[]; nowMs: number } | null> {

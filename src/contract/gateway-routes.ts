@@ -43,13 +43,14 @@ export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, see
 
 /**
  * Where a client's signalling is led whose room is on this node: host:port of the node's machine, `wait` where it is to ask again, and null
- * where its path decides, since the node is nobody's, or the others pass on what is for it.
+ * where its path decides, since the node is nobody's, or the others pass on what is for it, as they do while only its agent is away.
  */
 export function wayToNode(records: readonly NodeRecord[], nodeId: string, { nowMs, seen }: { nowMs: number; seen: MachinesSeen }): string | null {
   const record = records.find((one) => one.nodeId === nodeId);
   if (record === undefined) return null;
   if (isServed(record, nowMs, seen)) return record.signalling;
-  return isOver(record, seen) ? null : WAIT;
+  const mayLive = record.state !== 'down' && !seen.isOutOfReach(record.machine);
+  return mayLive || isOver(record, seen) ? null : WAIT;
 }
 
 export const WAIT = 'wait';
@@ -77,7 +78,7 @@ function nodePath(machine: string, upstreams: GatewayRoutes['upstreams']): unkno
 }
 
 /** The proxy handler of a node's own path. */
-export function proxyTo(upstreams: GatewayRoutes['upstreams']): unknown {
+export function proxyTo(upstreams: GatewayRoutes['upstreams']): Readonly<Record<string, unknown>> {
   return {
     handler: 'reverse_proxy',
     upstreams,

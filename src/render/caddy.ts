@@ -22,6 +22,9 @@ const API_BODY_BYTES = 64 * 1024;
 /** LiveKit reads a call's body whole before it asks who calls. Offers and room metadata are some kilobytes. */
 const MEDIA_BODY_BYTES = 1024 * 1024;
 
+/** A machine that lost its power does not refuse. */
+const LIVEKIT_TRANSPORT = { protocol: 'http', dial_timeout: '1s' };
+
 const WITHOUT_QUERY = { filter: 'regexp', regexp: '\\?.*', value: '?[redacted]' };
 /** LiveKit's clients send their token in the query; headers hold others, and those of an operator's own service we do not know. */
 const LOG_ENCODER = {
@@ -186,7 +189,8 @@ function signallingRoute(agentPort: number): unknown {
     handler: 'reverse_proxy',
     upstreams: [{ dial: `127.0.0.1:${agentPort}` }],
     transport: { protocol: 'http', dial_timeout: '200ms', response_header_timeout: '500ms' },
-    rewrite: { method: 'GET', uri: SIGNALLING_PATH },
+    // Without the query, which holds the token once more and the client's offer.
+    rewrite: { method: 'GET', uri: `${SIGNALLING_PATH}?` },
     headers: {
       request: {
         delete: ['*'],
@@ -202,7 +206,7 @@ function signallingRoute(agentPort: number): unknown {
   const lead = [
     bodyUpTo(MEDIA_BODY_BYTES),
     { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] },
-    proxyTo([{ dial: '{http.vars.room_upstream}' }]),
+    { ...proxyTo([{ dial: '{http.vars.room_upstream}' }]), transport: LIVEKIT_TRANSPORT },
   ];
   // What fails later is not the agent's failure, and is not tried again here.
   const failedLater = { handler: 'error', error: '{http.error.message}', status_code: '{http.error.status_code}' };
@@ -226,8 +230,8 @@ function mediaProxy(id: string, upstreams: readonly unknown[]): unknown {
     upstreams,
     flush_interval: -1,
     stream_close_delay: '24h',
-    // A machine that lost its power does not refuse; who is tried next is asked before the time for it is over.
-    transport: { protocol: 'http', dial_timeout: '1s' },
+    // Who is tried next is asked before the time for it is over.
+    transport: LIVEKIT_TRANSPORT,
     load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' },
     headers: { request: { delete: ['CF-Connecting-IP'] } },
   };

@@ -13,9 +13,11 @@ import { serve, startGateway } from './caddy-fixture.ts';
 import { silentLog } from './fixtures.ts';
 import { startRedis } from './redis.ts';
 
-/** Stands for a LiveKit: says its name and the path, and takes WebSockets. */
+/** Stands for a LiveKit: says its name, the path and the address that it takes for the client's, and takes WebSockets. */
 function node(name: string): Server {
-  const server = createServer({ maxHeaderSize: 1024 * 1024 }, (request, response) => response.end(`${name} ${request.url?.split('?')[0]}`));
+  const server = createServer({ maxHeaderSize: 1024 * 1024 }, ({ url, headers }, response) =>
+    response.end(`${name} ${url?.split('?')[0]}${String(headers['cf-connecting-ip'] ?? '')}`),
+  );
   server.on('upgrade', (_request, socket) => socket.end(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n${name}`));
   return server;
 }
@@ -26,8 +28,9 @@ function tokenFor(room: string, metadata = ''): string {
 
 const OWN = '/n/m127-0-0-1';
 
-async function startFleet(): Promise<{ url: string; port: number; agent: Server }> {
-  const redis = (await startRedis()).connect();
+async function startFleet(): Promise<{ url: string; port: number; agent: Server; agentUrl: string; freezeRedis: () => void }> {
+  const server = await startRedis();
+  const redis = server.connect();
   await redis.hset(ROOM_NODE_KEY, { there: 'ND_B', nobodys: 'ND_X', waiting: 'ND_W', ended: 'ND_E' });
   const [nobody = 0] = await freePorts(1);
   const wayOf = new Map([
@@ -37,8 +40,9 @@ async function startFleet(): Promise<{ url: string; port: number; agent: Server 
   ]);
   const wayTo = (id: string): string | null => wayOf.get(id) ?? null;
   const agent = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: null, wayTo, relay: null });
-  const { port } = await startGateway({ AGENT_PORT: await serve(agent), LIVEKIT_HTTP_PORT: await serve(node('A')) });
-  return { url: `http://127.0.0.1:${port}`, port, agent };
+  const agentPort = await serve(agent);
+  const { port } = await startGateway({ AGENT_PORT: agentPort, LIVEKIT_HTTP_PORT: await serve(node('A')) });
+  return { url: `http://127.0.0.1:${port}`, port, agent, agentUrl: `http://127.0.0.1:${agentPort}`, freezeRedis: server.freeze };
 }
 
 test('a client is led to the node that its room is on, by whatever path it comes', async () => {
@@ -54,9 +58,16 @@ test('a client is led to the node that its room is on, by whatever path it comes
       for (const token of [tokenFor('new'), tokenFor('nobodys'), 'x.y.z', '']) expect(await get(`${prefix}${path}`, token)).toBe(`A ${path}`);
     }
   }
-  expect(await get('/rtc', tokenFor('there', 'x'.repeat(16_384)))).toBe('B /rtc');
   const long = 'x'.repeat(100_000);
-  expect(await (await fetch(`${url}/rtc?access_token=${tokenFor('there')}&join_request=${long}`)).text()).toBe('B /rtc');
+  for (const letter of ['x', '会']) {
+    const token = tokenFor('there', letter.repeat(16_384));
+    expect(await get('/rtc', token)).toBe('B /rtc');
+    expect(await (await fetch(`${url}/rtc?access_token=${token}&join_request=${long}`)).text()).toBe('B /rtc');
+  }
+  const two = await fetch(`${url}/rtc?access_token=${tokenFor('new')}`, { headers: { authorization: `Bearer ${tokenFor('there')}` } });
+  expect(await two.text()).toBe('B /rtc');
+  const spoofed = { authorization: `Bearer ${tokenFor('there')}`, 'cf-connecting-ip': '203.0.113.9' };
+  expect(await (await fetch(`${url}/rtc`, { headers: spoofed })).text()).toBe('B /rtc');
   // What is no signalling goes where it went.
   expect(await get(`${OWN}/whip/v1`, tokenFor('there'))).toBe('A /whip/v1');
   const socket = connect({ host: '127.0.0.1', port }, () =>
@@ -78,6 +89,17 @@ test('a client cannot say itself where it is led', async () => {
   const { url } = await startFleet();
   const headers = { 'x-room-upstream': '127.0.0.1:1', 'x-access-token': tokenFor('there') };
   expect(await (await fetch(`${url}${OWN}/rtc`, { headers })).text()).toBe('A /rtc');
+});
+
+test('a Redis that says nothing is not waited for', async () => {
+  const { agentUrl, freezeRedis } = await startFleet();
+  const ask = async (): Promise<[number, string | null]> => {
+    const { status, headers } = await fetch(`${agentUrl}/v1/signalling`, { headers: { 'x-access-token': tokenFor('there') } });
+    return [status, headers.get('x-room-upstream')];
+  };
+  expect(await ask()).toEqual([204, expect.stringMatching(/^127\.0\.0\.1:/)]);
+  freezeRedis();
+  expect(await ask()).toEqual([204, null]);
 });
 
 test('while the agent is away, or says nothing, the path decides', async () => {

@@ -84,7 +84,16 @@ test('signalling goes to the room’s own node, waits where that may come back, 
   expect([way('ND_2', { isOutOfReach: isM2 }), way('ND_3', { isOutOfReach: isM2 })]).toEqual([WAIT, 'c:1']);
   expect(way('ND_2', { isOutOfReach: isM2, isCutOff: isM2 })).toBeNull();
   expect(way('ND_2', { isOutOfReach: isM2, isGivenUp: isM2 })).toBeNull();
-  expect(way('ND_2', {}, 60_000)).toBe(WAIT);
+  // Its agent says nothing, or has ended.
+  expect([way('ND_2', {}, 60_000), way('ND_2', { isOutOfReach: isM2 }, 60_000)]).toEqual([null, WAIT]);
+  for (const [state, led] of [
+    ['draining', 'b:1'],
+    ['stopped', null],
+    ['down', WAIT],
+  ] as const) {
+    const record = nodeRecord({ machine: 'm2', nodeId: 'ND_2', signalling: 'b:1', state });
+    expect(wayToNode([record], 'ND_2', { nowMs: 0, seen: seenAll })).toBe(led);
+  }
 });
 
 test('the order of the records makes no difference', () => {
