@@ -167,7 +167,7 @@ export async function runChaos(fleet: FleetOfThree, { seed, only = /./, forMs, p
     await delay(afterMs, undefined, { signal });
     // On a machine that is there; one that boots, and a process that is being started again, have had it already.
     await fault.hold({ ...scene, media: scene.other }).catch((error: unknown) => {
-      if (!/is off|No main process to kill/.test(String(error))) throw error;
+      if (!/is off|No main process to kill|Failed to connect to bus|not loaded/.test(String(error))) throw error;
     });
   }
 }
