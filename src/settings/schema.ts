@@ -62,8 +62,8 @@ export const schema = {
     type: is.urls,
     fallback: '',
     group: 'guide',
-    zh: 'Webhook 接收地址，逗号分隔；留空为内置业务服务',
-    en: 'Webhook receivers, comma-separated; empty: the built-in business service',
+    zh: 'LiveKit 原始 Webhook 的接收地址，逗号分隔；留空为机器 1 的业务服务。填写后只发往这些地址，内置服务须一并写上 https://DOMAIN/api/webhook',
+    en: 'Receivers of LiveKit’s own webhooks, comma-separated; empty: machine 1’s business service. Where set they alone get them: list https://DOMAIN/api/webhook too for the built-in service',
   }),
   WEBHOOK_API_KEY: variable({
     type: is.credential,
@@ -201,8 +201,8 @@ export const schema = {
     type: is.bindAddress,
     fallback: 'auto',
     group: 'service',
-    zh: '业务服务监听的地址（另有回环）：auto 为所有地址，DOMAIN=localhost 时只有回环；127.0.0.1 为只有回环',
-    en: 'Address that the business service listens on beside loopback: auto is all, with DOMAIN=localhost none; 127.0.0.1: none',
+    zh: '业务服务监听的地址（另有回环）：auto 为所有地址，单机且 DOMAIN=localhost 时只有回环；127.0.0.1 为只有回环',
+    en: 'Address that the business service listens on beside loopback: auto is all, on a single machine with DOMAIN=localhost none; 127.0.0.1: none',
   }),
   CORS_ORIGINS: variable({
     type: is.origins,
@@ -278,6 +278,13 @@ export const schema = {
     zh: '已结束的房间与收到的 Webhook 保留天数',
     en: 'Days for which rooms that ended and webhooks that came are kept',
   }),
+  WEBHOOK_HTTP: variable({
+    type: z.enum(['private', 'any']),
+    fallback: 'private',
+    group: 'service',
+    zh: '经 API 登记的接收地址可用 http 的范围：private 仅本机与内网；any 也包括公网（不加密）',
+    en: 'Where endpoints added by the API may use http: private: this machine and private networks; any: public addresses too (not encrypted)',
+  }),
   BACKUP_INTERVAL: variable({
     type: is.interval,
     fallback: '1d',
@@ -330,13 +337,6 @@ export const schema = {
     zh: 'S3 的 secret key',
     en: 'Secret key of S3',
     isSecret: true,
-  }),
-  WEBHOOK_HTTP: variable({
-    type: z.enum(['private', 'any']),
-    fallback: 'private',
-    group: 'service',
-    zh: '经 API 登记的接收地址可用 http 的范围：private 仅本机与内网；any 也包括公网（不加密）',
-    en: 'Where endpoints added by the API may use http: private: this machine and private networks; any: public addresses too (not encrypted)',
   }),
   SERVICE_USER: variable({
     type: is.user,

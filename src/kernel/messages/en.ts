@@ -85,7 +85,8 @@ export const errors = {
     'The fleet still takes {address} for its Redis primary, but this machine has no data: its replicas would be emptied. Run ./部署.sh status on another media machine; when it names another primary, run the same command again.',
   FLEET_PORTS:
     '{variable} is {was} on the fleet’s machines ({hosts}); with {wanted} this one would be cut off. Write {variable}={was}. To change it for the fleet: let all but one leave, change it there, and deploy the others again with it.',
-  ROLE_CHANGES: 'This machine was deployed with {was}; {wanted} would end parts that others count on. First run ./部署.sh {way}, then {wanted}.',
+  ROLE_CHANGES:
+    'This machine was deployed with {was}; {wanted} would end parts that others count on. To apply changes of .env alone: ./部署.sh {was}. For another role first run ./部署.sh {way}, then {wanted}.',
   DATA_DIR_UNUSABLE: 'DATA_DIR={path} cannot be used ({reason}). Name an empty folder, or one that does not exist yet.',
   DATA_DIR_MOVES:
     'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',
@@ -112,7 +113,8 @@ export const errors = {
     'LiveKit {version} is not in the store and could not be brought; nothing was changed. Does that version exist? Tried: {tried}. Mirrors: COMPONENT_MIRROR, GOPROXY.',
   NO_FORMER_VERSION: 'LiveKit {version} was not put here by upgrade: there is no former version to go back to.',
   NO_LIVEKIT_HERE: 'This machine runs no LiveKit. Run the command on a media machine.',
-  LIVEKIT_IS_GIVEN: 'LIVEKIT_PATH={path} names the program that runs. Replace that one, or empty LIVEKIT_PATH in .env, and run ./部署.sh deploy.',
+  LIVEKIT_IS_GIVEN:
+    'LIVEKIT_PATH={path} names the program that runs. Replace that one, or empty LIVEKIT_PATH in .env, and run the command that deployed this machine.',
   UNKNOWN_DRILL: '{given} is no fault that a drill can hold. Those: {known} (./部署.sh drill --list)',
   DRILL_ELSEWHERE:
     'The clients of a drill go through the gateway, and its room API: run ./部署.sh drill on machine 1; faults of this machine: --machine with its address.',
@@ -239,13 +241,14 @@ export const causes = {
   TLS_EXPIRED: 'The certificate has expired or is not valid yet. Is the clock right (date)? Renew TLS_CERT_FILE, or see ./部署.sh logs caddy',
   TLS_WRONG_NAME: 'The certificate is for another name than DOMAIN. Correct DOMAIN or TLS_CERT_FILE; does the name lead to another machine?',
   TLS_NO_CERTIFICATE: 'Caddy has no certificate for the name (yet). See ./部署.sh logs caddy: ACME needs DOMAIN and port 80 or 443 reachable from outside',
-  API_UNAUTHORIZED: 'SERVICE_API_TOKEN in .env is not the one that the service runs with. Run: ./部署.sh deploy',
+  API_UNAUTHORIZED:
+    'SERVICE_API_TOKEN in .env is not the one that the service runs with. Run the command that deployed this machine again (./部署.sh deploy or deploy-caddy-service-only).',
   API_REFUSED: 'The room API refused the request. See: ./部署.sh logs service',
   API_FOREIGN: 'What answers is not the room API of livekit-fleet. Does DOMAIN lead to the gateway machine, and HTTPS_PORT to Caddy?',
   SERVICE_UNAVAILABLE: 'Caddy answers, the business service behind it does not. See: ./部署.sh status, ./部署.sh logs service',
   LIVEKIT_UNAVAILABLE: 'LiveKit does not answer, or cannot reach its Redis. See: ./部署.sh status, ./部署.sh logs livekit',
   KEYS_DIFFER:
-    'LiveKit and the service have different API keys, or the clocks of their machines differ. Compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET on all machines and run: ./部署.sh deploy',
+    'LiveKit and the service have different API keys, or the clocks of their machines differ. Compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET on all machines, and run again the command that deployed each.',
   SIGNALLING_FAILED: 'The WebSocket to LiveKit did not come up or broke. See: ./部署.sh logs caddy, ./部署.sh logs livekit',
   MEDIA_BLOCKED:
     'Signalling works, media does not come through. Open LIVEKIT_UDP_PORTS (UDP) and LIVEKIT_TCP_PORT in all firewalls; NODE_PUBLIC_IP must be an address that clients reach (behind NAT the public one)',
@@ -253,7 +256,8 @@ export const causes = {
   DATA_LOST: 'Both clients are connected, but a data message did not arrive. See: ./部署.sh logs livekit',
   AGENT_STOPPED: 'The agent, which passes LiveKit’s webhooks on, does not answer. Run: ./部署.sh start agent; see ./部署.sh logs agent',
   WEBHOOKS_ELSEWHERE: 'WEBHOOK_URLS in .env does not lead to the service that was asked. Add its address (…/api/webhook), or leave it empty',
-  WEBHOOKS_REFUSED: 'The service refuses the signature of webhooks: its LIVEKIT_API_KEY or LIVEKIT_API_SECRET is another. Run: ./部署.sh deploy',
+  WEBHOOKS_REFUSED:
+    'The service refuses the signature of webhooks: its LIVEKIT_API_KEY or LIVEKIT_API_SECRET is another. Run the command that deployed this machine again (./部署.sh deploy or deploy-caddy-service-only).',
   WEBHOOKS_MISSING: 'Webhooks did not arrive at the service. See: ./部署.sh logs agent (401: the keys differ), ./部署.sh logs livekit; is WEBHOOK_URLS right?',
   CLIENT_CRASHED: 'The meeting’s own client ended. The lines above say why; run npm ci if a module is missing',
 } as const;
@@ -280,7 +284,8 @@ export const texts = {
   API_TOKEN_PLACE: 'Room API      {url}/api/v1/rooms, bearer token: SERVICE_API_TOKEN in {path}',
   TRUST_CA:
     'Trust the CA  {path}\n              Install it on every client (docs/tls.md). Debian: cp {path} /usr/local/share/ca-certificates/livekit-fleet.crt && update-ca-certificates',
-  TLS_EXPIRES_SOON: '{variable}={path} ends on {until}, in {days} day(s). Renew it and run ./部署.sh deploy; how to automate that: docs/tls.md',
+  TLS_EXPIRES_SOON:
+    '{variable}={path} ends on {until}, in {days} day(s). Renew it and run the command that deployed this machine; how to automate that: docs/tls.md',
   CERTIFICATE_SERVED: 'Certificate for {domain} until {until}, from {issuer}',
   CERTIFICATE_MISSING: 'No certificate for {domain} is served. See: ./部署.sh logs caddy',
   NO_REASON_YET: 'no answer from the authority yet',

@@ -77,7 +77,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
     '集群仍把 {address} 当作 Redis 主节点，而本机没有数据：副本会被清空。在另一台媒体机上运行 ./部署.sh status，待其显示另一主节点后，再次运行同一命令。',
   FLEET_PORTS:
     '集群各机器（{hosts}）的 {variable} 为 {was}；改为 {wanted} 会使本机与它们隔绝。请写 {variable}={was}。要为整个集群更改：除一台外全部退出，在那台上更改，再用新值重新部署其他机器。',
-  ROLE_CHANGES: '本机是用 {was} 部署的；{wanted} 会终止其他机器依赖的部件。先运行 ./部署.sh {way}，再运行 {wanted}。',
+  ROLE_CHANGES:
+    '本机是用 {was} 部署的；{wanted} 会终止其他机器依赖的部件。只想应用 .env 的更改：./部署.sh {was}。要改变角色：先运行 ./部署.sh {way}，再运行 {wanted}。',
   DATA_DIR_UNUSABLE: 'DATA_DIR={path} 不可用（{reason}）。请指定空目录或尚不存在的目录。',
   DATA_DIR_MOVES:
     '本机部署时 DATA_DIR={from}；改为 {to} 会在没有数据的情况下开始。请改回，或迁移数据：DATA_DIR={from} ./部署.sh stop；mv {from} {to}；rm /etc/systemd/system/livekit-fleet-*.service；再运行同一命令。',
@@ -99,7 +100,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   VERSION_UNAVAILABLE: '组件目录中没有 LiveKit {version}，也未能取得；未做任何更改。该版本是否存在？已尝试：{tried}。镜像：COMPONENT_MIRROR、GOPROXY。',
   NO_FORMER_VERSION: '本机的 LiveKit {version} 不是由 upgrade 换上的，没有可以回退的版本。',
   NO_LIVEKIT_HERE: '本机没有 LiveKit。请在媒体机上执行。',
-  LIVEKIT_IS_GIVEN: '运行的是 LIVEKIT_PATH={path} 指定的程序。请替换该程序，或在 .env 中清空 LIVEKIT_PATH，再执行 ./部署.sh deploy。',
+  LIVEKIT_IS_GIVEN: '运行的是 LIVEKIT_PATH={path} 指定的程序。请替换该程序，或在 .env 中清空 LIVEKIT_PATH，再执行部署本机所用的命令。',
   UNKNOWN_DRILL: '{given} 不是可演练的故障。可用的有：{known}（./部署.sh drill --list）',
   DRILL_ELSEWHERE: '演练的客户端要经过网关及其房间 API：请在机器 1 上执行 ./部署.sh drill；要演练本机的故障，用 --machine 加本机地址。',
   DRILL_NEEDS_TWO: '只有一台媒体机：演练 {fault} 需要另一台可以接替的媒体机。',
@@ -200,12 +201,12 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   TLS_EXPIRED: '证书已过期或尚未生效。时钟是否正确（date）？请更新 TLS_CERT_FILE，或看 ./部署.sh logs caddy',
   TLS_WRONG_NAME: '证书与 DOMAIN 不符。请改正 DOMAIN 或 TLS_CERT_FILE；该域名是否指向了别的机器？',
   TLS_NO_CERTIFICATE: 'Caddy（尚）没有该域名的证书。请看 ./部署.sh logs caddy：ACME 需要从外部能访问 DOMAIN 的 80 或 443 端口',
-  API_UNAUTHORIZED: '.env 中的 SERVICE_API_TOKEN 与服务运行时的不同。请执行：./部署.sh deploy',
+  API_UNAUTHORIZED: '.env 中的 SERVICE_API_TOKEN 与服务运行时的不同。请再执行部署本机所用的命令（./部署.sh deploy 或 deploy-caddy-service-only）。',
   API_REFUSED: '房间 API 拒绝了请求。请看：./部署.sh logs service',
   API_FOREIGN: '应答的不是 livekit-fleet 的房间 API。DOMAIN 是否指向网关机，HTTPS_PORT 是否通到 Caddy？',
   SERVICE_UNAVAILABLE: 'Caddy 有应答，其后的业务服务没有。请看：./部署.sh status、./部署.sh logs service',
   LIVEKIT_UNAVAILABLE: 'LiveKit 无应答，或连不上它的 Redis。请看：./部署.sh status、./部署.sh logs livekit',
-  KEYS_DIFFER: 'LiveKit 与业务服务的 API key 不同，或各机器的时钟不一致。请核对所有机器的 LIVEKIT_API_KEY 和 LIVEKIT_API_SECRET，再执行：./部署.sh deploy',
+  KEYS_DIFFER: 'LiveKit 与业务服务的 API key 不同，或各机器的时钟不一致。请核对所有机器的 LIVEKIT_API_KEY 和 LIVEKIT_API_SECRET，再执行部署各机器所用的命令。',
   SIGNALLING_FAILED: '到 LiveKit 的 WebSocket 未建立或中断。请看：./部署.sh logs caddy、./部署.sh logs livekit',
   MEDIA_BLOCKED:
     '信令正常，但媒体不通。请在所有防火墙开放 LIVEKIT_UDP_PORTS（UDP）和 LIVEKIT_TCP_PORT；NODE_PUBLIC_IP 须为客户端可达的地址（NAT 之后为公网地址）',
@@ -213,7 +214,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   DATA_LOST: '两个客户端都已连上，但数据消息没有到达。请看：./部署.sh logs livekit',
   AGENT_STOPPED: '转发 LiveKit Webhook 的代理（agent）无应答。请执行：./部署.sh start agent；并看 ./部署.sh logs agent',
   WEBHOOKS_ELSEWHERE: '.env 中的 WEBHOOK_URLS 没有指向本次所用的业务服务。请加入其地址（…/api/webhook），或留空',
-  WEBHOOKS_REFUSED: '业务服务拒绝 Webhook 的签名：它的 LIVEKIT_API_KEY 或 LIVEKIT_API_SECRET 不同。请执行：./部署.sh deploy',
+  WEBHOOKS_REFUSED:
+    '业务服务拒绝 Webhook 的签名：它的 LIVEKIT_API_KEY 或 LIVEKIT_API_SECRET 不同。请再执行部署本机所用的命令（./部署.sh deploy 或 deploy-caddy-service-only）。',
   WEBHOOKS_MISSING: 'Webhook 没有到达业务服务。请看：./部署.sh logs agent（401 表示 key 不同）、./部署.sh logs livekit；WEBHOOK_URLS 是否正确？',
   CLIENT_CRASHED: '会议客户端自己退出了，原因见上；如缺少模块请执行 npm ci',
 
@@ -237,7 +239,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   API_TOKEN_PLACE: '房间 API    {url}/api/v1/rooms，bearer token 为 {path} 中的 SERVICE_API_TOKEN',
   TRUST_CA:
     '信任此 CA   {path}\n            请安装到每个客户端（见 docs/tls.md）。Debian：cp {path} /usr/local/share/ca-certificates/livekit-fleet.crt && update-ca-certificates',
-  TLS_EXPIRES_SOON: '{variable}={path} 将于 {until} 到期（还有 {days} 天）。请更新后执行 ./部署.sh deploy；如何自动进行见 docs/tls.md',
+  TLS_EXPIRES_SOON: '{variable}={path} 将于 {until} 到期（还有 {days} 天）。请更新后再执行部署本机所用的命令；如何自动进行见 docs/tls.md',
   CERTIFICATE_SERVED: '{domain} 的证书有效至 {until}，签发者 {issuer}',
   CERTIFICATE_MISSING: '没有提供 {domain} 的证书。请看：./部署.sh logs caddy',
   NO_REASON_YET: '签发机构尚未应答',
