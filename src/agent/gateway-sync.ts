@@ -60,7 +60,6 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   const served = createStandstill(monotonicMs);
   const givenUp = new Set<string>();
   const machinesSeen: MachinesSeen = { ...(options.seen ?? allInReach), isGivenUp: (machine) => givenUp.has(machine) };
-  let acted: { fleet: readonly NodeRecord[]; nowMs: number } = { fleet: [], nowMs: 0 };
 
   const giveUp = ({ fleet, nowMs }: { fleet: readonly NodeRecord[]; nowMs: number }): void => {
     givenUp.clear();
@@ -97,7 +96,6 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
     giveUp(seen);
-    acted = seen;
     // After a time without Caddy it may be another configuration.
     const problem = await applyRoutes(options, {
       ...seen,
@@ -129,7 +127,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
 
   return {
     isCaddyReady: () => isCaddyReady,
-    wayTo: (nodeId) => wayToNode(acted.fleet, nodeId, { nowMs: acted.nowMs, seen: machinesSeen }),
+    wayTo: (nodeId) => wayToNode(known ?? [], nodeId, machinesSeen),
     poke: () => ticker.poke(),
     stop: () => ticker.stop(),
   };

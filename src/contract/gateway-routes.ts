@@ -24,33 +24,31 @@ export const allInReach: MachinesSeen = { isOutOfReach: () => false, isCutOff: (
 /**
  * The upstreams and one path per machine for these records, at `nowMs` by Redis TIME.
  * New connections go to serving machines only. A draining machine keeps its own path, because joins to its rooms still
- * belong there. The path of a machine that is down leads to the others, but answers 503 while LiveKit's registry may still
+ * belong there, and so does one whose agent says nothing though the machine is in reach. The path of a machine that is down leads to the others, but answers 503 while LiveKit's registry may still
  * hold its node, which its record then names, unless it is given up: a node that is asked for a dead node's room waits 3 s for it, while a
  * client that gets 503 retries by itself at once.
  * The path of a machine that only this one does not reach leads to the others too. A quiet machine gets nobody new, unless all are quiet.
  */
 export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, seen: MachinesSeen = allInReach): GatewayRoutes {
   const sorted = records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
-  const isUp = (record: NodeRecord): boolean => isServed(record, nowMs, seen);
-  const serving = sorted.filter((record) => record.state === 'serving' && isUp(record));
+  const serving = sorted.filter((record) => record.state === 'serving' && isServed(record, nowMs, seen));
   const speaking = serving.filter((record) => !seen.isQuiet(record.machine));
   const upstreams = (speaking.length > 0 ? speaking : serving).map((record) => ({ dial: record.signalling }));
   return {
     upstreams,
-    nodePaths: sorted.map((record) => nodePath(record.machine, isUp(record) ? [{ dial: record.signalling }] : isOver(record, seen) ? upstreams : [])),
+    nodePaths: sorted.map((record) => nodePath(record.machine, isLed(record, seen) ? [{ dial: record.signalling }] : isOver(record, seen) ? upstreams : [])),
   };
 }
 
 /**
  * Where a client's signalling is led whose room is on this node: host:port of the node's machine, `wait` where it is to ask again, and null
- * where its path decides, since the node is nobody's, or the others pass on what is for it, as they do while only its agent is away.
+ * where its path decides, since the node is nobody's, or the others pass on what is for it, as they do while its agent has ended.
  */
-export function wayToNode(records: readonly NodeRecord[], nodeId: string, { nowMs, seen }: { nowMs: number; seen: MachinesSeen }): string | null {
+export function wayToNode(records: readonly NodeRecord[], nodeId: string, seen: MachinesSeen): string | null {
   const record = records.find((one) => one.nodeId === nodeId);
   if (record === undefined) return null;
-  if (isServed(record, nowMs, seen)) return record.signalling;
-  const mayLive = record.state !== 'down' && !seen.isOutOfReach(record.machine);
-  return mayLive || isOver(record, seen) ? null : WAIT;
+  if (isLed(record, seen)) return record.signalling;
+  return isOver(record, seen) || record.state === 'stopped' ? null : WAIT;
 }
 
 export const WAIT = 'wait';
@@ -60,7 +58,12 @@ function isOver({ nodeId, machine }: NodeRecord, seen: MachinesSeen): boolean {
   return nodeId === null || seen.isCutOff(machine) || seen.isGivenUp?.(machine) === true;
 }
 
-/** True while connections for this machine's rooms are led to it. */
+/** True while connections for this machine's rooms are led to it: its LiveKit may well live where its agent hangs. */
+function isLed({ machine, state }: NodeRecord, seen: MachinesSeen): boolean {
+  return (state === 'serving' || state === 'draining') && !seen.isOutOfReach(machine) && seen.isGivenUp?.(machine) !== true;
+}
+
+/** True while this machine says itself that it serves, and can be reached. */
 export function isServed(record: NodeRecord, nowMs: number, seen: MachinesSeen): boolean {
   return isReachable(record, nowMs) && !seen.isOutOfReach(record.machine);
 }

@@ -4,6 +4,9 @@ import { nodeRecord } from './fixtures.ts';
 
 const UNAVAILABLE = { handler: 'static_response', status_code: 503, headers: { 'Access-Control-Allow-Origin': ['*'], 'Retry-After': ['1'] } };
 
+const seenAll = { isOutOfReach: () => false, isCutOff: () => false, isQuiet: () => false };
+const isM2 = (machine: string): boolean => machine === 'm2';
+
 test('a serving machine is an upstream and has its own path', () => {
   const routes = gatewayRoutes([nodeRecord({ machine: 'm2', signalling: '10.0.0.2:7880' })], 1_000);
   expect(routes.upstreams).toEqual([{ dial: '10.0.0.2:7880' }]);
@@ -28,7 +31,6 @@ test('a serving machine is an upstream and has its own path', () => {
 test.each([
   ['down', nodeRecord({ machine: 'm2', state: 'down' })],
   ['stopped', nodeRecord({ machine: 'm2', state: 'stopped' })],
-  ['silent for 10 s', nodeRecord({ machine: 'm2', updatedAtMs: -9_000 })],
   ['out of reach', nodeRecord({ machine: 'm2' })],
 ])('the path of a machine that is %s answers 503, until its record names no node: then it leads to the others', (name, record) => {
   const other = nodeRecord({ machine: 'm3', signalling: '10.0.0.3:7880' });
@@ -45,13 +47,20 @@ test.each([
   expect(gatewayRoutes([forgotten], 1_000, seen)).toEqual({ upstreams: [], nodePaths: [{ match, handle: [UNAVAILABLE], terminal: true }] });
 });
 
+test('a machine whose agent has said nothing for 10 s gets nobody new but keeps its path, until it is given up', () => {
+  const records = [nodeRecord({ machine: 'm2', signalling: 'b:1', updatedAtMs: -9_000 }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
+  const { upstreams, nodePaths } = gatewayRoutes(records, 1_000);
+  expect(upstreams).toEqual([{ dial: 'c:1' }]);
+  expect(nodePaths[0]).toMatchObject({ handle: [{}, { upstreams: [{ dial: 'b:1' }] }] });
+  const later = gatewayRoutes(records, 1_000, { ...seenAll, isGivenUp: isM2 });
+  expect(later.nodePaths[0]).toMatchObject({ handle: [{}, { upstreams: [{ dial: 'c:1' }] }] });
+});
+
 test('a draining machine gets no new rooms but keeps its path', () => {
   const routes = gatewayRoutes([nodeRecord({ machine: 'm2', state: 'draining' })], 0);
   expect(routes.upstreams).toEqual([]);
   expect(JSON.stringify(routes.nodePaths)).toContain('"dial":"10.0.0.2:7880"');
 });
-
-const seenAll = { isOutOfReach: () => false, isCutOff: () => false, isQuiet: () => false };
 
 test('the path of a machine that only the gateway does not reach leads to the others', () => {
   const records = [nodeRecord({ machine: 'm2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
@@ -75,24 +84,20 @@ test('a quiet machine keeps its path and gets nobody new, unless all are quiet',
   expect(gatewayRoutes(records, 0, { ...seenAll, isQuiet: () => true }).upstreams).toHaveLength(2);
 });
 
-const isM2 = (machine: string): boolean => machine === 'm2';
-
 test('signalling goes to the room’s own node, waits where that may come back, and else goes as its path says', () => {
   const records = [nodeRecord({ machine: 'm2', nodeId: 'ND_2', signalling: 'b:1' }), nodeRecord({ machine: 'm3', nodeId: 'ND_3', signalling: 'c:1' })];
-  const way = (nodeId: string, seen = {}, nowMs = 0): string | null => wayToNode(records, nodeId, { nowMs, seen: { ...seenAll, ...seen } });
+  const way = (nodeId: string, seen = {}): string | null => wayToNode(records, nodeId, { ...seenAll, ...seen });
   expect([way('ND_2'), way('ND_3'), way('ND_4')]).toEqual(['b:1', 'c:1', null]);
   expect([way('ND_2', { isOutOfReach: isM2 }), way('ND_3', { isOutOfReach: isM2 })]).toEqual([WAIT, 'c:1']);
   expect(way('ND_2', { isOutOfReach: isM2, isCutOff: isM2 })).toBeNull();
   expect(way('ND_2', { isOutOfReach: isM2, isGivenUp: isM2 })).toBeNull();
-  // Its agent says nothing, or has ended.
-  expect([way('ND_2', {}, 60_000), way('ND_2', { isOutOfReach: isM2 }, 60_000)]).toEqual([null, WAIT]);
   for (const [state, led] of [
     ['draining', 'b:1'],
     ['stopped', null],
     ['down', WAIT],
   ] as const) {
     const record = nodeRecord({ machine: 'm2', nodeId: 'ND_2', signalling: 'b:1', state });
-    expect(wayToNode([record], 'ND_2', { nowMs: 0, seen: seenAll })).toBe(led);
+    expect(wayToNode([record], 'ND_2', seenAll)).toBe(led);
   }
 });
 

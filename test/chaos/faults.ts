@@ -70,6 +70,8 @@ export const faults: readonly Fault[] = [
   cut('two media machines cut off from each other', replica, (scene) => [scene.other]),
   // Its LiveKit goes on alone, misses everybody, and ends rooms that live elsewhere.
   { ...cut('a media machine cut off from all for a minute', replica, (scene) => [1, scene.primary, scene.other]), holdMs: 65_000 },
+  // Longer than its record is believed: its LiveKit lives, and is still the one for its rooms.
+  { ...paused('agent', media, 'agent paused for 15 s'), holdMs: 15_000 },
 ];
 
 /** Processes that may fail while something else does: no session is theirs. */
