@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { parseFleetMemory } from '../contract/fleet-memory.ts';
 import { RECORD_MAX_AGE_MS } from '../contract/node-record.ts';
-import type { NodeRecord } from '../contract/node-record.ts';
+import type { KnownNode, NodeRecord } from '../contract/node-record.ts';
 import { readIfThere, writeAtomically } from './state-file.ts';
 
 /** How long after Redis came back machines get to write their records anew: their reconnection (1 s) and a few heart-beats. */
@@ -21,16 +21,17 @@ export interface FleetReading {
  * others are heard and had the time to speak: after an outage of Redis itself every record is old or gone, and that
  * says nothing about LiveKit, so the known state stays. Gives records whose `state` is final and whose time is `nowMs`.
  */
-export function settleFleet(reading: FleetReading, known: readonly NodeRecord[]): NodeRecord[] {
+export function settleFleet(reading: FleetReading, known: readonly KnownNode[]): KnownNode[] {
   const isFresh = (record: NodeRecord): boolean => reading.nowMs - record.updatedAtMs < RECORD_MAX_AGE_MS;
   const isSilenceTelling = reading.readableForMs >= SETTLE_MS && reading.records.some(isFresh);
   const knownByMachine = new Map(known.map((record) => [record.machine, record]));
-  const settled = reading.records.map((record): NodeRecord => {
+  const settled = reading.records.map((record): KnownNode => {
     const isFinal = isFresh(record) || record.state === 'down' || record.state === 'stopped';
     if (isFinal) return { ...record, updatedAtMs: reading.nowMs };
     const before = knownByMachine.get(record.machine);
-    const state = isSilenceTelling || before === undefined ? 'down' : before.state;
-    return { ...record, state, updatedAtMs: reading.nowMs };
+    const heard =
+      isSilenceTelling || before === undefined ? ({ state: 'down', isSilent: true } as const) : { state: before.state, isSilent: before.isSilent === true };
+    return { ...record, ...heard, updatedAtMs: reading.nowMs };
   });
   if (isSilenceTelling) return settled;
   const read = new Set(settled.map((record) => record.machine));
@@ -38,7 +39,7 @@ export function settleFleet(reading: FleetReading, known: readonly NodeRecord[])
 }
 
 /** The known records as if just heard: for the time in which Redis cannot be asked. */
-export function holdFleet(known: readonly NodeRecord[], nowMs: number): NodeRecord[] {
+export function holdFleet(known: readonly KnownNode[], nowMs: number): KnownNode[] {
   return known.map((record) => ({ ...record, updatedAtMs: nowMs }));
 }
 

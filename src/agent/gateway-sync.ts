@@ -9,7 +9,7 @@ import type { FleetMemory } from './fleet-memory.ts';
 import { allInReach, gatewayRoutes, isServed, wayToNode } from '../contract/gateway-routes.ts';
 import type { MachinesSeen } from '../contract/gateway-routes.ts';
 import { NODES_KEY, endpointOf, parseNodeRecords } from '../contract/node-record.ts';
-import type { NodeRecord } from '../contract/node-record.ts';
+import type { KnownNode, NodeRecord } from '../contract/node-record.ts';
 import { listenForChanges } from './announcements.ts';
 import { createStandstill } from './standstill.ts';
 import { startTicker } from './ticker.ts';
@@ -49,7 +49,7 @@ export interface GatewaySync {
 /** Follows the registry every second, and at once when a machine announces a change, and writes to Caddy what differs. */
 export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   const { redis, subscriber, memory, log, monotonicMs } = options;
-  let known: NodeRecord[] | null = null;
+  let known: KnownNode[] | null = null;
   let readableSinceMs: number | null = null;
   let isLoaded = false;
   let isCaddyReady = false;
@@ -79,7 +79,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
       return null;
     }
   };
-  const look = async (): Promise<{ fleet: NodeRecord[]; nowMs: number } | null> => {
+  const look = async (): Promise<{ fleet: KnownNode[]; nowMs: number } | null> => {
     const reading = await readRegistry();
     if (reading === null) {
       readableSinceMs = null;
@@ -139,7 +139,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
  */
 async function applyRoutes(
   options: GatewaySyncOptions,
-  { fleet, nowMs, seen, isKept, onLed }: { fleet: readonly NodeRecord[]; nowMs: number; seen: MachinesSeen; isKept: boolean; onLed: () => Promise<void> },
+  { fleet, nowMs, seen, isKept, onLed }: { fleet: readonly KnownNode[]; nowMs: number; seen: MachinesSeen; isKept: boolean; onLed: () => Promise<void> },
 ): Promise<string | null> {
   const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, seen);
   const wanted = [

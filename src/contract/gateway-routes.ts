@@ -1,5 +1,5 @@
 import { isReachable } from './node-record.ts';
-import type { NodeRecord } from './node-record.ts';
+import type { KnownNode, NodeRecord } from './node-record.ts';
 
 /** What Caddy's running configuration should hold, as Caddy writes it itself, so that the two can be compared. */
 export interface GatewayRoutes {
@@ -29,7 +29,7 @@ export const allInReach: MachinesSeen = { isOutOfReach: () => false, isCutOff: (
  * client that gets 503 retries by itself at once.
  * The path of a machine that only this one does not reach leads to the others too. A quiet machine gets nobody new, unless all are quiet.
  */
-export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, seen: MachinesSeen = allInReach): GatewayRoutes {
+export function gatewayRoutes(records: readonly KnownNode[], nowMs: number, seen: MachinesSeen = allInReach): GatewayRoutes {
   const sorted = records.toSorted((a, b) => (a.machine < b.machine ? -1 : 1));
   const serving = sorted.filter((record) => record.state === 'serving' && isServed(record, nowMs, seen));
   const speaking = serving.filter((record) => !seen.isQuiet(record.machine));
@@ -44,7 +44,7 @@ export function gatewayRoutes(records: readonly NodeRecord[], nowMs: number, see
  * Where a client's signalling is led whose room is on this node: host:port of the node's machine, `wait` where it is to ask again, and null
  * where its path decides, since the node is nobody's, or the others pass on what is for it, as they do while its agent has ended.
  */
-export function wayToNode(records: readonly NodeRecord[], nodeId: string, seen: MachinesSeen): string | null {
+export function wayToNode(records: readonly KnownNode[], nodeId: string, seen: MachinesSeen): string | null {
   const record = records.find((one) => one.nodeId === nodeId);
   if (record === undefined) return null;
   if (isLed(record, seen)) return record.signalling;
@@ -59,8 +59,8 @@ function isOver({ nodeId, machine }: NodeRecord, seen: MachinesSeen): boolean {
 }
 
 /** True while connections for this machine's rooms are led to it: its LiveKit may well live where its agent hangs. */
-function isLed({ machine, state }: NodeRecord, seen: MachinesSeen): boolean {
-  return (state === 'serving' || state === 'draining') && !seen.isOutOfReach(machine) && seen.isGivenUp?.(machine) !== true;
+function isLed({ machine, state, isSilent }: KnownNode, seen: MachinesSeen): boolean {
+  return (state === 'serving' || state === 'draining' || isSilent === true) && !seen.isOutOfReach(machine) && seen.isGivenUp?.(machine) !== true;
 }
 
 /** True while this machine says itself that it serves, and can be reached. */

@@ -44,6 +44,9 @@ const nodeRecordSchema = z.object({
 /** What a media machine says about itself. */
 export type NodeRecord = z.infer<typeof nodeRecordSchema>;
 
+/** What is known of it: `isSilent` where it is taken for down since it says nothing, not by its own word. */
+export type KnownNode = NodeRecord & { readonly isSilent?: boolean };
+
 /** True while the record's machine takes signalling connections for its own rooms. */
 export function isReachable(record: NodeRecord, nowMs: number): boolean {
   return (record.state === 'serving' || record.state === 'draining') && nowMs - record.updatedAtMs < RECORD_MAX_AGE_MS;

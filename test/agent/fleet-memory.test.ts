@@ -12,6 +12,7 @@ const statesOf = (records: readonly { machine: string; state: string }[]) => rec
 test('a machine that is silent while others speak is down', () => {
   const settled = settleFleet({ records: [fresh('a'), stale('b')], nowMs: NOW, readableForMs: SETTLE_MS }, [fresh('a'), fresh('b')]);
   expect(statesOf(settled)).toEqual(['a serving', 'b down']);
+  expect(settled.map(({ isSilent }) => isSilent)).toEqual([undefined, true]);
 });
 
 test('just after an outage of Redis silence says nothing', () => {

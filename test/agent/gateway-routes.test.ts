@@ -48,7 +48,7 @@ test.each([
 });
 
 test('a machine whose agent has said nothing for 10 s gets nobody new but keeps its path, until it is given up', () => {
-  const records = [nodeRecord({ machine: 'm2', signalling: 'b:1', updatedAtMs: -9_000 }), nodeRecord({ machine: 'm3', signalling: 'c:1' })];
+  const records = [{ ...nodeRecord({ machine: 'm2', signalling: 'b:1', state: 'down' }), isSilent: true }, nodeRecord({ machine: 'm3', signalling: 'c:1' })];
   const { upstreams, nodePaths } = gatewayRoutes(records, 1_000);
   expect(upstreams).toEqual([{ dial: 'c:1' }]);
   expect(nodePaths[0]).toMatchObject({ handle: [{}, { upstreams: [{ dial: 'b:1' }] }] });
@@ -98,6 +98,8 @@ test('signalling goes to the room’s own node, waits where that may come back, 
   ] as const) {
     const record = nodeRecord({ machine: 'm2', nodeId: 'ND_2', signalling: 'b:1', state });
     expect(wayToNode([record], 'ND_2', seenAll)).toBe(led);
+    expect(wayToNode([{ ...record, isSilent: true }], 'ND_2', seenAll)).toBe('b:1');
+    expect(wayToNode([{ ...record, isSilent: true }], 'ND_2', { ...seenAll, isOutOfReach: isM2 })).toBe(state === 'stopped' ? null : WAIT);
   }
 });
 
