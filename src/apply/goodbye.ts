@@ -4,6 +4,7 @@ import { MEMBERS_KEY } from '../contract/knock.ts';
 import { CHANGED_CHANNEL, LEAVING_KEY, NODES_KEY } from '../contract/node-record.ts';
 import { SIGHTS_KEY } from '../contract/sight.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { askAll } from './ask-fleet.ts';
 import { masterName } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
 
@@ -47,16 +48,19 @@ export async function takeTurn(machine: string, context: GoodbyeContext, turnMs 
 }
 
 /**
- * Makes another machine's Redis the primary where this one has it.
+ * Makes another machine's Redis the primary where this one has it, and waits until the Sentinels of those who stay name it as well: they
+ * hear of it from this machine's, every two seconds, and would hold on to a primary that is gone, too few to choose another.
  * @throws FleetError NO_OTHER_PRIMARY
  */
-export async function handOver(address: string, context: GoodbyeContext): Promise<FleetView> {
+export async function handOver({ address, staying }: { address: string; staying: readonly string[] }, context: GoodbyeContext): Promise<FleetView> {
   const { REDIS_PASSWORD: password, SENTINEL_PORT: port } = context.settings;
   let after: FleetView | null = null;
   let askedMs = -Infinity;
   await retry(context, async (fleet) => {
     if (fleet.primary.host !== address) {
-      after = fleet.registry === null ? null : fleet;
+      const words = await askAll(context.settings, staying);
+      const isKnown = [...words.values()].every((word) => word.kind !== 'member' || word.primary.host !== address);
+      after = fleet.registry === null || !isKnown ? null : fleet;
       return after !== null;
     }
     if (context.now() - askedMs > ASK_AGAIN_MS && fleet.healthyReplicas > 0) {

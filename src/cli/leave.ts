@@ -114,7 +114,7 @@ async function partFrom(
   if (fleet === null && staying.length === 0) return;
   if (staying.length > 0) {
     await takeTurn(machine, goodbye);
-    const after = await handOver(address, goodbye);
+    const after = await handOver({ address, staying }, goodbye);
     if (fleet?.primary.host === address) context.reporter.emit({ kind: 'note', code: 'HANDED_OVER', params: { address: after.primary.host } });
   }
   // It would write its record again.

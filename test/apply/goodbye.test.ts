@@ -22,16 +22,19 @@ test('the primary goes to another machine also where Sentinel first chooses one 
   const { settings } = parseSettings(`REDIS_PASSWORD=${'x'.repeat(32)}\nSENTINEL_PORT=${fleet.sentinelPort}\n`, {});
   if (settings === null) throw new Error('these settings are good');
   fleet.freeze(vanished);
-  const after = await handOver(leaving, {
-    settings: { ...settings, REDIS_PASSWORD: '' },
-    view: async () => {
-      const word = await askFleet({ host: leaving, sentinelPort: fleet.sentinelPort, masterName, password: null });
-      return word.kind === 'member' ? word : null;
+  const after = await handOver(
+    { address: leaving, staying: [] },
+    {
+      settings: { ...settings, REDIS_PASSWORD: '' },
+      view: async () => {
+        const word = await askFleet({ host: leaving, sentinelPort: fleet.sentinelPort, masterName, password: null });
+        return word.kind === 'member' ? word : null;
+      },
+      patienceMs: 40_000,
+      now: Date.now,
+      signal: new AbortController().signal,
     },
-    patienceMs: 40_000,
-    now: Date.now,
-    signal: new AbortController().signal,
-  });
+  );
   expect(after.primary.host).toBe(staying);
 });
 

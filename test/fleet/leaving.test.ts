@@ -81,7 +81,7 @@ describe('machines come and go', () => {
   });
 
   it('a machine in its role is not turned into something else', async () => {
-    await refused(4, ['deploy-caddy-service-only'], /was deployed with deploy-livekit-only.*First run \.\/部署\.sh leave/);
+    await refused(4, ['deploy-caddy-service-only'], /was deployed with deploy-livekit-only.*first run \.\/部署\.sh leave/);
     await refused(4, ['deploy', '--dry-run'], /was deployed with deploy-livekit-only/);
     await refused(2, [command], /deployed with DATA_DIR=\/var\/lib\/livekit-fleet; with \/srv\/other it would begin without its data/, {
       DATA_DIR: '/srv/other',
