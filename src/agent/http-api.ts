@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { roomOfToken } from '../clients/livekit-token.ts';
@@ -110,15 +111,12 @@ async function leadSignalling(
   // In LiveKit's own order.
   const room = roomOfToken(headers.authorization?.replace(/^Bearer /i, '') ?? '') ?? roomOfToken(String(headers[TOKEN_HEADER.toLowerCase()] ?? ''));
   // Without Redis nobody can come in; those who are in stay where they are.
-  const nodeId = room === null || redis?.status !== 'ready' ? null : await Promise.race([redis.hget(ROOM_NODE_KEY, room).catch(() => null), later(LOOK_UP_MS)]);
+  const nodeId =
+    room === null || redis?.status !== 'ready' ? null : await Promise.race([redis.hget(ROOM_NODE_KEY, room).catch(() => null), sleep(LOOK_UP_MS, null)]);
   const way = nodeId === null ? null : wayTo(nodeId);
   // Caddy reads no body, and would have to close the connection where there may be one.
   if (way === WAIT) response.writeHead(503, { 'content-length': 0 }).end();
   else response.writeHead(204, way === null ? {} : { [UPSTREAM_HEADER]: way }).end();
-}
-
-function later(ms: number): Promise<null> {
-  return new Promise((resolve) => setTimeout(resolve, ms, null));
 }
 
 async function readFleet(redis: Redis | null): Promise<{ records: NodeRecord[]; nowMs: number } | null> {

@@ -58,10 +58,11 @@ export async function handOver({ address, staying }: { address: string; staying:
   let askedMs = -Infinity;
   await retry(context, async (fleet) => {
     if (fleet.primary.host !== address) {
+      if (fleet.registry === null) return false;
       const words = await askAll(context.settings, staying);
       const isKnown = [...words.values()].every((word) => word.kind !== 'member' || word.primary.host !== address);
-      after = fleet.registry === null || !isKnown ? null : fleet;
-      return after !== null;
+      after = isKnown ? fleet : null;
+      return isKnown;
     }
     if (context.now() - askedMs > ASK_AGAIN_MS && fleet.healthyReplicas > 0) {
       // Refused while it replaces already, and until it knows a replica well enough.
