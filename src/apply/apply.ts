@@ -141,6 +141,8 @@ async function rollBack(
   { files, moved, former }: { files: readonly StagedFile[]; moved: readonly PartChange[]; former: Partial<Record<Part, string>> },
 ): Promise<void> {
   const { manager } = context;
+  // Before its files are back: its supervisor would start the former one in the meantime, and that would be ended as well.
+  if (moved.some((change) => change.part === 'livekit' && change.kind === 'restart')) await endLivekit(context);
   for (const file of files) await file.revert();
   await manager.activate({ isChanged: true });
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
@@ -148,7 +150,7 @@ async function rollBack(
     Object.fromEntries(moved.filter((change) => change.kind === kind).map(({ part }) => [part, '']));
   await writeApplied(context, { ...former, ...ofKind('start'), ...ofKind('restart') });
   for (const change of moved.toReversed()) {
-    if (change.kind === 'restart') await restartFormer(context, change.part);
+    if (change.kind === 'restart') await (change.part === 'livekit' ? manager.start('livekit') : manager.restart(change.part));
     if (change.kind === 'start') await manager.stop(change.part);
   }
   await writeApplied(context, { ...former, ...ofKind('start') });
@@ -159,12 +161,9 @@ async function rollBack(
  * A LiveKit ends at once here: who is in it already comes back by itself then. Nor would asking do where it keeps ending and being
  * started: in its first moments LiveKit (1.13) takes SIGTERM without ending (pkg/service/server.go, Stop before `running`).
  */
-async function restartFormer(context: ApplyContext, part: Part): Promise<void> {
-  const { manager } = context;
-  if (part !== 'livekit') return manager.restart(part);
+async function endLivekit(context: ApplyContext): Promise<void> {
   // The command that is undone may have been told to end; this has to be done all the same.
   await stopLivekit({ ...context, signal: AbortSignal.any([]) }, { deadlineMs: 0, fleet: null });
-  await manager.start(part);
 }
 
 async function makeFolders({ host, topology, user }: ApplyContext): Promise<void> {
