@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { askAll } from '../apply/ask-fleet.ts';
+import { checkInstalled, parseRole } from '../apply/installed.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
@@ -22,8 +23,8 @@ const IDENTITY = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'REDIS_PASSWORD'] as 
 /**
  * Gives this machine's `.env` what the join line of a media machine says, and brings a gateway that is deployed up with it.
  * @param word the join line's word; read from standard input where it is missing or `-`, which keeps it out of the process list
- * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_WEBHOOK_KEY, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN; nothing is
- * changed then
+ * @throws FleetError JOIN_DAMAGED, JOIN_OTHER_FLEET, JOIN_WEBHOOK_KEY, JOIN_UNREACHABLE, FLEET_SECRETS_DIFFER, FLEET_FOREIGN, those of
+ * checkInstalled; nothing is changed then
  */
 export async function join(context: CliContext, word: string | undefined, { isForced }: { isForced: boolean }): Promise<void> {
   requireRoot('join', word);
@@ -32,6 +33,7 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   const { settings: before, topology } = loadSettings(context, 'gateway');
   const { layout } = topology;
   checkIdentity(before, wanted, { isForced });
+  await checkInstalled(host, before, topology);
   const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
   const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
   if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });
@@ -49,7 +51,9 @@ export async function join(context: CliContext, word: string | undefined, { isFo
     reporter.say('JOINED', { path: envPath, names: changed.map(([name]) => name).join(', ') });
   };
   await withLock(layout.lock, 'join', () => recorded(context, { settings: before, topology }, write));
-  if ((await host.read(roleFile(layout))) === null) reporter.say('JOIN_NEXT');
+  const role = await host.read(roleFile(layout));
+  // A machine that has left its fleet was something else.
+  if (role === null || parseRole(role.content) !== 'gateway') reporter.say('JOIN_NEXT');
   else await deploy(context, { role: 'gateway', isDryRun: false, isNewFleet: false, isNow: false, isSure: false });
 }
 
