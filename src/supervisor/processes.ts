@@ -1,5 +1,6 @@
 import { closeSync, constants, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { readFile, readdir, readlink, stat, utimes } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
@@ -7,6 +8,11 @@ import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { PartStatus, ServiceManager } from './service-manager.ts';
 
+const POLL_MS = 20;
+/** Longer than runsvdir may need to see a new folder. */
+const SEEN_MS = 8_000;
+/** What the kernel does not end in so long waits for a disk or the like. */
+const KILLED_SECONDS = 20;
 /** Programs of the supervision; while one is replaced the kernel adds " (deleted)". */
 const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
 
@@ -18,10 +24,9 @@ const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
 export function processManager(host: Host, topology: Topology, { tools, now }: { tools: string; now: () => number }): ServiceManager {
   const folder = serviceFolder(topology);
   const pidFile = `${topology.layout.run}/supervisor.pid`;
-  const wait = String(stopTimeoutSeconds);
-  const sv = (...words: string[]): Promise<{ code: number; stdout: string }> =>
-    host.run([`${tools}/sv`, ...words], { timeoutMs: (stopTimeoutSeconds + 20) * 1000 });
   const home = (part: Part): string => `${folder}/${part}`;
+  /** This command has started the supervisor: its pid file may not be there yet. */
+  let isNew = false;
 
   /**
    * Every process of the supervision: runsvdir, a runsv per part, their log writers and the scripts between them, also
@@ -58,30 +63,39 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     const noted = ['/bin/sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
     const env = { PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` };
     await host.run([...noted, `${tools}/runsvdir`, '-P', folder], { detached: true, env });
+    isNew = true;
   }
 
-  /** `-w` makes `sv` wait for the result; without it `up` returns at once. */
-  async function act(part: Part, ...words: string[]): Promise<void> {
-    // runsvdir looks for new folders every 5 s at most; until then `sv` has nobody to talk to.
-    for (let left = 80; ; left--) {
-      const { code, stdout } = await sv(...words, home(part));
-      // `sv` calls it a failure that it had to kill the part in the end.
-      if (code === 0 || stdout.startsWith('kill: ')) return;
-      if (left === 0 || !/unable to open supervise|runsv not running|supervise\/ok/.test(stdout))
-        throw new FleetError('PART_NOT_CONTROLLED', { part, action: words.join(' '), detail: stdout.trim() });
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-
-  /** What `sv up` does, without a process for it: this is done for every part while they all start and need the CPU. */
-  async function up(part: Part): Promise<void> {
-    for (let left = 400; ; left--) {
-      const problem = write('u', `${home(part)}/supervise/control`);
+  /** Tells a part's runsv that it is to run (`u`) or to end (`d`), as `sv` does; without a process for it, while all parts need the CPU. */
+  async function tell(part: Part, word: 'u' | 'd'): Promise<void> {
+    // runsvdir looks for new folders every 5 s at most; until then there is no pipe, or nobody who reads it.
+    for (const deadline = performance.now() + SEEN_MS; ;) {
+      const problem = write(word, `${home(part)}/supervise/control`);
       if (problem === null) return;
-      // Until runsvdir has seen the folder there is no pipe, or nobody who reads it.
-      if (left === 0 || (problem !== 'ENOENT' && problem !== 'ENXIO')) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'up', detail: problem });
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      const mayPass = (problem === 'ENOENT' || problem === 'ENXIO') && (isNew || (await supervisorPid()) !== null);
+      if (!mayPass || performance.now() > deadline)
+        throw new FleetError('PART_NOT_CONTROLLED', { part, action: word === 'u' ? 'up' : 'down', detail: problem });
+      await delay(POLL_MS);
     }
+  }
+
+  /** Tells a part to end, kills it where it does not, and returns when it has ended. */
+  async function end(part: Part): Promise<void> {
+    await tell(part, 'd');
+    const toldMs = performance.now();
+    for (let isKilled = false; ;) {
+      const found = readSupervised(home(part));
+      if (found === null || (found.state === 'down' && !found.isWanted)) return;
+      const seconds = (performance.now() - toldMs) / 1000;
+      if (seconds > stopTimeoutSeconds && !isKilled) isKilled = write('k', `${home(part)}/supervise/control`) === null;
+      if (seconds > stopTimeoutSeconds + KILLED_SECONDS) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'down', detail: `pid ${found.pid}` });
+      await delay(POLL_MS);
+    }
+  }
+
+  /** The same; nothing to do where nobody watches the part: it does not run. */
+  async function endWatched(part: Part): Promise<void> {
+    if (readSupervised(home(part)) !== null) await end(part);
   }
 
   function statusOf(part: Part): PartStatus {
@@ -106,18 +120,13 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
 
   return {
     activate,
-    async start(part) {
-      await up(part);
-    },
+    start: (part) => tell(part, 'u'),
     async restart(part) {
-      // `up` returns at once: whether the part stays up is for the health probes to say.
-      // A part that keeps ending is started anew by itself, with the files that stand now; telling it `down` would race with that.
-      if (readSupervised(home(part))?.state === 'run') await act(part, '-w', wait, 'force-stop');
-      await up(part);
+      // A part that keeps ending is started anew by itself, with the files that stand now; telling it to end would race with that.
+      if (readSupervised(home(part))?.state === 'run') await end(part);
+      await tell(part, 'u');
     },
-    async stop(part) {
-      await act(part, '-w', wait, 'force-stop');
-    },
+    stop: end,
     async beginStop(part) {
       write('d', `${home(part)}/supervise/control`);
     },
@@ -125,8 +134,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       write('k', `${home(part)}/supervise/control`);
     },
     async stopAll() {
-      // A part that no supervisor watches is not running: sv's complaint about it means nothing here.
-      for (const part of topology.parts.toReversed()) await sv('-w', wait, 'force-stop', home(part));
+      for (const part of topology.parts.toReversed()) await endWatched(part);
       const pid = await supervisorPid();
       if (pid !== null) process.kill(pid, 'SIGHUP');
       for (let left = 200; ; left--) {
@@ -135,11 +143,11 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
         if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.join(', ') });
         // Where runsvdir was killed, each runsv and its log writer live on until they are told.
         for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await delay(50);
       }
     },
     async retire(part) {
-      await sv('-w', wait, 'force-stop', home(part));
+      await endWatched(part);
       // runsvdir tells the part's runsv to end when its folder is gone.
       await host.remove(home(part));
       await host.remove(exitsFile(topology, part));
