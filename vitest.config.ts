@@ -1,7 +1,7 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
-// Most of the time a test of machines waits for them: two files at a time leave two cores room.
-const common = { maxWorkers: 2, testTimeout: 900_000, hookTimeout: 600_000 };
+// Most of the time a test of machines waits for them: three files at a time keep two cores busy.
+const common = { maxWorkers: 3, testTimeout: 900_000, hookTimeout: 600_000 };
 /** A fleet promises its users seconds: nothing else may take the cores while that is tested. */
 const alone = ['test/fleet/chaos.test.ts'];
 /** Where the real product is deployed. Those last the longest, and come first: projects run in the order of their names. */

@@ -79,7 +79,7 @@ describe.runIf(process.getuid?.() === 0)('with DATABASE_URL', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await execa('umount', [`${place.folder}/data`], { reject: false });
     await place.remove();
     await cluster.remove();

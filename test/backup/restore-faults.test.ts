@@ -107,7 +107,7 @@ describe('a restore', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await execa('umount', [data()]);
     await place.remove();
   });

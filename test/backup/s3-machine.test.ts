@@ -58,7 +58,7 @@ describe.runIf(process.getuid?.() === 0)('with BACKUP_DIR=s3://…', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
     server.kill();
   });

@@ -56,7 +56,7 @@ describe.runIf(process.getuid?.() === 0)('a backup under load', () => {
     loading.abort();
     await Promise.allSettled(load);
     redis.disconnect();
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
   });
 

@@ -27,7 +27,7 @@ describe('a browser on localhost', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
   });
 

@@ -90,7 +90,7 @@ describe('a call', () => {
     await Promise.allSettled(stopTones.map((stop) => stop()));
     await Promise.allSettled(clients.map((client) => client.disconnect()));
     await dispose();
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
     endpoint.close();
     endpoint.closeAllConnections();

@@ -19,7 +19,7 @@ describe('other users of the machine', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
   });
 

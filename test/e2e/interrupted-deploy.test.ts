@@ -24,7 +24,7 @@ describe('interrupted deploy', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await execa('umount', [data()]);
     await place.remove();
   });

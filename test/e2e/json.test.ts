@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await place.run(['stop']);
+  await place.run(['stop', '--yes', '--now']);
   await place.remove();
 });
 

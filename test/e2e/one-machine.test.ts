@@ -24,7 +24,7 @@ describe('one machine', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
   });
 

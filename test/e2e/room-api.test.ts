@@ -61,7 +61,7 @@ describe('the room API', () => {
   afterAll(async () => {
     await Promise.allSettled(clients.map((client) => client.disconnect()));
     await dispose();
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
   });
 

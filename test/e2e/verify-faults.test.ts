@@ -74,7 +74,7 @@ describe('verify', () => {
   });
 
   afterAll(async () => {
-    await place.run(['stop']);
+    await place.run(['stop', '--yes', '--now']);
     await place.remove();
   });
 

@@ -56,7 +56,8 @@ while :; do
   [ "$((next - now))" -le "$interval" ] || due_in "$interval"
   say "next backup $(at "$next")"
   if [ "$next" -gt "$now" ]; then
-    sleep "$(least 3600 "$((next - now))")" &
+    # It may survive this script, and must not hold its log then.
+    sleep "$(least 3600 "$((next - now))")" >/dev/null 2>&1 &
     child=$!
     wait $child
     child=
