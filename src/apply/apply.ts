@@ -1,5 +1,6 @@
 import { awaitHealth } from '../health/await-health.ts';
 import type { Host, StagedFile } from '../host/host.ts';
+import { FleetError } from '../kernel/errors.ts';
 import type { Emit } from '../kernel/events.ts';
 import type { Change, Desired } from '../plan/plan.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
@@ -92,12 +93,12 @@ function stage({ host, user }: ApplyContext, file: RenderedFile, content: string
 /** Parts that do not run are started side by side; the others are stopped and restarted one after the other, in start order. `moved` gets each that was touched. */
 async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: PartChange[]): Promise<void> {
   const one = async (change: PartChange): Promise<void> => {
-    moved.push(change);
+    if (!moved.includes(change)) moved.push(change);
     await move(context, change);
   };
   await forgetFingerprints(context, moves);
   await Promise.all(moves.filter((change) => change.kind === 'start').map(one));
-  await endBeforeRedis(context, moves);
+  await endBeforeRedis(context, moves, moved);
   for (const change of moves) if (change.kind !== 'start') await one(change);
   if (moves.length === 0) return;
   const applied = await readApplied(context.host, context.topology);
@@ -117,9 +118,11 @@ async function forgetFingerprints(context: ApplyContext, moves: readonly PartCha
 }
 
 /** A LiveKit that has lost its Redis does not end by itself: where both are restarted it ends first. */
-async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[]): Promise<void> {
-  const ending = new Set(moves.filter((change) => change.kind !== 'start').map((change) => change.part));
-  if (!ending.has('livekit') || !(ending.has('redis') || ending.has('sentinel'))) return;
+async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[], moved: PartChange[]): Promise<void> {
+  const ending = moves.filter((change) => change.kind !== 'start');
+  const livekit = ending.find((change) => change.part === 'livekit');
+  if (livekit === undefined || !ending.some(({ part }) => part === 'redis' || part === 'sentinel')) return;
+  moved.push(livekit);
   const { deadlineMs, fleet } = context.way;
   if (deadlineMs === null) await context.manager.stop('livekit');
   else await stopLivekit(context, { deadlineMs, fleet });
@@ -141,18 +144,21 @@ async function rollBack(
   { files, moved, former }: { files: readonly StagedFile[]; moved: readonly PartChange[]; former: Partial<Record<Part, string>> },
 ): Promise<void> {
   const { manager } = context;
+  const isLivekitMoved = moved.some((change) => change.part === 'livekit' && change.kind === 'restart');
   // Before its files are back: its supervisor would start the former one in the meantime, and that would be ended as well.
-  if (moved.some((change) => change.part === 'livekit' && change.kind === 'restart')) await endLivekit(context);
+  const isEnded = isLivekitMoved && (await endLivekit(context));
   for (const file of files) await file.revert();
   await manager.activate({ isChanged: true });
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
   const ofKind = (kind: PartChange['kind']): Partial<Record<Part, string>> =>
     Object.fromEntries(moved.filter((change) => change.kind === kind).map(({ part }) => [part, '']));
   await writeApplied(context, { ...former, ...ofKind('start'), ...ofKind('restart') });
-  for (const change of moved.toReversed()) {
-    if (change.kind === 'restart') await (change.part === 'livekit' ? manager.start('livekit') : manager.restart(change.part));
-    if (change.kind === 'start') await manager.stop(change.part);
+  // In start order: a LiveKit that loses its Redis does not end by itself.
+  for (const part of context.topology.parts) {
+    if (!moved.some((change) => change.part === part && change.kind === 'restart')) continue;
+    await (part === 'livekit' && isEnded ? manager.start(part) : manager.restart(part));
   }
+  for (const change of moved.toReversed()) if (change.kind === 'start') await manager.stop(change.part);
   await writeApplied(context, { ...former, ...ofKind('start') });
   context.emit({ kind: 'note', code: 'ROLLED_BACK' });
 }
@@ -160,10 +166,17 @@ async function rollBack(
 /**
  * A LiveKit ends at once here: who is in it already comes back by itself then. Nor would asking do where it keeps ending and being
  * started: in its first moments LiveKit (1.13) takes SIGTERM without ending (pkg/service/server.go, Stop before `running`).
+ * False where its supervisor does not do it: then the files come back all the same.
  */
-async function endLivekit(context: ApplyContext): Promise<void> {
-  // The command that is undone may have been told to end; this has to be done all the same.
-  await stopLivekit({ ...context, signal: AbortSignal.any([]) }, { deadlineMs: 0, fleet: null });
+async function endLivekit(context: ApplyContext): Promise<boolean> {
+  try {
+    // The command that is undone may have been told to end; this has to be done all the same.
+    await stopLivekit({ ...context, signal: AbortSignal.any([]) }, { deadlineMs: 0, fleet: null });
+    return true;
+  } catch (error) {
+    if (error instanceof FleetError) return false;
+    throw error;
+  }
 }
 
 async function makeFolders({ host, topology, user }: ApplyContext): Promise<void> {

@@ -32,8 +32,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   const wanted = readJoin(word === undefined || word === '-' ? await readInput(context) : word);
   const { settings: before, topology } = loadSettings(context, 'gateway');
   const { layout } = topology;
-  checkIdentity(before, wanted, { isForced });
   await checkInstalled(host, before, topology);
+  checkIdentity(before, wanted, { isForced });
   const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
   const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
   if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });

@@ -3,6 +3,7 @@ import { purgeDataDir } from '../apply/data-dir.ts';
 import { appliedFile } from '../apply/observe.ts';
 import { sentinelFile } from '../render/redis.ts';
 import { removeMadeUser } from '../host/service-user.ts';
+import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import type { CliContext } from './context.ts';
@@ -31,8 +32,8 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
       const isThere = existsSync(appliedFile(topology));
       if (topology.hasMedia && isThere) await leaveFleet(context, deployment, { ...options, hasSettled });
       else await removeParts(context, deployment);
-      // Another role would take what its Sentinel watches for its own.
-      await context.host.remove(sentinelFile(topology));
+      // Another role would take what its Sentinel watches, and whom its agent has seen, for its own.
+      for (const path of [sentinelFile(topology), `${layout.state}/agent/${FLEET_MEMORY}`]) await context.host.remove(path);
       if (!isPurge) for (const folder of [layout.config, layout.app, layout.run]) await context.host.remove(folder);
       const madeUser = isPurge ? await removeMadeUser(context.host, madeUserFile(layout)) : null;
       const others = isPurge ? await purgeDataDir(context.host, layout) : [];

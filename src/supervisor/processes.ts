@@ -70,25 +70,32 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   async function tell(part: Part, word: 'u' | 'd'): Promise<void> {
     // runsvdir looks for new folders every 5 s at most; until then there is no pipe, or nobody who reads it.
     for (const deadline = performance.now() + SEEN_MS; ;) {
-      const problem = write(word, `${home(part)}/supervise/control`);
+      const problem = write('', `${home(part)}/supervise/ok`) ?? write(word, `${home(part)}/supervise/control`);
       if (problem === null) return;
       const mayPass = (problem === 'ENOENT' || problem === 'ENXIO') && (isNew || (await supervisorPid()) !== null);
       if (!mayPass || performance.now() > deadline)
-        throw new FleetError('PART_NOT_CONTROLLED', { part, action: word === 'u' ? 'up' : 'down', detail: problem });
+        throw new FleetError('PART_NOT_CONTROLLED', { part, action: word === 'u' ? 'start' : 'stop', detail: `runsv: ${problem}` });
       await delay(POLL_MS);
     }
   }
 
   /** Tells a part to end, kills it where it does not, and returns when it has ended. */
   async function end(part: Part): Promise<void> {
-    await tell(part, 'd');
+    const before = readSupervised(home(part));
+    // Who is told twice may take that for haste: LiveKit would throw everybody out.
+    if (before === null || before.isWanted || !before.isTold) await tell(part, 'd');
     const toldMs = performance.now();
     for (let isKilled = false; ;) {
       const found = readSupervised(home(part));
-      if (found === null || (found.state === 'down' && !found.isWanted)) return;
+      if (found?.state === 'down' && !found.isWanted) return;
+      if (found === null) {
+        if ((await supervisorPid()) === null) return;
+        // That one starts another runsv, which knows nothing of it.
+        await tell(part, 'd');
+      }
       const seconds = (performance.now() - toldMs) / 1000;
       if (seconds > stopTimeoutSeconds && !isKilled) isKilled = write('k', `${home(part)}/supervise/control`) === null;
-      if (seconds > stopTimeoutSeconds + KILLED_SECONDS) throw new FleetError('PART_NOT_CONTROLLED', { part, action: 'down', detail: `pid ${found.pid}` });
+      if (seconds > stopTimeoutSeconds + KILLED_SECONDS) throw new FleetError('STILL_RUNNING', { pids: String(found?.pid ?? part) });
       await delay(POLL_MS);
     }
   }
@@ -134,7 +141,8 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       write('k', `${home(part)}/supervise/control`);
     },
     async stopAll() {
-      for (const part of topology.parts.toReversed()) await endWatched(part);
+      // What does not end is told below.
+      for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUncontrolled);
       const pid = await supervisorPid();
       if (pid !== null) process.kill(pid, 'SIGHUP');
       for (let left = 200; ; left--) {
@@ -166,6 +174,8 @@ interface Supervised {
   readonly pid: number;
   /** Whether it is to run, rather than was told to stop. */
   readonly isWanted: boolean;
+  /** Whether it got SIGTERM. */
+  readonly isTold: boolean;
   /** Seconds since 1970. */
   readonly since: number;
 }
@@ -181,9 +191,12 @@ function readSupervised(folder: string): Supervised | null {
   // A pipe that nobody reads: runsv is gone, and what its file says is old.
   if (write('', `${folder}/supervise/ok`) !== null) return null;
   const bytes = existsSync(`${folder}/supervise/status`) ? readFileSync(`${folder}/supervise/status`) : Buffer.alloc(0);
-  const state = (['down', 'run', 'finish'] as const)[bytes[19] ?? 0];
-  if (bytes.length !== 20 || state === undefined) return null;
-  return { state, pid: bytes.readUInt32LE(12), isWanted: bytes[17] === 0x75, since: Number(bytes.readBigUInt64BE(0) - TAI_EPOCH) };
+  const said = (['down', 'run', 'finish'] as const)[bytes[19] ?? 0];
+  if (bytes.length !== 20 || said === undefined) return null;
+  const pid = bytes.readUInt32LE(12);
+  // runsv takes what it has killed for ended at once.
+  const state = said === 'down' && pid !== 0 ? 'run' : said;
+  return { state, pid, isWanted: bytes[17] === 0x75, isTold: bytes[18] === 1, since: Number(bytes.readBigUInt64BE(0) - TAI_EPOCH) };
 }
 
 /** Writes into a named pipe without waiting for its reader; gives null, or the system's error code. */
@@ -200,4 +213,8 @@ function write(text: string, pipe: string): string | null {
     if (error instanceof Error && 'code' in error) return String(error.code);
     throw error;
   }
+}
+
+function ignoreUncontrolled(error: unknown): void {
+  if (!(error instanceof FleetError)) throw error;
 }

@@ -174,12 +174,15 @@ export interface MachineFacts {
   readonly hasNft: boolean;
 }
 
-/** Works out what this machine runs in its role. @throws FleetError ADDRESS_NOT_IN_NODES */
+/** Works out what this machine runs in its role. @throws FleetError ADDRESS_NOT_IN_NODES, ALONE_WITH_REDIS_HOST */
 export function planTopology(settings: Settings, role: Role, { addresses, hasSystemd, hasNft }: MachineFacts): Topology {
   const own = settings.NODES.find((node) => addresses.includes(node));
   const isListed = settings.NODES[0] !== 'localhost';
   if (role !== 'gateway' && isListed && own === undefined)
     throw new FleetError('ADDRESS_NOT_IN_NODES', { nodes: settings.NODES.join(','), addresses: addresses.join(', ') }, { exitCode: 2 });
+  // Nobody would find it there, and what follows another machine is no single one.
+  if (role === 'all' && own === undefined && settings.REDIS_HOST !== 'localhost')
+    throw new FleetError('ALONE_WITH_REDIS_HOST', { host: settings.REDIS_HOST }, { exitCode: 2 });
   const address = own ?? (role === 'all' ? '127.0.0.1' : (addresses[0] ?? '127.0.0.1'));
   const isLoopbackOnly = role === 'all' && settings.DOMAIN === 'localhost' && own === undefined;
   const inner = own ?? addresses[0] ?? '127.0.0.1';

@@ -60,6 +60,16 @@ describe('a single machine that becomes machine 1', () => {
     const meeting = await user.startMeeting();
     expect((await meeting.end()).reconnections).toBe(0);
     expect((await lab.machine(1).exec(['pgrep', '-x', 'livekit-server'])).out).toBe('');
-    expect(await fleet(1, ['deploy-caddy-service-only'])).toMatchObject({ code: 0, out: expect.stringContaining('Nothing to change') });
+    expect(await fleet(1, ['backup'])).toMatchObject({ code: 0, err: '' });
+  });
+
+  it('goes back, and none of its rooms to machine 2', async () => {
+    expect(await fleet(1, ['uninstall', '--yes'])).toMatchObject({ code: 0, err: '' });
+    expect(await fleet(1, ['deploy'])).toMatchObject({ code: 2, err: expect.stringContaining('REDIS_HOST=192.168.1.2 names another machine') });
+    await lab.machine(1).write('/etc/fleet.env', (await contentOf('/etc/fleet.env')).replace('REDIS_HOST=192.168.1.2', 'REDIS_HOST=localhost'));
+    expect(await fleet(1, ['deploy'])).toMatchObject({ code: 0, err: '' });
+    expect(await fleet(1, ['verify'])).toMatchObject({ code: 0, err: '' });
+    const nodes = await Promise.all(Array.from({ length: 6 }, () => user.nodeOfNewRoom()));
+    expect(new Set(nodes)).toEqual(new Set(['m127-0-0-1']));
   });
 });

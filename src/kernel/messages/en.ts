@@ -45,6 +45,8 @@ export const errors = {
   ENV_MISSING: 'There is no regular file {path} that --env names. Correct the path; cp .env.example there makes one to edit.',
   UNEXPECTED: 'An error that livekit-fleet does not know: {detail}\nRun the same command again; if it comes back, report it with these lines.',
   ADDRESS_NOT_IN_NODES: 'NODES={nodes} has none of this machine’s addresses ({addresses}). Add its address to NODES, on every media machine alike.',
+  ALONE_WITH_REDIS_HOST:
+    'REDIS_HOST={host} names another machine, but `deploy` runs everything on this one, where no other finds it. Set REDIS_HOST=localhost; for machine 1 of several run ./部署.sh deploy-caddy-service-only, for a media machine deploy-livekit-only.',
   SECRETS_NEEDED:
     'LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set, and this machine joins the fleet of {host}: they must be the same there and here. Copy both lines from .env of {host}.',
   FLEET_UNREACHABLE:

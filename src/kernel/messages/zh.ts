@@ -42,6 +42,8 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   ENV_MISSING: '--env 指定的 {path} 不是已存在的普通文件。请更正路径；用 cp .env.example 可生成一份再编辑。',
   UNEXPECTED: 'livekit-fleet 未知的错误：{detail}\n请再执行同一命令；若再次出现，请附上以上内容报告。',
   ADDRESS_NOT_IN_NODES: 'NODES={nodes} 中没有本机的地址（{addresses}）。请把本机地址加入 NODES，所有媒体机上相同。',
+  ALONE_WITH_REDIS_HOST:
+    'REDIS_HOST={host} 是另一台机器，而 `deploy` 把全部部件放在本机，其他机器找不到它。请改为 REDIS_HOST=localhost；多台中的机器 1 请执行 ./部署.sh deploy-caddy-service-only，媒体机请执行 deploy-livekit-only。',
   SECRETS_NEEDED: '尚未设置 LIVEKIT_API_KEY 和 LIVEKIT_API_SECRET，而本机要加入 {host} 的集群：两处必须相同。请从 {host} 的 .env 复制这两行。',
   FLEET_UNREACHABLE: '集群中没有机器在端口 {port} 应答：{hosts}。首台媒体机是否已部署并在运行？地址（REDIS_HOST、NODES）是否正确？防火墙是否放行本机？',
   FLEET_FOREIGN: '在 {host}:{port} 应答的不是 livekit-fleet 的 Sentinel（{reason}）。请更正 REDIS_HOST、NODES 或 SENTINEL_PORT。',
