@@ -181,7 +181,7 @@ export function planTopology(settings: Settings, role: Role, { addresses, hasSys
   if (role !== 'gateway' && isListed && own === undefined)
     throw new FleetError('ADDRESS_NOT_IN_NODES', { nodes: settings.NODES.join(','), addresses: addresses.join(', ') }, { exitCode: 2 });
   // Nobody would find it there, and what follows another machine is no single one.
-  if (role === 'all' && own === undefined && settings.REDIS_HOST !== 'localhost')
+  if (role === 'all' && own === undefined && !['localhost', '127.0.0.1'].includes(settings.REDIS_HOST))
     throw new FleetError('ALONE_WITH_REDIS_HOST', { host: settings.REDIS_HOST }, { exitCode: 2 });
   const address = own ?? (role === 'all' ? '127.0.0.1' : (addresses[0] ?? '127.0.0.1'));
   const isLoopbackOnly = role === 'all' && settings.DOMAIN === 'localhost' && own === undefined;
