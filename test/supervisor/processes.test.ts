@@ -1,0 +1,81 @@
+import { globSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, inject, it, onTestFinished } from 'vitest';
+import { localHost } from '../../src/host/host.ts';
+import { parseSettings } from '../../src/settings/parse.ts';
+import { processManager } from '../../src/supervisor/processes.ts';
+import type { ServiceManager } from '../../src/supervisor/service-manager.ts';
+import { planTopology } from '../../src/topology/topology.ts';
+import type { Part } from '../../src/topology/topology.ts';
+import { until } from '../e2e/installation.ts';
+
+/** Real runit over a part with this script. */
+async function supervise(script: string): Promise<{ manager: ServiceManager; folder: string; state: () => Promise<string | undefined> }> {
+  const root = await mkdtemp(`${tmpdir()}/livekit-fleet-runit-`);
+  const { settings } = parseSettings(`DATA_DIR=${root}\n`, {});
+  if (settings === null) throw new Error('bad settings');
+  const topology = { ...planTopology(settings, 'all', { addresses: [], hasSystemd: false, hasNft: false }), parts: ['service'] satisfies Part[] };
+  const [tools = ''] = globSync(`${inject('componentStore')}/runit/*/usr/bin`);
+  const folder = `${topology.layout.run}/services/service`;
+  await mkdir(folder, { recursive: true });
+  await writeFile(`${folder}/run`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  await writeFile(`${folder}/down`, '');
+  const manager = processManager(localHost(), topology, { tools, now: Date.now });
+  onTestFinished(async () => {
+    await manager.stopAll();
+    await rm(root, { recursive: true });
+  });
+  return { manager, folder, state: async () => (await manager.status(['service']))[0]?.state };
+}
+
+it('says at once that nobody supervises a part', async () => {
+  const { manager } = await supervise('exec sleep 1000');
+  // Where somebody may still come it waits for eight seconds.
+  const first = await Promise.race([manager.stop('service').catch((error: unknown) => error), delay(6_000)]);
+  expect(first).toMatchObject({ code: 'PART_NOT_CONTROLLED' });
+});
+
+it('starts a part of a supervisor that has just begun, waits until it has ended, and ends one that is failing', async () => {
+  const { manager, folder, state } = await supervise('trap "sleep 0.5; exit" TERM; while :; do sleep 0.05; done');
+  await manager.activate({ isChanged: true });
+  await manager.start('service');
+  await until(async () => (await state()) === 'running', 10_000);
+  await manager.restart('service');
+  await until(async () => (await state()) === 'running', 10_000);
+  await manager.stop('service');
+  expect(await manager.status(['service'])).toMatchObject([{ state: 'stopped', pid: null }]);
+  await writeFile(`${folder}/run`, '#!/bin/sh\nexit 1\n');
+  await manager.start('service');
+  await until(async () => (await state()) === 'failing', 10_000);
+  await manager.stop('service');
+  await delay(1_200);
+  expect(await state()).toBe('stopped');
+});
+
+it('ends a part whose runsv is killed in the meantime: the next one is told as well', async () => {
+  const { manager, folder, state } = await supervise('trap "sleep 0.5; exit" TERM; while :; do sleep 0.05; done');
+  await rm(`${folder}/down`);
+  await manager.activate({ isChanged: true });
+  await until(async () => (await state()) === 'running', 10_000);
+  const stopped = manager.stop('service');
+  await delay(100);
+  process.kill(runsvIn(folder), 'SIGKILL');
+  await stopped;
+  await delay(1_200);
+  expect(await state()).toBe('stopped');
+});
+
+/** The process that watches this folder. */
+function runsvIn(folder: string): number {
+  const isIt = (pid: string): boolean => {
+    try {
+      return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'runsv\n' && readlinkSync(`/proc/${pid}/cwd`) === folder;
+    } catch {
+      // It has ended meanwhile.
+      return false;
+    }
+  };
+  return Number(readdirSync('/proc').find((name) => /^\d+$/.test(name) && isIt(name)));
+}
