@@ -61,12 +61,14 @@ try {
 
 async function measure(): Promise<Row[]> {
   const common = { signal: abort.signal, say };
-  if (subject === 'backup') return benchBackup({ ...common, rounds, store: values.store ?? null });
+  if (subject === 'backup') return benchBackup({ ...common, rounds, store: values.store === undefined ? null : resolve(values.store) });
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'failover')
     return benchFailover({ ...common, rounds, only: values.only ?? '', keep: values.keep ?? null, store: resolve(values.store ?? '') });
   if (subject === 'scale') return benchScale({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'soak') return benchSoak({ ...common, minutes });
   if (subject === 'service') return benchService({ ...common, rounds });
-  return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store: values.store ?? null });
+  return values.first === true
+    ? [await benchFirstDeploy(common)]
+    : benchDeploy({ ...common, rounds, store: values.store === undefined ? null : resolve(values.store) });
 }
