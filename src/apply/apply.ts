@@ -47,7 +47,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
     changes.filter((change) => change.kind === 'create' || change.kind === 'update'),
   );
   const moves = changes.filter((change) => change.kind !== 'create' && change.kind !== 'update');
-  const moved: PartChange[] = [];
+  const moved = new Set<PartChange>();
   const isFirewallNew = moves.some(({ part, kind }) => part === 'firewall' && kind !== 'retire');
   const whoReached = isFirewallNew ? await whoReachesUs(context) : [];
   try {
@@ -91,9 +91,9 @@ function stage({ host, user }: ApplyContext, file: RenderedFile, content: string
 }
 
 /** Parts that do not run are started side by side; the others are stopped and restarted one after the other, in start order. `moved` gets each that was touched. */
-async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: PartChange[]): Promise<void> {
+async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: Set<PartChange>): Promise<void> {
   const one = async (change: PartChange): Promise<void> => {
-    if (!moved.includes(change)) moved.push(change);
+    moved.add(change);
     await move(context, change);
   };
   await forgetFingerprints(context, moves);
@@ -112,17 +112,17 @@ async function moveAll(context: ApplyContext, moves: readonly PartChange[], move
 /** Should this run be killed, the next one does not take a part for started from files that it was not started from. */
 async function forgetFingerprints(context: ApplyContext, moves: readonly PartChange[]): Promise<void> {
   const applied = await readApplied(context.host, context.topology);
-  const stale = moves.filter(({ part }) => (applied[part] ?? '') !== '');
+  const stale = moves.map(({ part }) => part).filter((part) => (applied[part] ?? '') !== '');
   if (stale.length === 0) return;
-  await writeApplied(context, { ...applied, ...Object.fromEntries(stale.map(({ part }) => [part, ''])) });
+  await writeApplied(context, { ...applied, ...withoutFingerprint(stale) });
 }
 
 /** A LiveKit that has lost its Redis does not end by itself: where both are restarted it ends first. */
-async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[], moved: PartChange[]): Promise<void> {
+async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[], moved: Set<PartChange>): Promise<void> {
   const ending = moves.filter((change) => change.kind !== 'start');
   const livekit = ending.find((change) => change.part === 'livekit');
   if (livekit === undefined || !ending.some(({ part }) => part === 'redis' || part === 'sentinel')) return;
-  moved.push(livekit);
+  moved.add(livekit);
   const { deadlineMs, fleet } = context.way;
   if (deadlineMs === null) await context.manager.stop('livekit');
   else await stopLivekit(context, { deadlineMs, fleet });
@@ -141,26 +141,28 @@ async function move(context: ApplyContext, change: PartChange): Promise<void> {
 
 async function rollBack(
   context: ApplyContext,
-  { files, moved, former }: { files: readonly StagedFile[]; moved: readonly PartChange[]; former: Partial<Record<Part, string>> },
+  { files, moved, former }: { files: readonly StagedFile[]; moved: ReadonlySet<PartChange>; former: Partial<Record<Part, string>> },
 ): Promise<void> {
   const { manager } = context;
-  const isLivekitMoved = moved.some((change) => change.part === 'livekit' && change.kind === 'restart');
+  const touched = (kind: PartChange['kind']): Part[] => [...moved].filter((change) => change.kind === kind).map(({ part }) => part);
+  const [started, restarted] = [touched('start'), touched('restart')];
   // Before its files are back: its supervisor would start the former one in the meantime, and that would be ended as well.
-  const isEnded = isLivekitMoved && (await endLivekit(context));
+  const isEnded = restarted.includes('livekit') && (await endLivekit(context));
   for (const file of files) await file.revert();
   await manager.activate({ isChanged: true });
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
-  const ofKind = (kind: PartChange['kind']): Partial<Record<Part, string>> =>
-    Object.fromEntries(moved.filter((change) => change.kind === kind).map(({ part }) => [part, '']));
-  await writeApplied(context, { ...former, ...ofKind('start'), ...ofKind('restart') });
+  await writeApplied(context, { ...former, ...withoutFingerprint([...started, ...restarted]) });
   // In start order: a LiveKit that loses its Redis does not end by itself.
   for (const part of context.topology.parts) {
-    if (!moved.some((change) => change.part === part && change.kind === 'restart')) continue;
-    await (part === 'livekit' && isEnded ? manager.start(part) : manager.restart(part));
+    if (restarted.includes(part)) await (part === 'livekit' && isEnded ? manager.start(part) : manager.restart(part));
   }
-  for (const change of moved.toReversed()) if (change.kind === 'start') await manager.stop(change.part);
-  await writeApplied(context, { ...former, ...ofKind('start') });
+  for (const part of started.toReversed()) await manager.stop(part);
+  await writeApplied(context, { ...former, ...withoutFingerprint(started) });
   context.emit({ kind: 'note', code: 'ROLLED_BACK' });
+}
+
+function withoutFingerprint(parts: readonly Part[]): Partial<Record<Part, string>> {
+  return Object.fromEntries(parts.map((part) => [part, '']));
 }
 
 /**

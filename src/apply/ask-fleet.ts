@@ -13,8 +13,6 @@ export type Door = typeof knock;
 
 /** The other machines that may know the fleet: those that the settings name, and those that this machine's agent has seen in it. */
 export async function knownHosts(host: Host, { layout, redisHosts, address }: Topology): Promise<string[]> {
-  // A single machine is in no fleet, whatever it was before.
-  if (address === '127.0.0.1') return [];
   const memory = await host.read(`${layout.state}/agent/${FLEET_MEMORY}`);
   const remembered = memory === null ? [] : (parseFleetMemory(memory.content) ?? []).map((record) => hostOf(record.signalling));
   return [...new Set([...redisHosts, ...remembered])].filter((one) => one !== address);

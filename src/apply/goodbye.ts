@@ -4,9 +4,9 @@ import { MEMBERS_KEY } from '../contract/knock.ts';
 import { CHANGED_CHANNEL, LEAVING_KEY, NODES_KEY } from '../contract/node-record.ts';
 import { SIGHTS_KEY } from '../contract/sight.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { askAll } from './ask-fleet.ts';
 import { masterName } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
+import { askAll } from './ask-fleet.ts';
 
 /** What waits, and for how long at most. */
 export interface GoodbyeContext {

@@ -112,8 +112,8 @@ function readEnvFile({ envPath: path, isEnvNamed }: CliContext): string {
   }
 }
 
-/** What this machine was deployed as. */
-function readRole(settings: Settings): Role {
+/** What this machine was deployed as; all where nothing was. */
+export function readRole(settings: Settings): Role {
   const path = roleFile(layoutOf(settings));
   return (existsSync(path) ? parseRole(readFileSync(path, 'utf8')) : null) ?? 'all';
 }

@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { askAll } from '../apply/ask-fleet.ts';
-import { checkInstalled, parseRole } from '../apply/installed.ts';
+import { checkInstalled } from '../apply/installed.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
@@ -8,9 +8,8 @@ import { editEnv } from '../settings/env-file.ts';
 import { readJoin } from '../settings/join-line.ts';
 import { isPlaceholder } from '../settings/parse.ts';
 import type { Settings } from '../settings/schema.ts';
-import { roleFile } from '../topology/topology.ts';
 import { requireRoot } from './become-root.ts';
-import { loadSettings } from './context.ts';
+import { loadSettings, readRole } from './context.ts';
 import { recorded } from './journal.ts';
 import type { CliContext } from './context.ts';
 import { PRIVATE, createEnv, deploy } from './deploy.ts';
@@ -32,8 +31,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
   const wanted = readJoin(word === undefined || word === '-' ? await readInput(context) : word);
   const { settings: before, topology } = loadSettings(context, 'gateway');
   const { layout } = topology;
-  await checkInstalled(host, before, topology);
   checkIdentity(before, wanted, { isForced });
+  await checkInstalled(host, before, topology);
   const { REDIS_HOST: machine, SENTINEL_PORT: port } = wanted;
   const answer = (await askAll({ ...before, ...wanted }, [machine])).get(machine);
   if (answer?.kind === 'refused') throw new FleetError('FLEET_SECRETS_DIFFER', { host: machine });
@@ -51,9 +50,8 @@ export async function join(context: CliContext, word: string | undefined, { isFo
     reporter.say('JOINED', { path: envPath, names: changed.map(([name]) => name).join(', ') });
   };
   await withLock(layout.lock, 'join', () => recorded(context, { settings: before, topology }, write));
-  const role = await host.read(roleFile(layout));
   // A machine that has left its fleet was something else.
-  if (role === null || parseRole(role.content) !== 'gateway') reporter.say('JOIN_NEXT');
+  if (readRole(before) !== 'gateway') reporter.say('JOIN_NEXT');
   else await deploy(context, { role: 'gateway', isDryRun: false, isNewFleet: false, isNow: false, isSure: false });
 }
 

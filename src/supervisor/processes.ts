@@ -25,6 +25,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   const folder = serviceFolder(topology);
   const pidFile = `${topology.layout.run}/supervisor.pid`;
   const home = (part: Part): string => `${folder}/${part}`;
+  const control = (part: Part): string => `${home(part)}/supervise/control`;
   /** This command has started the supervisor: its pid file may not be there yet. */
   let isNew = false;
 
@@ -70,7 +71,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   async function tell(part: Part, word: 'u' | 'd'): Promise<void> {
     // runsvdir looks for new folders every 5 s at most; until then there is no pipe, or nobody who reads it.
     for (const deadline = performance.now() + SEEN_MS; ;) {
-      const problem = write('', `${home(part)}/supervise/ok`) ?? write(word, `${home(part)}/supervise/control`);
+      const problem = write('', `${home(part)}/supervise/ok`) ?? write(word, control(part));
       if (problem === null) return;
       const mayPass = (problem === 'ENOENT' || problem === 'ENXIO') && (isNew || (await supervisorPid()) !== null);
       if (!mayPass || performance.now() > deadline)
@@ -94,7 +95,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
         await tell(part, 'd');
       }
       const seconds = (performance.now() - toldMs) / 1000;
-      if (seconds > stopTimeoutSeconds && !isKilled) isKilled = write('k', `${home(part)}/supervise/control`) === null;
+      if (seconds > stopTimeoutSeconds && !isKilled) isKilled = write('k', control(part)) === null;
       if (seconds > stopTimeoutSeconds + KILLED_SECONDS) throw new FleetError('STILL_RUNNING', { pids: String(found?.pid ?? part) });
       await delay(POLL_MS);
     }
@@ -135,10 +136,10 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     },
     stop: end,
     async beginStop(part) {
-      write('d', `${home(part)}/supervise/control`);
+      write('d', control(part));
     },
     async kill(part) {
-      write('k', `${home(part)}/supervise/control`);
+      write('k', control(part));
     },
     async stopAll() {
       // What does not end is told below.

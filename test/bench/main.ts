@@ -61,14 +61,13 @@ try {
 
 async function measure(): Promise<Row[]> {
   const common = { signal: abort.signal, say };
-  if (subject === 'backup') return benchBackup({ ...common, rounds, store: values.store === undefined ? null : resolve(values.store) });
+  const store = values.store === undefined ? null : resolve(values.store);
+  if (subject === 'backup') return benchBackup({ ...common, rounds, store });
   if (subject === 'growth') return benchGrowth({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'failover')
     return benchFailover({ ...common, rounds, only: values.only ?? '', keep: values.keep ?? null, store: resolve(values.store ?? '') });
   if (subject === 'scale') return benchScale({ ...common, rounds, store: resolve(values.store ?? '') });
   if (subject === 'soak') return benchSoak({ ...common, minutes });
   if (subject === 'service') return benchService({ ...common, rounds });
-  return values.first === true
-    ? [await benchFirstDeploy(common)]
-    : benchDeploy({ ...common, rounds, store: values.store === undefined ? null : resolve(values.store) });
+  return values.first === true ? [await benchFirstDeploy(common)] : benchDeploy({ ...common, rounds, store });
 }

@@ -84,7 +84,7 @@ describe('one machine with systemd', () => {
     if (settings === null) throw new Error('bad settings');
     const word = writeJoin(settings, '192.168.1.1');
     const joined = await asUser(['join', word]);
-    expect([joined.code, joined.err]).toEqual([2, expect.stringContaining('For another role first run ./部署.sh leave')]);
+    expect([joined.code, joined.err]).toEqual([2, expect.stringContaining('This machine belongs to another fleet already')]);
     const { out: said } = await machine.exec(['journalctl', '-q', '_COMM=sudo', '--no-pager']);
     expect(said).toContain('部署.sh plan');
     expect(said).not.toContain('token-of-the-command-line');
