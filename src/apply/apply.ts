@@ -94,7 +94,7 @@ function stage({ host, user }: ApplyContext, file: RenderedFile, content: string
 async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: Set<PartChange>): Promise<void> {
   const one = async (change: PartChange): Promise<void> => {
     moved.add(change);
-    await move(context, change);
+    await move(context, change, moved);
   };
   await forgetFingerprints(context, moves);
   await Promise.all(moves.filter((change) => change.kind === 'start').map(one));
@@ -123,20 +123,30 @@ async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[
   const livekit = ending.find((change) => change.part === 'livekit');
   if (livekit === undefined || !ending.some(({ part }) => part === 'redis' || part === 'sentinel')) return;
   moved.add(livekit);
-  const { deadlineMs, fleet } = context.way;
-  if (deadlineMs === null) await context.manager.stop('livekit');
-  else await stopLivekit(context, { deadlineMs, fleet });
+  if (context.way.deadlineMs === null) await context.manager.stop('livekit');
+  else await drainLivekit(context, livekit, moved);
 }
 
-async function move(context: ApplyContext, change: PartChange): Promise<void> {
+async function move(context: ApplyContext, change: PartChange, moved: Set<PartChange>): Promise<void> {
   const { host, topology, manager, emit, now, way } = context;
   const began = now();
   if (change.part === 'livekit' && change.kind !== 'start' && way.deadlineMs !== null) {
-    await stopLivekit(context, { deadlineMs: way.deadlineMs, fleet: way.fleet });
+    await drainLivekit(context, change, moved);
     await (change.kind === 'retire' ? manager.retire(change.part) : manager.start(change.part));
   } else await manager[change.kind](change.part);
   if (change.kind === 'retire' && change.part === 'firewall') await forgetFirewall(host, topology);
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
+}
+
+/** One that is left draining goes on with the files that it was started from, and is started with them again: a roll-back has nothing to do for it. */
+async function drainLivekit(context: ApplyContext, change: PartChange, moved: Set<PartChange>): Promise<void> {
+  const { deadlineMs, fleet } = context.way;
+  try {
+    await stopLivekit(context, { deadlineMs: deadlineMs ?? 0, fleet });
+  } catch (error) {
+    if (error === context.signal.reason) moved.delete(change);
+    throw error;
+  }
 }
 
 async function rollBack(

@@ -51,7 +51,7 @@ export async function readOccupancy(host: Host, settings: Settings, topology: To
  * `deadlineMs` it is killed: its clients come back on another node by themselves within a second, which they would not
  * after an orderly end. Ctrl-C leaves it draining; it starts again by itself then. One that was told already, by an order from another
  * machine or by a run that was broken off, is only waited for: the second time it would throw everybody out.
- * @throws the signal's reason
+ * @throws the signal's reason, with LiveKit left draining
  */
 export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: { deadlineMs: number; fleet: FleetView | null }): Promise<void> {
   const { settings, manager, emit, now, signal } = context;
@@ -65,7 +65,8 @@ export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: 
   const isThere = (pid: number | null): boolean => pid !== null && (!isTold || pid === former);
   while (isThere(await alivePid(manager))) {
     if (signal.aborted) {
-      await manager.start('livekit');
+      await manager.beginStart('livekit');
+      emit({ kind: 'note', code: 'DRAINS_ON' });
       signal.throwIfAborted();
     }
     if (now() >= deadline) {

@@ -138,6 +138,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     async beginStop(part) {
       write('d', control(part));
     },
+    beginStart: (part) => tell(part, 'u'),
     async kill(part) {
       write('k', control(part));
     },

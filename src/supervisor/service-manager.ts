@@ -23,6 +23,8 @@ export interface ServiceManager {
   stop(part: Part): Promise<void>;
   /** Tells a part to end and not to come back, without waiting for it. */
   beginStop(part: Part): Promise<void>;
+  /** Has a part that was told to end started again once it has ended, without waiting for it. */
+  beginStart(part: Part): Promise<void>;
   /** Ends a part at once; it is started again unless it was told to stop. */
   kill(part: Part): Promise<void>;
   /** Stops every part and the supervisor itself where it is ours; returns when no process is left. */

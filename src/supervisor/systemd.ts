@@ -101,6 +101,9 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
     async beginStop(part) {
       await check(part, 'stop', await systemctl('stop', '--no-block', unitName(part)));
     },
+    async beginStart(part) {
+      await check(part, 'start', await systemctl('start', '--no-block', unitName(part)));
+    },
     // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.
     kill: async (part) => void (await systemctl('kill', '--kill-whom=main', '--signal=KILL', unitName(part))),
     async stopAll() {

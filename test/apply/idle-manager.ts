@@ -11,6 +11,7 @@ export const idleManager: ServiceManager = {
   restart: unused,
   stop: unused,
   beginStop: unused,
+  beginStart: unused,
   kill: unused,
   stopAll: unused,
   retire: unused,

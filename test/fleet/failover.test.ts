@@ -248,6 +248,33 @@ describe('a fleet of three', () => {
     await settle();
   });
 
+  it('lets a meeting be where commands are interrupted that wait for its people, and LiveKit starts by itself when they have left', async () => {
+    await settle();
+    const was = await nodeOf(first);
+    const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
+    const run = (words: readonly string[], before: readonly string[] = []): Promise<{ code: number; out: string; err: string }> =>
+      fleet.lab.machine(first).exec([...before, '/opt/livekit-fleet/部署.sh', ...words, '--lang', 'en', '--env', '/etc/fleet.env'], { LOG_LEVEL: 'debug' });
+    for (const words of [['deploy-livekit-only'], ['restart', 'livekit'], ['stop'], ['upgrade', '--to', SAME], ['deploy-livekit-only']]) {
+      const { code, out, err } = await run(words, ['timeout', '--preserve-status', '--signal=INT', '6']);
+      expect([words, out, err]).toEqual([
+        words,
+        expect.stringContaining('LiveKit waits for 2 participant(s) to leave'),
+        expect.stringContaining('Interrupted.'),
+      ]);
+      expect(out).toContain('LiveKit goes on for those who are in it');
+      expect(out.includes('The former files are back')).toBe(!['restart', 'stop'].includes(words[0] ?? ''));
+      expect(code).toBe(130);
+    }
+    await until(hasSoundSince(meeting, Date.now() + PATIENCE_MS), BACK_MS);
+    expect(await nodeOf(first)).toBe(was);
+    expect(await meeting.end()).toMatchObject({ reconnections: 0 });
+    await settle();
+    expect(await nodeOf(first)).not.toBe(was);
+    expect((await fleet.lab.machine(first).exec(['grep', '-c', 'debug', '/var/lib/livekit-fleet/config/livekit.yaml'])).out).toBe('0');
+    const plan = await fleet.lab.machine(first).exec(['/opt/livekit-fleet/部署.sh', 'plan', '--json', '--env', '/etc/fleet.env']);
+    expect(JSON.parse(plan.out)).toMatchObject({ changes: [] });
+  });
+
   it('is upgraded machine by machine, stops at the first that does not serve, and goes back', async () => {
     const run = (...words: string[]): Promise<{ code: number; out: string; err: string }> =>
       fleet.lab.machine(1).exec(['/opt/livekit-fleet/部署.sh', ...words, '--fleet', '--now', '--json', '--lang', 'en', '--env', '/etc/fleet.env']);

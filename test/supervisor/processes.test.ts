@@ -67,6 +67,21 @@ it('ends a part whose runsv is killed in the meantime: the next one is told as w
   expect(await state()).toBe('stopped');
 });
 
+it('lets a part that was told to end go on, and starts it again once it has ended', async () => {
+  const { manager } = await supervise('trap "sleep 1; exit" TERM; while :; do sleep 0.05; done');
+  const pid = async (): Promise<number | null | undefined> => (await manager.status(['service']))[0]?.pid;
+  await manager.activate({ isChanged: true });
+  await manager.start('service');
+  await until(async () => typeof (await pid()) === 'number', 10_000);
+  const before = await pid();
+  await manager.beginStop('service');
+  await delay(100);
+  await manager.beginStart('service');
+  await delay(300);
+  expect(await pid()).toBe(before);
+  await until(async () => typeof (await pid()) === 'number' && (await pid()) !== before, 10_000);
+});
+
 /** The process that watches this folder. */
 function runsvIn(folder: string): number {
   const isIt = (pid: string): boolean => {

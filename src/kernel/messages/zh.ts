@@ -259,6 +259,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   WAITING_FOR_MEDIA: '正在等待媒体机：请在媒体机上执行 ./部署.sh deploy-livekit-only，再在本机执行它输出的 join 行。',
   JOINED: '已写入 {path}：{names}',
   JOIN_NEXT: '下一步        ./部署.sh deploy-caddy-service-only',
+  DRAINS_ON: 'LiveKit 继续为在会者服务，但不再接新房间；最后一人离开后自动重新启动。',
   DRAINING: 'LiveKit 等待 {count} 位参会者离开，最多 {seconds} 秒',
   REALLY_CUT: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。继续吗？[y/N] ',
   LEFT: '本机已退出集群，单元已停用。要恢复请执行：./部署.sh {command}',
