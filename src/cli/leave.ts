@@ -124,7 +124,8 @@ async function partFrom(
 
 /** Back to where it was before. */
 async function goOn({ topology, manager }: HealthContext, { farewell: { fleet }, goodbye }: { farewell: Farewell; goodbye: GoodbyeContext }): Promise<void> {
-  for (const part of ['livekit', 'agent'] as const) await manager.start(part);
+  // A LiveKit that drains ends only when its people have left.
+  for (const part of ['livekit', 'agent'] as const) await manager.beginStart(part);
   if (fleet === null) return;
   await giveTurn(topology.machine, goodbye, fleet);
 }

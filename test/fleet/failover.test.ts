@@ -254,7 +254,7 @@ describe('a fleet of three', () => {
     const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
     const run = (words: readonly string[], before: readonly string[] = []): Promise<{ code: number; out: string; err: string }> =>
       fleet.lab.machine(first).exec([...before, '/opt/livekit-fleet/部署.sh', ...words, '--lang', 'en', '--env', '/etc/fleet.env'], { LOG_LEVEL: 'debug' });
-    for (const words of [['deploy-livekit-only'], ['restart', 'livekit'], ['stop'], ['upgrade', '--to', SAME], ['deploy-livekit-only']]) {
+    for (const words of [['deploy-livekit-only'], ['restart', 'livekit'], ['stop'], ['upgrade', '--to', SAME], ['leave'], ['deploy-livekit-only']]) {
       const { code, out, err } = await run(words, ['timeout', '--preserve-status', '--signal=INT', '6']);
       expect([words, out, err]).toEqual([
         words,
@@ -262,7 +262,7 @@ describe('a fleet of three', () => {
         expect.stringContaining('Interrupted.'),
       ]);
       expect(out).toContain('LiveKit goes on for those who are in it');
-      expect(out.includes('The former files are back')).toBe(!['restart', 'stop'].includes(words[0] ?? ''));
+      expect(out.includes('The former files are back')).toBe(!['restart', 'stop', 'leave'].includes(words[0] ?? ''));
       expect(code).toBe(130);
     }
     await until(hasSoundSince(meeting, Date.now() + PATIENCE_MS), BACK_MS);
