@@ -41,12 +41,11 @@ export async function findFleet(settings: Settings, topology: Topology, context:
   const others = [...new Set([...(await knownHosts(context.host, topology)), ...left])];
   const alone = { primary: address, quorum: 1 };
   if (others.length === 0) return alone;
-  const own = await askOwn(settings, topology);
-  const mayGoOn = redisHosts[0] === address || !hasMedia || own !== null;
   const began = context.now();
   for (;;) {
     const askedMs = context.wallClock();
-    const words = await askAll(settings, others, context.door);
+    const [own, words] = await Promise.all([askOwn(settings, topology), askAll(settings, others, context.door)]);
+    const mayGoOn = redisHosts[0] === address || !hasMedia || own !== null;
     const word = judge(words, settings, { topology, askedMs, heardMs: context.wallClock() });
     if (word !== null && word.primary.port !== settings.REDIS_PORT && hasMedia)
       throw new FleetError(

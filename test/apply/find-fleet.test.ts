@@ -38,15 +38,15 @@ async function machine(ports: Ports, text: string): Promise<Machine> {
 /** What it finds out before it deploys. The machines have no agents: the knock is taken for granted. */
 function find(
   { settings, topology }: { settings: Settings; topology: Topology },
-  options: { aheadMs?: number; isNewFleet?: boolean } = {},
+  options: { aheadMs?: number; isNewFleet?: boolean; onWait?: () => void } = {},
 ): Promise<FleetSeed> {
-  const { aheadMs = 0, isNewFleet = false } = options;
+  const { aheadMs = 0, isNewFleet = false, onWait } = options;
   // Each look at the clock is half a minute later: nobody is waited for.
   let now = 0;
   return findFleet(settings, topology, {
     host: localHost(),
-    emit: () => undefined,
-    now: () => (now += 30_000),
+    emit: () => onWait?.(),
+    now: () => (onWait === undefined ? (now += 30_000) : Date.now()),
     wallClock: () => Date.now() + aheadMs,
     signal: new AbortController().signal,
     isNewFleet,
@@ -102,6 +102,16 @@ describe('a machine that joins', () => {
     await Promise.all([first, third].map((host) => fleet.startMachine(host, { primary: host, quorum: 1 })));
     const joining = await machine(fleet, `NODES=${first},${second},${third}\n`);
     await expect(find(joining)).rejects.toMatchObject({ code: 'FLEET_SPLIT', params: { views: `${first} → ${first}, ${third} → ${third}` } });
+  });
+
+  it('waits for its own Sentinel, which hears of a new primary last', async () => {
+    const fleet = await createFleet();
+    const own = '127.0.0.1';
+    await Promise.all([first, own].map((host) => fleet.startMachine(host, { primary: host, quorum: 1 })));
+    const sentinel = fleet.connect(own, fleet.sentinelPort);
+    const onWait = (): void =>
+      void sentinel.pipeline().call('SENTINEL', 'REMOVE', 'livekit').call('SENTINEL', 'MONITOR', 'livekit', first, fleet.redisPort, 1).exec();
+    expect(await find(await machine(fleet, named(first)), { onWait })).toEqual({ primary: first, quorum: 1 });
   });
 
   it('does not become a primary without data beside replicas that have them', async () => {
