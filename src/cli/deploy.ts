@@ -7,7 +7,7 @@ import { checkInstalled } from '../apply/installed.ts';
 import { writeLeft } from '../apply/left-fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { findPublicAddress, recallPublicAddress } from '../apply/public-address.ts';
-import { awaitCertificate, readServed } from '../health/certificate.ts';
+import { awaitCertificate, readKept, readServed } from '../health/certificate.ts';
 import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -65,9 +65,10 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     const settled = (await settling?.settleRestore(context, { settings: first.settings, topology: first.topology })) ?? null;
     await createEnv(context);
     let early: ReturnType<typeof readServed> = Promise.resolve(null);
-    // The first handshake takes 20 ms of this program's time: while others start, nobody waits for it.
+    // A handshake takes 20 ms of this program's time: while others start, nobody waits for it.
     const onWell = (part: Part, given: Settings): void => {
-      if (part === 'caddy') early = readServed(given);
+      if (part === 'caddy')
+        early = readKept({ host, settings: given, topology: first.topology, wallClock: Date.now }).then((kept) => kept ?? readServed(given));
     };
     const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure, onWell });
     if (settled !== null) await settling?.awaitWell(context, { settings, topology, manager: prepared.manager });

@@ -1,10 +1,12 @@
-import type { X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { connect } from 'node:tls';
 import * as z from 'zod';
+import type { Host } from '../host/host.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 import type { Settings } from '../settings/schema.ts';
 import { isIpv4 } from '../settings/variable.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
+import type { Topology } from '../topology/topology.ts';
 
 /** The certificate that Caddy serves for DOMAIN; without one, why the authority's last attempt failed, as Caddy says it. */
 export type Served =
@@ -49,7 +51,45 @@ export async function awaitCertificate(options: {
 /** The certificate that is served at this moment; null where there is none. */
 export async function readServed(settings: Settings): Promise<Served | null> {
   const certificate = await shakeHands(settings);
-  return certificate === null ? null : { validTo: certificate.validToDate, issuer: commonName(certificate.issuer), reason: null };
+  return certificate === null ? null : describe(certificate);
+}
+
+/**
+ * What Caddy's own authority has made for DOMAIN, from where Caddy keeps it (certmagic's storage.go): that is served while it is in force.
+ * Null where there is none, or another authority is asked. A handshake would take ten times as long: Node reads all its authorities once TLS is loaded.
+ * Throws nothing.
+ */
+export async function readKept({
+  host,
+  settings,
+  topology,
+  wallClock,
+}: {
+  host: Host;
+  settings: Settings;
+  topology: Topology;
+  wallClock: () => number;
+}): Promise<Served | null> {
+  if (topology.tls.kind !== 'internal') return null;
+  const name = settings.DOMAIN.toLowerCase();
+  const found = await host.read(`${topology.layout.state}/caddy/certificates/local/${name}/${name}.crt`).catch(() => null);
+  const certificate = found === null ? null : parse(found.content);
+  if (certificate === null) return null;
+  const now = wallClock();
+  return certificate.validFromDate.getTime() <= now && now < certificate.validToDate.getTime() ? describe(certificate) : null;
+}
+
+/** Null for what is no certificate, such as half of one. */
+function parse(text: string): X509Certificate | null {
+  try {
+    return new X509Certificate(text);
+  } catch {
+    return null;
+  }
+}
+
+function describe({ validToDate, issuer }: X509Certificate): Served {
+  return { validTo: validToDate, issuer: commonName(issuer), reason: null };
 }
 
 /** What Caddy shows to a client that asks for DOMAIN, trusted or not; null where it ends the handshake or does not run. */

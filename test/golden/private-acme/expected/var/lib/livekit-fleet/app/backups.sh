@@ -48,7 +48,8 @@ back_up() {
 child=
 trap '[ -z "$child" ] || kill $child 2>/dev/null; rm -f "$base.state"; exit 0' TERM INT
 
-next=$(cat "$base.next" 2>/dev/null)
+next=
+[ ! -r "$base.next" ] || read -r next <"$base.next"
 case $next in '' | *[!0-9]*) due_in "$(least 600 "$interval")" ;; esac
 while :; do
   now=$(date +%s)
