@@ -66,7 +66,7 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
     if (isFirewallNew) await confirmFirewall(context, whoReached);
     emit({ kind: 'step-finished', id: 'health', ms: now() - waited });
   } catch (error) {
-    await rollBack(context, { files, moved, former });
+    await rollBack(context, { files, moves, moved, former });
     throw error;
   }
   await context.host.settle(desired.files.map((file) => file.path));
@@ -138,28 +138,39 @@ async function move(context: ApplyContext, change: PartChange, moved: Set<PartCh
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
 }
 
-/** One that is left draining goes on with the files that it was started from, and is started with them again: a roll-back has nothing to do for it. */
+/** One that is left draining, or was not told at all, goes on with the files that it was started from: a roll-back does not end it. */
 async function drainLivekit(context: ApplyContext, change: PartChange, moved: Set<PartChange>): Promise<void> {
   const { deadlineMs, fleet } = context.way;
   try {
     await stopLivekit(context, { deadlineMs: deadlineMs ?? 0, fleet });
   } catch (error) {
-    if (error === context.signal.reason) moved.delete(change);
+    if (error === context.signal.reason || (error instanceof FleetError && error.code === 'REDIS_REFUSED')) moved.delete(change);
     throw error;
   }
 }
 
 async function rollBack(
   context: ApplyContext,
-  { files, moved, former }: { files: readonly StagedFile[]; moved: ReadonlySet<PartChange>; former: Partial<Record<Part, string>> },
+  {
+    files,
+    moves,
+    moved,
+    former,
+  }: { files: readonly StagedFile[]; moves: readonly PartChange[]; moved: ReadonlySet<PartChange>; former: Partial<Record<Part, string>> },
 ): Promise<void> {
   const { manager } = context;
+  const mayDrain = moves.some((change) => change.part === 'livekit' && change.kind !== 'start' && !moved.has(change));
   const touched = (kind: PartChange['kind']): Part[] => [...moved].filter((change) => change.kind === kind).map(({ part }) => part);
   const [started, restarted] = [touched('start'), touched('restart')];
   // Before its files are back: its supervisor would start the former one in the meantime, and that would be ended as well.
   const isEnded = restarted.includes('livekit') && (await endLivekit(context));
-  for (const file of files) await file.revert();
-  await manager.activate({ isChanged: true });
+  try {
+    for (const file of files) await file.revert();
+    await manager.activate({ isChanged: true });
+  } finally {
+    // Not before: it may end at any time, and starts with the files that stand then.
+    if (mayDrain) await manager.beginStart('livekit');
+  }
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
   await writeApplied(context, { ...former, ...withoutFingerprint([...started, ...restarted]) });
   // In start order: a LiveKit that loses its Redis does not end by itself.

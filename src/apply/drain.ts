@@ -9,6 +9,7 @@ import type { Emit } from '../kernel/events.ts';
 import { metricsUser } from '../render/livekit.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
+import { livekitStopSeconds } from '../topology/part-spec.ts';
 import type { Topology } from '../topology/topology.ts';
 import { viewFleet } from './ask-fleet.ts';
 
@@ -49,12 +50,13 @@ export async function readOccupancy(host: Host, settings: Settings, topology: To
 /**
  * Tells LiveKit to end, so that new rooms go to other nodes, and waits until its last participant has left; after
  * `deadlineMs` it is killed: its clients come back on another node by themselves within a second, which they would not
- * after an orderly end. Ctrl-C leaves it draining; it starts again by itself then. One that was told already, by an order from another
+ * after an orderly end. Ctrl-C leaves it draining: whoever asked for it has it started again then (beginStart). One that was told already, by an order from another
  * machine or by a run that was broken off, is only waited for: the second time it would throw everybody out.
- * @throws the signal's reason, with LiveKit left draining
+ * @throws the signal's reason; FleetError REDIS_REFUSED before LiveKit was told
  */
 export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: { deadlineMs: number; fleet: FleetView | null }): Promise<void> {
   const { settings, manager, emit, now, signal } = context;
+  signal.throwIfAborted();
   const nodeId = fleet?.registry?.records.find((one) => one.machine === context.topology.machine)?.nodeId ?? null;
   const isTold = fleet !== null && nodeId !== null && (await markDraining(settings, fleet, nodeId));
   const former = await alivePid(manager);
@@ -65,8 +67,7 @@ export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: 
   const isThere = (pid: number | null): boolean => pid !== null && (!isTold || pid === former);
   while (isThere(await alivePid(manager))) {
     if (signal.aborted) {
-      await manager.beginStart('livekit');
-      emit({ kind: 'note', code: 'DRAINS_ON' });
+      emit({ kind: 'note', code: 'DRAINS_ON', params: { seconds: livekitStopSeconds(settings) } });
       signal.throwIfAborted();
     }
     if (now() >= deadline) {

@@ -42,10 +42,14 @@ export async function findFleet(settings: Settings, topology: Topology, context:
   const alone = { primary: address, quorum: 1 };
   if (others.length === 0) return alone;
   const began = context.now();
+  let lastOwn: FleetView | null = null;
   for (;;) {
+    const own = await askOwn(settings, topology);
+    // Where it gives no answer for a moment, its last one says where to go on.
+    lastOwn = own ?? lastOwn;
+    const mayGoOn = redisHosts[0] === address || !hasMedia || lastOwn !== null;
     const askedMs = context.wallClock();
-    const [own, words] = await Promise.all([askOwn(settings, topology), askAll(settings, others, context.door)]);
-    const mayGoOn = redisHosts[0] === address || !hasMedia || own !== null;
+    const words = await askAll(settings, others, context.door);
     const word = judge(words, settings, { topology, askedMs, heardMs: context.wallClock() });
     if (word !== null && word.primary.port !== settings.REDIS_PORT && hasMedia)
       throw new FleetError(
@@ -59,7 +63,7 @@ export async function findFleet(settings: Settings, topology: Topology, context:
     if (trouble !== null && waited >= PATIENCE_MS) throw trouble;
     if (word === null && mayGoOn && (!hasMedia || areAllRefusing(words) || waited >= ALONE_PATIENCE_MS)) {
       if (left.length > 0 && !context.isNewFleet) throw new FleetError('FLEET_LEFT', { hosts: left.join(', ') });
-      return own === null ? alone : { primary: own.primary.host, quorum: own.quorum };
+      return lastOwn === null ? alone : { primary: lastOwn.primary.host, quorum: lastOwn.quorum };
     }
     if (waited >= PATIENCE_MS) throw unreachable(words, settings);
     context.signal.throwIfAborted();

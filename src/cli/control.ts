@@ -19,6 +19,8 @@ import { translate } from '../kernel/messages/translate.ts';
 import { innerPorts } from '../render/firewall.ts';
 import { alignRows } from '../report/columns.ts';
 import type { Settings } from '../settings/schema.ts';
+import type { PartStatus } from '../supervisor/service-manager.ts';
+import { livekitStopSeconds } from '../topology/part-spec.ts';
 import { roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
@@ -56,14 +58,20 @@ function partNamed(topology: Topology, name: string): Part {
 /** Starts one part, or all that are stopped, from the files that stand; waits until they are well. */
 export async function start(context: CliContext, name: string | undefined): Promise<void> {
   await change(context, 'start', async (deployment, hasSettled) => {
-    const { topology, manager } = deployment;
+    const { settings, topology, manager } = deployment;
     const parts = partsNamed(topology, name);
-    const waiting = await partsToAwait(deployment, parts);
-    const stopped = (await checkStopped(context, deployment)).filter((part) => parts.includes(part));
+    const idle = (await checkStopped(context, deployment)).filter((one) => parts.includes(one.part));
+    // What a command that was interrupted has left: it comes when its people have left.
+    const drains = idle.some((one) => one.part === 'livekit' && one.state === 'stopping');
+    const isAwaited = (part: Part): boolean => !(drains && part === 'livekit');
+    const stopped = idle.map((one) => one.part).filter(isAwaited);
+    const waiting = (await partsToAwait(deployment, parts)).filter(isAwaited);
     await manager.activate({ isChanged: false });
+    if (drains) await manager.beginStart('livekit');
     for (const part of stopped) await manager.start(part);
     await awaitHealth({ ...deployment, parts: waiting, now: context.now, signal: context.signal });
     if (hasSettled && waiting.includes('livekit')) await awaitWell(context, { ...deployment, parts: waiting });
+    if (drains) context.reporter.emit({ kind: 'note', code: 'DRAINS_ON', params: { seconds: livekitStopSeconds(settings) } });
     if (stopped.length === 0) context.reporter.say('ALREADY_RUNNING', { parts: parts.join(', ') });
     else context.reporter.say('STARTED', { parts: stopped.join(', ') });
     context.reporter.result({ started: stopped });
@@ -112,19 +120,24 @@ export async function endLivekit(
   if (!parts.includes('livekit')) return;
   const { deadlineMs, fleet } = await makeWay(context, settings, topology, options);
   if (deadlineMs === null) return;
-  await stopLivekit({ ...deployment, emit: context.reporter.emit, now: context.now, signal: context.signal }, { deadlineMs, fleet });
+  try {
+    await stopLivekit({ ...deployment, emit: context.reporter.emit, now: context.now, signal: context.signal }, { deadlineMs, fleet });
+  } catch (error) {
+    if (error === context.signal.reason) await deployment.manager.beginStart('livekit');
+    throw error;
+  }
 }
 
 /**
  * The parts that do not run.
  * @throws FleetError PORT_TAKEN where another program has the port of one of them: the others would send it their password
  */
-async function checkStopped({ host }: CliContext, { settings, topology, manager }: HealthContext): Promise<Part[]> {
+async function checkStopped({ host }: CliContext, { settings, topology, manager }: HealthContext): Promise<PartStatus[]> {
   const idle = (await manager.status(topology.parts)).filter((one) => one.state !== 'running');
   // One that keeps ending may have its own port for a moment; what is wrong with it, health will say.
   const starting = new Set(idle.filter((one) => one.state === 'stopped').map((one) => one.part));
   await checkPorts(host, settings, { topology, manager, starting, listeners: readListeners() });
-  return idle.map((one) => one.part);
+  return idle;
 }
 
 /** Those named, and those that are well now: Caddy finds a restarted LiveKit a moment later than it is there. */

@@ -58,7 +58,7 @@ export async function leaveFleet(context: CliContext, deployment: HealthContext,
     signal: context.signal,
   };
   const farewell = await whoStays(context, deployment, options);
-  const wasUp = (await manager.status(['livekit'])).some((one) => one.state === 'running');
+  const wasUp = (await manager.status(['livekit'])).some((one) => one.state !== 'stopped');
   try {
     await endLivekit(context, deployment, { parts: ['livekit'], options });
     await manager.stop('livekit').catch(ignoreStopped);

@@ -38,10 +38,10 @@ import type { Reporter } from '../report/reporter.ts';
 import { parseCount, sniffLanguage, speak, usageError } from './usage.ts';
 
 adoptEnvironment();
-// Whoever listened has gone (`| head`): what was begun goes on, in silence.
+// Whoever listened has gone (`| head`, a terminal): what was begun goes on, or is undone, in silence.
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 const language = sniffLanguage(process.argv, process.env);
 const isJson = process.argv.includes('--json');

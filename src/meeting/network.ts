@@ -18,13 +18,20 @@ const CAUSES: ReadonlyMap<string, CauseCode> = new Map([
 ]);
 
 /**
- * `fetch` whose failures say why, with the answer's text.
+ * `fetch` whose failures say why, with the answer's text. A request that finds its connection closed is sent once more: Caddy closes those
+ * that wait for one when its routes change, maybe at that moment.
  * @throws StepError by the code of the socket's error; the signal's reason when that aborts
  */
 export async function request(url: string, init: RequestInit & { signal: AbortSignal }): Promise<{ status: number; text: string }> {
-  try {
+  const send = async (): Promise<{ status: number; text: string }> => {
     const response = await fetch(url, init);
     return { status: response.status, text: await response.text() };
+  };
+  try {
+    return await send().catch((error: unknown) => {
+      if (init.signal.aborted || codeOf(error) !== 'UND_ERR_SOCKET') throw error;
+      return send();
+    });
   } catch (error) {
     if (init.signal.aborted) throw error;
     const code = codeOf(error);

@@ -1,5 +1,5 @@
 import type { Settings } from '../settings/schema.ts';
-import { stopTimeoutSeconds } from '../topology/part-spec.ts';
+import { livekitStopSeconds, stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { PartSpec } from '../topology/part-spec.ts';
 import { redisFile, sentinelFile } from './redis.ts';
 import { pemCopies, turnPems } from '../topology/topology.ts';
@@ -49,8 +49,7 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
       [`${layout.config}/livekit.yaml`, ...turnPems(topology.turn).map((one) => one.copy)],
       {
         bindsLowPorts: (topology.turn?.port ?? FIRST_OPEN_PORT) < FIRST_OPEN_PORT,
-        // A little more, so that it is the command that waits which ends it.
-        stopSeconds: settings.DRAIN_TIMEOUT + 30,
+        stopSeconds: livekitStopSeconds(settings),
       },
     ),
     service: spec('service', node('service', 4), [`${layout.config}/service.json`, `${layout.app}/service.cjs`, `${layout.app}/service.js`], {

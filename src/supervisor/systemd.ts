@@ -9,6 +9,9 @@ import type { PartStatus, ServiceManager } from './service-manager.ts';
 const PROCESS_EXIT = '98e322203f7a4ed290d09fe03c09fe15';
 const SHOWN = 'Id,LoadState,ActiveState,SubState,Job,MainPID,NRestarts,ExecMainStartTimestampMonotonic,UnitFileState,NeedDaemonReload';
 
+/** What lasts as long as people stay: units that are ordered after this one, and end meanwhile, are started again all the same. */
+const aside = ['--no-block', '--job-mode=ignore-dependencies'];
+
 type Properties = Readonly<Record<string, string>>;
 
 /** Supervision by systemd, a unit per part. @param parts those that this machine has, in start order */
@@ -99,10 +102,10 @@ export function systemdManager(host: Host, parts: readonly Part[]): ServiceManag
       await check(part, 'stop', await endUnits('stop', [part]));
     },
     async beginStop(part) {
-      await check(part, 'stop', await systemctl('stop', '--no-block', unitName(part)));
+      await check(part, 'stop', await systemctl('stop', ...aside, unitName(part)));
     },
     async beginStart(part) {
-      await check(part, 'start', await systemctl('start', '--no-block', unitName(part)));
+      await check(part, 'start', await systemctl('start', ...aside, unitName(part)));
     },
     // Where it has ended by itself meanwhile there is nothing to kill, which systemctl calls a failure.
     kill: async (part) => void (await systemctl('kill', '--kill-whom=main', '--signal=KILL', unitName(part))),

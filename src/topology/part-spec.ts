@@ -1,7 +1,13 @@
+import type { Settings } from '../settings/schema.ts';
 import type { Part } from './topology.ts';
 
 /** A stop may take this long before it becomes a kill; Redis saves. */
 export const stopTimeoutSeconds = 20;
+
+/** The same for LiveKit, which waits for its participants: a little more than a command gives them, so that it is the command which ends it. */
+export function livekitStopSeconds({ DRAIN_TIMEOUT }: Pick<Settings, 'DRAIN_TIMEOUT'>): number {
+  return DRAIN_TIMEOUT + 30;
+}
 
 /** How one part is run: data only, argv never holds a secret. */
 export interface PartSpec {

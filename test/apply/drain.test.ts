@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { stopLivekit } from '../../src/apply/drain.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
@@ -26,12 +27,8 @@ function supervise(): { manager: ServiceManager; done: string[] } {
   return { manager, done };
 }
 
-test.each([
-  ['that serves is told to end', '\u0030\u0001', ['begin-stop livekit']],
-  ['that others keep new rooms away from is told to end', '\u0030\u0001\u0030\u0002', ['begin-stop livekit']],
-  ['that has no entry is told to end', null, ['begin-stop livekit']],
-  ['that was told to end before is only waited for, and the one in its place is stopped', '\u000a\u0004ND_1\u0030\u0002', ['stop livekit']],
-])('a LiveKit %s', async (_name, entry, expected) => {
+/** Has a LiveKit with this entry in the registry stopped. */
+async function stopOne(entry: string | null, signal: AbortSignal): Promise<{ redis: Redis; done: string[]; stopped: Promise<void> }> {
   const redis = (await startRedis()).connect();
   const { settings } = parseSettings('NODES=192.168.1.2\n', {});
   if (settings === null) throw new Error('these settings are good');
@@ -40,14 +37,14 @@ test.each([
   if (entry !== null) await redis.hset('nodes', 'ND_1', entry);
   const { manager, done } = supervise();
   const records = [nodeRecord({ machine: topology.machine })];
-  await stopLivekit(
+  const stopped = stopLivekit(
     {
       settings: { ...settings, REDIS_PASSWORD: '', METRICS_PORT: 1 },
       topology,
       manager,
       emit: () => undefined,
       now: Date.now,
-      signal: new AbortController().signal,
+      signal,
     },
     {
       deadlineMs: 60_000,
@@ -62,6 +59,24 @@ test.each([
       },
     },
   );
+  return { redis, done, stopped };
+}
+
+test.each([
+  ['that serves is told to end', '\u0030\u0001', ['begin-stop livekit']],
+  ['that others keep new rooms away from is told to end', '\u0030\u0001\u0030\u0002', ['begin-stop livekit']],
+  ['that has no entry is told to end', null, ['begin-stop livekit']],
+  ['that was told to end before is only waited for, and the one in its place is stopped', '\u000a\u0004ND_1\u0030\u0002', ['stop livekit']],
+])('a LiveKit %s', async (_name, entry, expected) => {
+  const { redis, done, stopped } = await stopOne(entry, new AbortController().signal);
+  await stopped;
   expect(done).toEqual(expected);
   expect(await redis.smembers('fleet:draining')).toEqual(['ND_1']);
+});
+
+test('a LiveKit that was not told yet is let be where the command is interrupted', async () => {
+  const { redis, done, stopped } = await stopOne('\u0030\u0001', AbortSignal.abort(new Error('interrupted')));
+  await expect(stopped).rejects.toThrow('interrupted');
+  expect(done).toEqual([]);
+  expect(await redis.smembers('fleet:draining')).toEqual([]);
 });

@@ -256,15 +256,19 @@ describe('a fleet of three', () => {
       fleet.lab.machine(first).exec([...before, '/opt/livekit-fleet/部署.sh', ...words, '--lang', 'en', '--env', '/etc/fleet.env'], { LOG_LEVEL: 'debug' });
     for (const words of [['deploy-livekit-only'], ['restart', 'livekit'], ['stop'], ['upgrade', '--to', SAME], ['leave'], ['deploy-livekit-only']]) {
       const { code, out, err } = await run(words, ['timeout', '--preserve-status', '--signal=INT', '6']);
-      expect([words, out, err]).toEqual([
-        words,
-        expect.stringContaining('LiveKit waits for 2 participant(s) to leave'),
-        expect.stringContaining('Interrupted.'),
-      ]);
+      expect([words, out, err]).toEqual([words, expect.stringMatching(/LiveKit waits for \d+ participant/), expect.stringContaining('Interrupted.')]);
       expect(out).toContain('LiveKit goes on for those who are in it');
       expect(out.includes('The former files are back')).toBe(!['restart', 'stop', 'leave'].includes(words[0] ?? ''));
       expect(code).toBe(130);
     }
+    // Nor does anything else on the machine have to wait for them.
+    expect(await run(['restart', 'agent'], ['timeout', '15'])).toMatchObject({ code: 0 });
+    const agentPid = async (): Promise<string> => (await fleet.lab.machine(first).exec(['systemctl', 'show', '-P', 'MainPID', 'livekit-fleet-agent'])).out;
+    const killed = await agentPid();
+    await fleet.signal(first, 'agent', 'KILL');
+    await until(async () => !['0', killed].includes(await agentPid()), BACK_MS);
+    const started = await run(['start'], ['timeout', '15']);
+    expect(started, started.err).toMatchObject({ code: 0, out: expect.stringContaining('LiveKit goes on for those who are in it') });
     await until(hasSoundSince(meeting, Date.now() + PATIENCE_MS), BACK_MS);
     expect(await nodeOf(first)).toBe(was);
     expect(await meeting.end()).toMatchObject({ reconnections: 0 });

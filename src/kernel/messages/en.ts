@@ -305,7 +305,8 @@ export const texts = {
   WAITING_FOR_MEDIA: 'Waiting for media machines: run ./部署.sh deploy-livekit-only on one, and here the join line that it prints.',
   JOINED: 'Written into {path}: {names}',
   JOIN_NEXT: 'Next          ./部署.sh deploy-caddy-service-only',
-  DRAINS_ON: 'LiveKit goes on for those who are in it, without new rooms; when the last one has left, it is started again by itself.',
+  DRAINS_ON:
+    'LiveKit goes on for those who are in it, without new rooms, and is started again by itself when the last one has left (with systemd {seconds} s after it was told at the latest: other nodes take over those who stayed).',
   DRAINING: 'LiveKit waits for {count} participant(s) to leave, {seconds} s at most',
   REALLY_CUT: '{count} people are in rooms of this node, and there is no other that could take them: they will be cut off. Go on? [y/N] ',
   LEFT: 'This machine has left the fleet; its units are off. To bring it back: ./部署.sh {command}',

@@ -223,7 +223,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
 
   LINE: '第 {line} 行',
   FROM_COMMAND_LINE: '命令行',
-  ROLLED_BACK: '已恢复原有文件；原先运行的部件已用它们重新启动，其余部件已停止。',
+  ROLLED_BACK: '已恢复原有文件；原先运行的部件使用它们运行，其余部件已停止。',
   STEP_COMPONENT: '组件 {component}：{source}',
   STEP_HEALTH: '健康',
   STEP_BUNDLE_FILES: '离线包的文件',
@@ -259,7 +259,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   WAITING_FOR_MEDIA: '正在等待媒体机：请在媒体机上执行 ./部署.sh deploy-livekit-only，再在本机执行它输出的 join 行。',
   JOINED: '已写入 {path}：{names}',
   JOIN_NEXT: '下一步        ./部署.sh deploy-caddy-service-only',
-  DRAINS_ON: 'LiveKit 继续为在会者服务，但不再接新房间；最后一人离开后自动重新启动。',
+  DRAINS_ON: 'LiveKit 继续为在会者服务，但不再接新房间；最后一人离开后自动重新启动（使用 systemd 时最迟在通知后 {seconds} 秒，仍在的人由其他节点接续）。',
   DRAINING: 'LiveKit 等待 {count} 位参会者离开，最多 {seconds} 秒',
   REALLY_CUT: '本节点的房间中有 {count} 人，而没有其他节点可接替：他们会被断开。继续吗？[y/N] ',
   LEFT: '本机已退出集群，单元已停用。要恢复请执行：./部署.sh {command}',
