@@ -92,14 +92,10 @@ function stage({ host, user }: ApplyContext, file: RenderedFile, content: string
 
 /** Parts that do not run are started side by side; the others are stopped and restarted one after the other, in start order. `moved` gets each that was touched. */
 async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: Set<PartChange>): Promise<void> {
-  const one = async (change: PartChange): Promise<void> => {
-    moved.add(change);
-    await move(context, change, moved);
-  };
   await forgetFingerprints(context, moves);
-  await Promise.all(moves.filter((change) => change.kind === 'start').map(one));
+  await Promise.all(moves.filter((change) => change.kind === 'start').map((change) => move(context, change, moved)));
   await endBeforeRedis(context, moves, moved);
-  for (const change of moves) if (change.kind !== 'start') await one(change);
+  for (const change of moves) if (change.kind !== 'start') await move(context, change, moved);
   if (moves.length === 0) return;
   const applied = await readApplied(context.host, context.topology);
   for (const change of moves) {
@@ -122,31 +118,26 @@ async function endBeforeRedis(context: ApplyContext, moves: readonly PartChange[
   const ending = moves.filter((change) => change.kind !== 'start');
   const livekit = ending.find((change) => change.part === 'livekit');
   if (livekit === undefined || !ending.some(({ part }) => part === 'redis' || part === 'sentinel')) return;
+  const { deadlineMs, fleet } = context.way;
+  if (deadlineMs === null) await context.manager.stop('livekit');
+  else await stopLivekit(context, { deadlineMs, fleet });
   moved.add(livekit);
-  if (context.way.deadlineMs === null) await context.manager.stop('livekit');
-  else await drainLivekit(context, livekit, moved);
 }
 
 async function move(context: ApplyContext, change: PartChange, moved: Set<PartChange>): Promise<void> {
   const { host, topology, manager, emit, now, way } = context;
   const began = now();
   if (change.part === 'livekit' && change.kind !== 'start' && way.deadlineMs !== null) {
-    await drainLivekit(context, change, moved);
+    // Until it has ended it is not touched: one that is left draining goes on with the files that it was started from.
+    await stopLivekit(context, { deadlineMs: way.deadlineMs, fleet: way.fleet });
+    moved.add(change);
     await (change.kind === 'retire' ? manager.retire(change.part) : manager.start(change.part));
-  } else await manager[change.kind](change.part);
+  } else {
+    moved.add(change);
+    await manager[change.kind](change.part);
+  }
   if (change.kind === 'retire' && change.part === 'firewall') await forgetFirewall(host, topology);
   emit({ kind: 'step-finished', id: change.part, ms: now() - began, detail: change.kind });
-}
-
-/** One that is left draining, or was not told at all, goes on with the files that it was started from: a roll-back does not end it. */
-async function drainLivekit(context: ApplyContext, change: PartChange, moved: Set<PartChange>): Promise<void> {
-  const { deadlineMs, fleet } = context.way;
-  try {
-    await stopLivekit(context, { deadlineMs: deadlineMs ?? 0, fleet });
-  } catch (error) {
-    if (error === context.signal.reason || (error instanceof FleetError && error.code === 'REDIS_REFUSED')) moved.delete(change);
-    throw error;
-  }
 }
 
 async function rollBack(

@@ -50,8 +50,9 @@ export async function readOccupancy(host: Host, settings: Settings, topology: To
 /**
  * Tells LiveKit to end, so that new rooms go to other nodes, and waits until its last participant has left; after
  * `deadlineMs` it is killed: its clients come back on another node by themselves within a second, which they would not
- * after an orderly end. Ctrl-C leaves it draining: whoever asked for it has it started again then (beginStart). One that was told already, by an order from another
- * machine or by a run that was broken off, is only waited for: the second time it would throw everybody out.
+ * after an orderly end. Ctrl-C leaves it draining: whoever asked for it has it started again then (beginStart). One that was told
+ * already, by an order from another machine or by a run that was broken off, is only waited for: the second time it would throw
+ * everybody out.
  * @throws the signal's reason; FleetError REDIS_REFUSED before LiveKit was told
  */
 export async function stopLivekit(context: DrainContext, { deadlineMs, fleet }: { deadlineMs: number; fleet: FleetView | null }): Promise<void> {

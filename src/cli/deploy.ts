@@ -67,8 +67,7 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     let early: ReturnType<typeof readServed> = Promise.resolve(null);
     // A handshake takes 20 ms of this program's time: while others start, nobody waits for it.
     const onWell = (part: Part, given: Settings): void => {
-      if (part === 'caddy')
-        early = readKept({ host, settings: given, topology: first.topology, wallClock: Date.now }).then((kept) => kept ?? readServed(given));
+      if (part === 'caddy') early = readKept(host, given, first.topology).then((kept) => (kept !== null && isInForce(kept) ? kept : readServed(given)));
     };
     const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure, onWell });
     if (settled !== null) await settling?.awaitWell(context, { settings, topology, manager: prepared.manager });

@@ -59,24 +59,12 @@ export async function readServed(settings: Settings): Promise<Served | null> {
  * Null where there is none, or another authority is asked. A handshake would take ten times as long: Node reads all its authorities once TLS is loaded.
  * Throws nothing.
  */
-export async function readKept({
-  host,
-  settings,
-  topology,
-  wallClock,
-}: {
-  host: Host;
-  settings: Settings;
-  topology: Topology;
-  wallClock: () => number;
-}): Promise<Served | null> {
-  if (topology.tls.kind !== 'internal') return null;
+export async function readKept(host: Host, settings: Settings, { tls, layout }: Topology): Promise<Served | null> {
+  if (tls.kind !== 'internal') return null;
   const name = settings.DOMAIN.toLowerCase();
-  const found = await host.read(`${topology.layout.state}/caddy/certificates/local/${name}/${name}.crt`).catch(() => null);
+  const found = await host.read(`${layout.state}/caddy/certificates/local/${name}/${name}.crt`).catch(() => null);
   const certificate = found === null ? null : parse(found.content);
-  if (certificate === null) return null;
-  const now = wallClock();
-  return certificate.validFromDate.getTime() <= now && now < certificate.validToDate.getTime() ? describe(certificate) : null;
+  return certificate === null ? null : describe(certificate);
 }
 
 /** Null for what is no certificate, such as half of one. */
