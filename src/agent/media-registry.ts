@@ -13,9 +13,9 @@ import { startTicker } from './ticker.ts';
 const PERIOD_MS = 1_000;
 /** LiveKit answers 406 while Redis is away and for some seconds after: to take it out for that would empty the whole fleet. */
 const UNREADY_TOLERANCE_MS = 10_000;
-/** A process that ends closes its connections first and its port a moment later: asked again this soon, for this long. */
-const ENDING_POLL_MS = 50;
-const ENDING_MS = 2_000;
+/** After the agent's start and each end of LiveKit, this often for so long: it closes its port a moment after its connections, and is soon back. */
+const MOVING_PERIOD_MS = 50;
+const MOVING_MS = 2_000;
 /** The id changes only when LiveKit starts, which the watch notices; asked again this often in case it did not. */
 const NODE_ID_PERIOD_MS = 5_000;
 /** What an ended process has sent may come for as long as the network was cut: TCP sends it again ever more rarely. */
@@ -64,7 +64,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   /** What the record names: the same, or a former node that is not yet proved to have ended. */
   let named: string | null = null;
   let nodeIdAtMs = 0;
-  let endedAtMs = Number.NEGATIVE_INFINITY;
+  let movedAtMs = monotonicMs();
   let endWatch: (() => void) | null = null;
   /** Nodes whose rooms others have taken over → when they were ended. */
   const endedNodes = new Map<string, number>();
@@ -129,7 +129,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   const onLivekitEnd = (): void => {
     endWatch = null;
     nodeId = null;
-    endedAtMs = monotonicMs();
+    movedAtMs = monotonicMs();
     ticker.poke();
   };
   const write = async (state: NodeRecord['state']): Promise<void> => {
@@ -147,7 +147,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   };
   const tick = async (): Promise<void> => {
     const answer = await observe();
-    if (answer === 'unready' && nodeId === null && monotonicMs() - endedAtMs < ENDING_MS) setTimeout(() => ticker.poke(), ENDING_POLL_MS);
+    if (answer !== 'ok' && monotonicMs() - movedAtMs < MOVING_MS) setTimeout(() => ticker.poke(), MOVING_PERIOD_MS);
     if (redis.status !== 'ready') return;
     await fence();
     await endHung();

@@ -1,5 +1,8 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, it, onTestFinished, vi } from 'vitest';
@@ -45,4 +48,25 @@ it('writes once a second, however often it is asked', async () => {
   db.close();
   expect(checks).toBeGreaterThanOrEqual(1);
   expect(checks).toBeLessThanOrEqual(1 + Math.ceil((performance.now() - start) / 1_000));
+});
+
+it('looks sooner again after what was missing than after what was well', async () => {
+  let [nowMs, isUp] = [Date.now(), false];
+  const livekit = createServer((_request, response) => void response.writeHead(isUp ? 401 : 503).end()).listen(0, '127.0.0.1');
+  onTestFinished(() => void livekit.close());
+  await once(livekit, 'listening');
+  const { port } = livekit.address() as AddressInfo;
+  const service = await startService(`http://127.0.0.1:${port}`, {}, undefined, () => nowMs);
+  const missing = ['livekit: HTTP 503'];
+  const after = (ms: number): Promise<unknown> => {
+    nowMs += ms;
+    return reasonsOf(service);
+  };
+  expect(await after(0)).toEqual(missing);
+  isUp = true;
+  expect(await after(50)).toEqual(missing);
+  expect(await after(50)).toEqual([]);
+  isUp = false;
+  expect(await after(950)).toEqual([]);
+  expect(await after(50)).toEqual(missing);
 });

@@ -3,14 +3,16 @@ import { sendRequest } from '../../clients/http-request.ts';
 import type { ServiceConfig } from '../config.ts';
 import type { Store } from '../store/store.ts';
 
+/** Anyone may ask: what is well is looked at again after the first, and what is not after the second, for somebody waits for it. */
 const CHECK_PERIOD_MS = 1_000;
+const RECHECK_PERIOD_MS = 100;
 /** Ample inside one machine. */
 const LIVEKIT_TIMEOUT_MS = 1_000;
 
 /** `healthz` (the process answers) and `readyz` (it can also do its work), open to all, beside the pages and beside the API. */
 export function addHealthRoutes(app: FastifyInstance, { config, store, now }: { config: ServiceConfig; store: Store; now: () => number }): void {
-  const checkDatabase = onceASecond(() => tryWriting(store), now);
-  const checkLivekit = onceASecond(() => tryLivekit(config), now);
+  const checkDatabase = nowAndThen(() => tryWriting(store), now);
+  const checkLivekit = nowAndThen(() => tryLivekit(config), now);
   for (const prefix of ['', '/api']) {
     app.get(`${prefix}/healthz`, () => ({ status: 'ok' }));
     app.get(`${prefix}/readyz`, async (_request, reply) => {
@@ -20,11 +22,16 @@ export function addHealthRoutes(app: FastifyInstance, { config, store, now }: { 
   }
 }
 
-/** Gives what stands in the way. Anyone may ask: it is looked for once a second, the answer before is given till then. */
-function onceASecond(check: () => Promise<readonly string[]>, now: () => number): () => Promise<readonly string[]> {
-  let last: { atMs: number; reasons: Promise<readonly string[]> } | null = null;
+/** Gives what stands in the way, as it was last looked for. */
+function nowAndThen(check: () => Promise<readonly string[]>, now: () => number): () => Promise<readonly string[]> {
+  let last: { atMs: number; periodMs: number; reasons: Promise<readonly string[]> } | null = null;
+  const look = async (): Promise<readonly string[]> => {
+    const reasons = await check();
+    if (last !== null && reasons.length > 0) last.periodMs = RECHECK_PERIOD_MS;
+    return reasons;
+  };
   return () => {
-    if (last === null || Math.abs(now() - last.atMs) >= CHECK_PERIOD_MS) last = { atMs: now(), reasons: check() };
+    if (last === null || Math.abs(now() - last.atMs) >= last.periodMs) last = { atMs: now(), periodMs: CHECK_PERIOD_MS, reasons: look() };
     return last.reasons;
   };
 }
