@@ -179,15 +179,19 @@ async function stage(path: string, content: Content, { mode, uid, gid }: FileAtt
   drop(former);
   const standing = lstatSync(path, { throwIfNoEntry: false });
   if (standing?.isDirectory() === true) throw new FleetError('FOLDER_IN_THE_WAY', { path });
-  const file = typeof content === 'string' ? openSync(beside, 'wx', mode) : openCopy(content.copyOf, beside);
+  const written = typeof content === 'string' ? openSync(beside, 'wx', mode) : openCopy(content.copyOf, beside);
+  let file: number;
   try {
-    if (typeof content === 'string') writeFileSync(file, content);
-    fchmodSync(file, mode);
-    fchownSync(file, uid, gid);
+    if (typeof content === 'string') writeFileSync(written, content);
+    fchmodSync(written, mode);
+    fchownSync(written, uid, gid);
+    // The kernel starts no program that somebody still has open for writing (ETXTBSY), and the disk may take its time.
+    file = openSync(beside, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
   } catch (error) {
-    closeSync(file);
     rmSync(beside, { force: true });
     throw error;
+  } finally {
+    closeSync(written);
   }
   let flushed: Promise<void> | null = null;
   let isCommitted = false;

@@ -1,5 +1,5 @@
-import { closeSync, constants, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { readFile, readdir, readlink, stat, utimes } from 'node:fs/promises';
+import { closeSync, constants, existsSync, openSync, readFileSync, utimesSync, writeSync } from 'node:fs';
+import { readdir, readlink, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -7,6 +7,7 @@ import { exitsFile, serviceFolder } from '../render/runit.ts';
 import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { PartStatus, ServiceManager } from './service-manager.ts';
+import { clearSuperviseFolders, linkSuperviseFolders } from './supervise-folders.ts';
 
 const POLL_MS = 20;
 /** Longer than runsvdir may need to see a new folder. */
@@ -50,17 +51,17 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   }
 
   /** The runsvdir that watches this folder: what its pid file names still has this command line. */
-  async function supervisorPid(): Promise<number | null> {
-    const pid = (await readFile(pidFile, 'utf8').catch(() => '')).trim();
-    const commandLine = pid === '' ? '' : await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return commandLine.split('\0').includes(folder) ? Number(pid) : null;
+  function supervisorPid(): number | null {
+    const pid = readText(pidFile).trim();
+    return pid !== '' && readText(`/proc/${pid}/cmdline`).split('\0').includes(folder) ? Number(pid) : null;
   }
 
   async function activate(): Promise<void> {
-    if ((await supervisorPid()) !== null) return;
+    if (supervisorPid() !== null) return;
     // runsvdir waits a second before it reads a folder that has changed within the current second.
     const longAgo = 1;
-    await utimes(folder, longAgo, longAgo);
+    linkSuperviseFolders(folder);
+    utimesSync(folder, longAgo, longAgo);
     const noted = ['/bin/sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
     const env = { PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` };
     await host.run([...noted, `${tools}/runsvdir`, '-P', folder], { detached: true, env });
@@ -73,7 +74,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     for (const deadline = performance.now() + SEEN_MS; ;) {
       const problem = write('', `${home(part)}/supervise/ok`) ?? write(word, control(part));
       if (problem === null) return;
-      const mayPass = (problem === 'ENOENT' || problem === 'ENXIO') && (isNew || (await supervisorPid()) !== null);
+      const mayPass = (problem === 'ENOENT' || problem === 'ENXIO') && (isNew || supervisorPid() !== null);
       if (!mayPass || performance.now() > deadline)
         throw new FleetError('PART_NOT_CONTROLLED', { part, action: word === 'u' ? 'start' : 'stop', detail: `runsv: ${problem}` });
       await delay(POLL_MS);
@@ -90,7 +91,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       const found = readSupervised(home(part));
       if (found?.state === 'down' && !found.isWanted) return;
       if (found === null) {
-        if ((await supervisorPid()) === null) return;
+        if (supervisorPid() === null) return;
         // That one starts another runsv, which knows nothing of it.
         await tell(part, 'd');
       }
@@ -107,8 +108,9 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   }
 
   function statusOf(part: Part): PartStatus {
-    const exits = exitsFile(topology, part);
-    const exitLines = (existsSync(exits) ? readFileSync(exits, 'utf8') : '').split('\n').filter((line) => line !== '');
+    const exitLines = readText(exitsFile(topology, part))
+      .split('\n')
+      .filter((line) => line !== '');
     const found = readSupervised(home(part));
     const pid = found?.state === 'run' ? found.pid : null;
     return {
@@ -145,11 +147,11 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     async stopAll() {
       // What does not end is told below.
       for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUncontrolled);
-      const pid = await supervisorPid();
+      const pid = supervisorPid();
       if (pid !== null) process.kill(pid, 'SIGHUP');
       for (let left = 200; ; left--) {
         const alive = await supervision();
-        if (alive.length === 0) return;
+        if (alive.length === 0) return clearSuperviseFolders(folder);
         if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.join(', ') });
         // Where runsvdir was killed, each runsv and its log writer live on until they are told.
         for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
@@ -199,6 +201,15 @@ function readSupervised(folder: string): Supervised | null {
   // runsv takes what it has killed for ended at once.
   const state = said === 'down' && pid !== 0 ? 'run' : said;
   return { state, pid, isWanted: bytes[17] === 0x75, isTold: bytes[18] === 1, since: Number(bytes.readBigUInt64BE(0) - TAI_EPOCH) };
+}
+
+/** A file's text; empty where it cannot be read. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** Writes into a named pipe without waiting for its reader; gives null, or the system's error code. */

@@ -1,6 +1,7 @@
-import { globSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync, globSync, lstatSync, readFileSync, readdirSync, readlinkSync, statSync, statfsSync } from 'node:fs';
+import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { basename, dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, it, onTestFinished } from 'vitest';
 import { localHost } from '../../src/host/host.ts';
@@ -94,3 +95,40 @@ function runsvIn(folder: string): number {
   };
   return Number(readdirSync('/proc').find((name) => /^\d+$/.test(name) && isIt(name)));
 }
+
+const memory = ['/dev/shm', '/run'].find((path) => statfsSync(path).type === 0x0102_1994);
+
+it.skipIf(memory === undefined)('keeps what runsv writes down in memory, and leaves nothing there', async () => {
+  const { manager, folder, state } = await supervise('exec sleep 1000');
+  await manager.activate({ isChanged: true });
+  await manager.start('service');
+  await until(async () => (await state()) === 'running', 10_000);
+  const kept = readlinkSync(`${folder}/supervise`);
+  expect(statfsSync(kept).type).toBe(0x0102_1994);
+  expect(statSync(dirname(kept)).mode & 0o777).toBe(0o700);
+  await manager.stopAll();
+  expect(existsSync(dirname(kept))).toBe(false);
+  // After a restart of the machine the link leads nowhere.
+  await manager.activate({ isChanged: false });
+  await manager.start('service');
+  await until(async () => (await state()) === 'running', 10_000);
+});
+
+it.skipIf(memory === undefined)('keeps it beside the part where somebody else has its place in memory', async () => {
+  const { manager, folder, state } = await supervise('exec sleep 1000');
+  await manager.activate({ isChanged: true });
+  await until(async () => (await state()) === 'stopped' && existsSync(`${folder}/supervise/ok`), 10_000);
+  const taken = dirname(readlinkSync(`${folder}/supervise`));
+  await manager.stopAll();
+  for (const base of ['/run', '/dev/shm']) {
+    const path = `${base}/${basename(taken)}`;
+    await mkdir(path, { mode: 0o777 });
+    await chown(path, 65_534, 65_534);
+    onTestFinished(() => rm(path, { recursive: true }));
+  }
+  await manager.activate({ isChanged: true });
+  await manager.start('service');
+  await until(async () => (await state()) === 'running', 10_000);
+  expect(lstatSync(`${folder}/supervise`).isDirectory()).toBe(true);
+  expect(readdirSync(taken)).toEqual([]);
+});
