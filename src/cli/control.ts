@@ -65,7 +65,7 @@ export async function start(context: CliContext, name: string | undefined): Prom
     const drains = idle.some((one) => one.part === 'livekit' && one.state === 'stopping');
     const isAwaited = (part: Part): boolean => !(drains && part === 'livekit');
     const stopped = idle.map((one) => one.part).filter(isAwaited);
-    const waiting = (await partsToAwait(deployment, parts)).filter(isAwaited);
+    const waiting = await partsToAwait(deployment, parts.filter(isAwaited));
     await manager.activate({ isChanged: false });
     if (drains) await manager.beginStart('livekit');
     for (const part of stopped) await manager.start(part);
@@ -140,11 +140,20 @@ async function checkStopped({ host }: CliContext, { settings, topology, manager 
   return idle;
 }
 
-/** Those named, and those that are well now: Caddy finds a restarted LiveKit a moment later than it is there. */
+/** What Caddy needs to lead anybody to this machine's LiveKit. */
+const LEADING: readonly Part[] = ['redis', 'sentinel', 'livekit', 'agent'];
+
+/**
+ * Those named, and those that are well now: Caddy finds a restarted LiveKit a moment later than it is there, also one that it had
+ * long missed, where nothing else is in its way.
+ */
 async function partsToAwait(deployment: HealthContext, named: readonly Part[]): Promise<readonly Part[]> {
   const { parts } = deployment.topology;
-  const well = new Set((await checkParts(deployment, parts)).filter((one) => one.health.ok).map((one) => one.part));
-  return parts.filter((part) => named.includes(part) || well.has(part));
+  const seen = await checkParts(deployment, parts);
+  const awaited = new Set([...named, ...seen.filter((one) => one.health.ok).map((one) => one.part)]);
+  const mayLead = LEADING.some((part) => named.includes(part)) && LEADING.every((part) => awaited.has(part) || !parts.includes(part));
+  if (mayLead && seen.some((one) => one.part === 'caddy' && one.state === 'running')) awaited.add('caddy');
+  return parts.filter((part) => awaited.has(part));
 }
 
 /**
