@@ -10,6 +10,7 @@ import { hostOf } from '../contract/node-record.ts';
 import type { HealthContext } from '../health/await-health.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { redisFile, redisFolder, sentinelFile } from '../render/redis.ts';
+import { ignoreUncontrolled } from '../supervisor/service-manager.ts';
 import { COMMANDS } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { change, endLivekit } from './control.ts';
@@ -49,7 +50,7 @@ export async function leave(context: CliContext, options: WayOptions): Promise<v
 export async function leaveFleet(context: CliContext, deployment: HealthContext, options: WayOptions & { readonly hasSettled: boolean }): Promise<void> {
   const { topology, settings, manager } = deployment;
   // It may be the one that strikes this machine off.
-  if (options.hasSettled) await manager.start('redis').catch(ignoreStopped);
+  if (options.hasSettled) await manager.start('redis').catch(ignoreUncontrolled);
   const goodbye: GoodbyeContext = {
     settings,
     view: () => viewFleet(context.host, settings, topology),
@@ -61,7 +62,7 @@ export async function leaveFleet(context: CliContext, deployment: HealthContext,
   const wasUp = (await manager.status(['livekit'])).some((one) => one.state !== 'stopped');
   try {
     await endLivekit(context, deployment, { parts: ['livekit'], options });
-    await manager.stop('livekit').catch(ignoreStopped);
+    await manager.stop('livekit').catch(ignoreUncontrolled);
     const waiting = await awaitDelivery({
       port: settings.AGENT_PORT,
       patienceMs: options.isNow ? HASTE_MS : PATIENCE_MS,
@@ -118,7 +119,7 @@ async function partFrom(
     if (fleet?.primary.host === address) context.reporter.emit({ kind: 'note', code: 'HANDED_OVER', params: { address: after.primary.host } });
   }
   // It would write its record again.
-  await manager.stop('agent').catch(ignoreStopped);
+  await manager.stop('agent').catch(ignoreUncontrolled);
   await sayGoodbye({ machine, address }, goodbye);
 }
 
@@ -152,9 +153,4 @@ export async function removeParts(
   }
   await last();
   await host.remove(appliedFile(topology));
-}
-
-function ignoreStopped(error: unknown): void {
-  // With the supervisor gone there is nobody to tell, and nothing runs.
-  if (!(error instanceof FleetError && error.code === 'PART_NOT_CONTROLLED')) throw error;
 }

@@ -13,6 +13,7 @@ import { findUser, makeUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { masterName } from '../render/redis.ts';
 import type { Settings } from '../settings/schema.ts';
+import { ignoreUncontrolled } from '../supervisor/service-manager.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import { madeUserFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -25,7 +26,7 @@ import type { WayOptions } from './make-way.ts';
 import { openManager } from './prepare.ts';
 import { beginDatabaseRestore } from './restore-database.ts';
 import type { DatabaseRestore, DatabaseTarget } from './restore-database.ts';
-import { stopAnyway, undoRestore } from './undo-restore.ts';
+import { undoRestore } from './undo-restore.ts';
 import { letGo, withExchange } from './with-exchange.ts';
 import type { ExchangingMachine } from './with-exchange.ts';
 
@@ -176,7 +177,7 @@ async function startAnyway(manager: ServiceManager, parts: readonly Part[]): Pro
 async function stopParts(settings: Settings, manager: ServiceManager, { parts, scratch }: { parts: readonly Part[]; scratch: Proved['redis'] }): Promise<void> {
   for (const part of parts.toReversed()) {
     if (part !== 'redis' || scratch === null) {
-      await stopAnyway(manager, part);
+      await manager.stop(part).catch(ignoreUncontrolled);
       continue;
     }
     // One that does not answer has nothing to tell.
@@ -185,7 +186,7 @@ async function stopParts(settings: Settings, manager: ServiceManager, { parts, s
       // From the copy to the stop nobody writes; should this run be killed, they go on by themselves.
       await live?.call('CLIENT', 'PAUSE', String(PAUSE_MS), 'WRITE');
       if (live !== null) await carryMoment(live, scratch.redis);
-      await stopAnyway(manager, part);
+      await manager.stop(part).catch(ignoreUncontrolled);
     } finally {
       live?.disconnect();
     }

@@ -10,10 +10,10 @@ import { UNDONE, asideFolder, undoSwap, unfinishedSwap } from '../backup/swap.ts
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import { redisFolder } from '../render/redis.ts';
+import { ignoreUncontrolled } from '../supervisor/service-manager.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
 import { stagingFolder } from '../topology/restore-files.ts';
 import { roleFile } from '../topology/topology.ts';
-import type { Part } from '../topology/topology.ts';
 import type { CliContext } from './context.ts';
 import { keepFormer, reachDatabase, undoDatabaseRestore } from './restore-database.ts';
 import { withExchange } from './with-exchange.ts';
@@ -94,7 +94,7 @@ async function putBack(context: CliContext, machine: Machine, options: UndoOptio
     await orGiveUp('Redis', undo);
     found.isBeside = false;
   }
-  for (const part of (isBare ? topology.parts : used).toReversed()) if (topology.parts.includes(part)) await stopAnyway(manager, part);
+  for (const part of (isBare ? topology.parts : used).toReversed()) if (topology.parts.includes(part)) await manager.stop(part).catch(ignoreUncontrolled);
   let former: string | null = null;
   if (database !== null) {
     const undo = async (from: Postgres): ReturnType<typeof undoDatabaseRestore> =>
@@ -158,11 +158,4 @@ function reasonOf({ language }: CliContext, error: unknown): string {
   if (!(error instanceof FleetError)) return String(error);
   // What a command says of a full disk is for whoever can repeat it.
   return error.code === 'DISK_FULL' ? `${String(error.params['path'])}: ENOSPC` : translate(language, error.code, error.params);
-}
-
-/** Stops a part; one that nobody supervises does not run. */
-export async function stopAnyway(manager: ServiceManager, part: Part): Promise<void> {
-  await manager.stop(part).catch((error: unknown) => {
-    if (!(error instanceof FleetError && error.code === 'PART_NOT_CONTROLLED')) throw error;
-  });
 }

@@ -58,6 +58,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
 
   async function activate(): Promise<void> {
     if (supervisorPid() !== null) return;
+    await endForsaken();
     // runsvdir waits a second before it reads a folder that has changed within the current second.
     const longAgo = 1;
     linkSuperviseFolders(folder);
@@ -66,6 +67,22 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     const env = { PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` };
     await host.run([...noted, `${tools}/runsvdir`, '-P', folder], { detached: true, env });
     isNew = true;
+  }
+
+  /**
+   * Ends each runsv that has nothing to run and whose runsvdir is gone, as after a `stop` that was killed: it may be about to end, and its log
+   * writer be gone. It would take what the next one is told, and hold its lock. One whose part runs goes on.
+   */
+  async function endForsaken(): Promise<void> {
+    for (const deadline = performance.now() + SEEN_MS; performance.now() < deadline;) {
+      const idle = topology.parts.filter((part) => {
+        const found = readSupervised(home(part));
+        return found?.state === 'down' && !found.isWanted;
+      });
+      if (idle.length === 0) return;
+      for (const part of idle) write('x', control(part));
+      await delay(POLL_MS);
+    }
   }
 
   /** Tells a part's runsv that it is to run (`u`) or to end (`d`), as `sv` does; without a process for it, while all parts need the CPU. */
@@ -146,7 +163,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     },
     async stopAll() {
       // What does not end is told below.
-      for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUncontrolled);
+      for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUnended);
       const pid = supervisorPid();
       if (pid !== null) process.kill(pid, 'SIGHUP');
       for (let left = 200; ; left--) {
@@ -228,6 +245,6 @@ function write(text: string, pipe: string): string | null {
   }
 }
 
-function ignoreUncontrolled(error: unknown): void {
+function ignoreUnended(error: unknown): void {
   if (!(error instanceof FleetError)) throw error;
 }

@@ -1,3 +1,4 @@
+import { FleetError } from '../kernel/errors.ts';
 import type { Part } from '../topology/topology.ts';
 
 /** What a part is doing. */
@@ -37,4 +38,9 @@ export interface ServiceManager {
   tailLog(part: Part, lines: number): Promise<string>;
   /** A command that prints the last lines of these parts' logs and then what comes. */
   followLogs(parts: readonly Part[], lines: number): readonly string[];
+}
+
+/** For what is told to a part that may run no more: with the supervisor gone there is nobody to tell, and nothing runs. */
+export function ignoreUncontrolled(error: unknown): void {
+  if (!(error instanceof FleetError && error.code === 'PART_NOT_CONTROLLED')) throw error;
 }

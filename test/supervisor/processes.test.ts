@@ -83,6 +83,35 @@ it('lets a part that was told to end go on, and starts it again once it has ende
   await until(async () => typeof (await pid()) === 'number' && (await pid()) !== before, 10_000);
 });
 
+it('takes over what a killed supervisor has left: who runs goes on, who is idle is watched by the next one', async () => {
+  const { manager, folder, state } = await supervise('exec sleep 1000');
+  const pid = async (): Promise<number | null | undefined> => (await manager.status(['service']))[0]?.pid;
+  const supervisor = (): number => Number(readFileSync(`${folder}/../../supervisor.pid`, 'utf8'));
+  const killSupervisor = async (): Promise<void> => {
+    const former = supervisor();
+    process.kill(former, 'SIGKILL');
+    await until(async () => !existsSync(`/proc/${former}/exe`), 10_000);
+  };
+  await manager.activate({ isChanged: true });
+  await manager.start('service');
+  await until(async () => (await state()) === 'running', 10_000);
+  const before = await pid();
+  await killSupervisor();
+  await manager.activate({ isChanged: false });
+  expect(await pid()).toBe(before);
+  await manager.stop('service');
+  await killSupervisor();
+  await manager.activate({ isChanged: false });
+  await manager.start('service');
+  await until(async () => (await state()) === 'running', 10_000);
+  expect(parentOf(runsvIn(folder))).toBe(supervisor());
+});
+
+/** The process that has started this one. */
+function parentOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
+}
+
 /** The process that watches this folder. */
 function runsvIn(folder: string): number {
   const isIt = (pid: string): boolean => {
