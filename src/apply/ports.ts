@@ -1,5 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../host/host.ts';
+import { readListeners } from '../host/listeners.ts';
 import type { Listener } from '../host/listeners.ts';
+import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Settings, VariableName } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
@@ -28,27 +31,40 @@ const USES: readonly Use[] = [
   { part: 'agent', protocol: 'udp', variable: 'AGENT_PORT' },
 ];
 
+/** What is left of a part whose supervisor was killed is ending: a LiveKit that nobody is in takes up to five seconds for that. */
+const ENDING_MS = 7_000;
+const POLL_MS = 100;
+
 /**
- * Refuses before anything changes when another program holds a port of a part that is about to start.
- * @param context.listeners what readListeners gave; a part that its supervisor has started since `starting` was found out holds its own port
+ * Refuses before anything changes when another program holds a port of a part that is about to start. One of the service user's may be
+ * about to end, and is waited for.
+ * @param context.starting a part that its supervisor has started since this was found out holds its own port
  * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss`, where there is one)
  */
 export async function checkPorts(
   host: Host,
   settings: Settings,
-  context: { topology: Topology; manager: Pick<ServiceManager, 'status'>; starting: ReadonlySet<Part>; listeners: readonly Listener[] },
+  { topology, manager, starting }: { topology: Topology; manager: Pick<ServiceManager, 'status'>; starting: ReadonlySet<Part> },
 ): Promise<void> {
-  const { topology, manager, starting, listeners } = context;
+  const listeners = readListeners();
   for (const { part, protocol, variable } of USES) {
     if (variable === 'TURN_TLS_PORT' && topology.turn === null) continue;
     if (!starting.has(part) || (variable === 'HTTP_PORT' && topology.plainUrl === null && topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
-    if (!listeners.some((one) => one.protocol === protocol && one.port === port)) continue;
+    const isIt = (one: Listener): boolean => one.protocol === protocol && one.port === port;
+    const listener = listeners.find(isIt);
+    if (listener === undefined) continue;
     const holder = await holderOf(host, port, protocol);
     if (holder !== null && (await manager.status([part]))[0]?.pid === holder.pid) continue;
+    if (listener.uid === (await findUser(host, settings.SERVICE_USER))?.uid && (await isFreeSoon(isIt))) continue;
     const program = holder === null ? '?' : `${holder.name} (pid ${holder.pid})`;
     throw new FleetError('PORT_TAKEN', { port: `${port}/${protocol}`, use: part, program, variable });
   }
+}
+
+async function isFreeSoon(isIt: (one: Listener) => boolean): Promise<boolean> {
+  for (const deadline = performance.now() + ENDING_MS; performance.now() < deadline; await delay(POLL_MS)) if (!readListeners().some(isIt)) return true;
+  return false;
 }
 
 /** The program that holds a port; null where nobody can say. */

@@ -10,7 +10,6 @@ import type { HealthContext } from '../health/await-health.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { isReachable } from '../contract/node-record.ts';
 import { awaitCertificate } from '../health/certificate.ts';
-import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { findUser } from '../host/service-user.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -136,7 +135,7 @@ async function checkStopped({ host }: CliContext, { settings, topology, manager 
   const idle = (await manager.status(topology.parts)).filter((one) => one.state !== 'running');
   // One that keeps ending may have its own port for a moment; what is wrong with it, health will say.
   const starting = new Set(idle.filter((one) => one.state === 'stopped').map((one) => one.part));
-  await checkPorts(host, settings, { topology, manager, starting, listeners: readListeners() });
+  await checkPorts(host, settings, { topology, manager, starting });
   return idle;
 }
 

@@ -1,7 +1,6 @@
 import { applyPlan } from '../apply/apply.ts';
 import { observe } from '../apply/observe.ts';
 import { checkPorts } from '../apply/ports.ts';
-import { readListeners } from '../host/listeners.ts';
 import { findUser, makeUser } from '../host/service-user.ts';
 import { makePlan, startingOf } from '../plan/plan.ts';
 import type { Change } from '../plan/plan.ts';
@@ -32,7 +31,7 @@ export async function converge(
   const { desired, manager } = prepared;
   const [observed, known] = await Promise.all([observe(host, desired, { topology, manager }), findUser(host, settings.SERVICE_USER)]);
   const changes = makePlan(desired, observed);
-  await checkPorts(host, settings, { topology, manager, starting: startingOf(changes), listeners: readListeners() });
+  await checkPorts(host, settings, { topology, manager, starting: startingOf(changes) });
   const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
   const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
   const began = Date.now();

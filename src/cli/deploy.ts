@@ -8,7 +8,6 @@ import { writeLeft } from '../apply/left-fleet.ts';
 import { checkPorts } from '../apply/ports.ts';
 import { findPublicAddress, recallPublicAddress } from '../apply/public-address.ts';
 import { awaitCertificate, readKept, readServed } from '../health/certificate.ts';
-import { readListeners } from '../host/listeners.ts';
 import { withLock } from '../host/lock.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { makePlan, startingOf } from '../plan/plan.ts';
@@ -151,7 +150,7 @@ export async function showPlan(
   const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
   const prepared = await prepare(context, filled, { topology, seed, isDryRun: true });
   const changes = await sayPlan(context, topology, prepared);
-  await checkPorts(context.host, filled, { topology, manager: prepared.manager, starting: startingOf(changes), listeners: readListeners() });
+  await checkPorts(context.host, filled, { topology, manager: prepared.manager, starting: startingOf(changes) });
 }
 
 /** A line per change that `prepared` asks for, and per component that is not there yet. Gives the changes. */
