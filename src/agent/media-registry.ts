@@ -13,9 +13,9 @@ import { startTicker } from './ticker.ts';
 const PERIOD_MS = 1_000;
 /** LiveKit answers 406 while Redis is away and for some seconds after: to take it out for that would empty the whole fleet. */
 const UNREADY_TOLERANCE_MS = 10_000;
-/** After the agent's start and each end of LiveKit, this often for so long: it closes its port a moment after its connections, and is soon back. */
+/** Asked this often for so long after the agent's start, and after LiveKit closed its connections or answers otherwise: it is soon back. */
 const MOVING_PERIOD_MS = 50;
-const MOVING_MS = 2_000;
+const MOVING_MS = 5_000;
 /** The id changes only when LiveKit starts, which the watch notices; asked again this often in case it did not. */
 const NODE_ID_PERIOD_MS = 5_000;
 /** What an ended process has sent may come for as long as the network was cut: TCP sends it again ever more rarely. */
@@ -65,6 +65,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   let named: string | null = null;
   let nodeIdAtMs = 0;
   let movedAtMs = monotonicMs();
+  let lastAnswer: LivekitAnswer | null = null;
   let endWatch: (() => void) | null = null;
   /** Nodes whose rooms others have taken over → when they were ended. */
   const endedNodes = new Map<string, number>();
@@ -82,6 +83,8 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
       nodeId = (await options.probe.readNodeId()) ?? nodeId;
       nodeIdAtMs = monotonicMs();
     }
+    if (answer !== lastAnswer) movedAtMs = monotonicMs();
+    lastAnswer = answer;
     if (answer === 'ok') endWatch ??= options.probe.watch(onLivekitEnd);
     return answer;
   };

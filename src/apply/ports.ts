@@ -39,32 +39,31 @@ const POLL_MS = 100;
  * Refuses before anything changes when another program holds a port of a part that is about to start. One of the service user's may be
  * about to end, and is waited for.
  * @param context.starting a part that its supervisor has started since this was found out holds its own port
- * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss`, where there is one)
+ * @throws FleetError PORT_TAKEN naming the program and its pid (from `ss`, where there is one); the signal's reason
  */
 export async function checkPorts(
   host: Host,
   settings: Settings,
-  { topology, manager, starting }: { topology: Topology; manager: Pick<ServiceManager, 'status'>; starting: ReadonlySet<Part> },
+  context: { topology: Topology; manager: Pick<ServiceManager, 'status'>; starting: ReadonlySet<Part>; signal: AbortSignal },
 ): Promise<void> {
-  const listeners = readListeners();
+  const { topology, manager, starting, signal } = context;
+  let listeners = readListeners();
   for (const { part, protocol, variable } of USES) {
     if (variable === 'TURN_TLS_PORT' && topology.turn === null) continue;
     if (!starting.has(part) || (variable === 'HTTP_PORT' && topology.plainUrl === null && topology.tls.kind === 'files')) continue;
     const port = Number(settings[variable]);
-    const isIt = (one: Listener): boolean => one.protocol === protocol && one.port === port;
-    const listener = listeners.find(isIt);
-    if (listener === undefined) continue;
-    const holder = await holderOf(host, port, protocol);
-    if (holder !== null && (await manager.status([part]))[0]?.pid === holder.pid) continue;
-    if (listener.uid === (await findUser(host, settings.SERVICE_USER))?.uid && (await isFreeSoon(isIt))) continue;
-    const program = holder === null ? '?' : `${holder.name} (pid ${holder.pid})`;
-    throw new FleetError('PORT_TAKEN', { port: `${port}/${protocol}`, use: part, program, variable });
+    for (const deadline = performance.now() + ENDING_MS; ; listeners = readListeners()) {
+      const listener = listeners.find((one) => one.protocol === protocol && one.port === port);
+      if (listener === undefined) break;
+      const holder = await holderOf(host, port, protocol);
+      if (holder !== null && (await manager.status([part]))[0]?.pid === holder.pid) break;
+      const mayEnd = performance.now() < deadline && listener.uid === (await findUser(host, settings.SERVICE_USER))?.uid;
+      const program = holder === null ? '?' : `${holder.name} (pid ${holder.pid})`;
+      if (!mayEnd) throw new FleetError('PORT_TAKEN', { port: `${port}/${protocol}`, use: part, program, variable });
+      signal.throwIfAborted();
+      await delay(POLL_MS);
+    }
   }
-}
-
-async function isFreeSoon(isIt: (one: Listener) => boolean): Promise<boolean> {
-  for (const deadline = performance.now() + ENDING_MS; performance.now() < deadline; await delay(POLL_MS)) if (!readListeners().some(isIt)) return true;
-  return false;
 }
 
 /** The program that holds a port; null where nobody can say. */

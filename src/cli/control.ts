@@ -131,16 +131,18 @@ export async function endLivekit(
  * The parts that do not run.
  * @throws FleetError PORT_TAKEN where another program has the port of one of them: the others would send it their password
  */
-async function checkStopped({ host }: CliContext, { settings, topology, manager }: HealthContext): Promise<PartStatus[]> {
+async function checkStopped({ host, signal }: CliContext, { settings, topology, manager }: HealthContext): Promise<PartStatus[]> {
   const idle = (await manager.status(topology.parts)).filter((one) => one.state !== 'running');
   // One that keeps ending may have its own port for a moment; what is wrong with it, health will say.
   const starting = new Set(idle.filter((one) => one.state === 'stopped').map((one) => one.part));
-  await checkPorts(host, settings, { topology, manager, starting });
+  await checkPorts(host, settings, { topology, manager, starting, signal });
   return idle;
 }
 
 /** What Caddy needs to lead anybody to this machine's LiveKit. */
 const LEADING: readonly Part[] = ['redis', 'sentinel', 'livekit', 'agent'];
+/** What Caddy says where it leads to no LiveKit. */
+const LEADS_NOWHERE = /^HTTP 50[234]$/;
 
 /**
  * Those named, and those that are well now: Caddy finds a restarted LiveKit a moment later than it is there, also one that it had
@@ -150,8 +152,8 @@ async function partsToAwait(deployment: HealthContext, named: readonly Part[]): 
   const { parts } = deployment.topology;
   const seen = await checkParts(deployment, parts);
   const awaited = new Set([...named, ...seen.filter((one) => one.health.ok).map((one) => one.part)]);
-  const mayLead = LEADING.some((part) => named.includes(part)) && LEADING.every((part) => awaited.has(part) || !parts.includes(part));
-  if (mayLead && seen.some((one) => one.part === 'caddy' && one.state === 'running')) awaited.add('caddy');
+  const mayLead = named.includes('livekit') && LEADING.every((part) => awaited.has(part) || !parts.includes(part));
+  if (mayLead && seen.some((one) => one.part === 'caddy' && LEADS_NOWHERE.test(one.health.detail))) awaited.add('caddy');
   return parts.filter((part) => awaited.has(part));
 }
 

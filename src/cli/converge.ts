@@ -31,7 +31,7 @@ export async function converge(
   const { desired, manager } = prepared;
   const [observed, known] = await Promise.all([observe(host, desired, { topology, manager }), findUser(host, settings.SERVICE_USER)]);
   const changes = makePlan(desired, observed);
-  await checkPorts(host, settings, { topology, manager, starting: startingOf(changes) });
+  await checkPorts(host, settings, { topology, manager, starting: startingOf(changes), signal });
   const endsLivekit = changes.some((change) => 'part' in change && change.part === 'livekit' && change.kind !== 'start');
   const way = endsLivekit ? await makeWay(context, settings, topology, sure) : { deadlineMs: null, fleet: null };
   const began = Date.now();

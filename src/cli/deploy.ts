@@ -150,7 +150,7 @@ export async function showPlan(
   const topology = await withPublicAddress(context, planned, planned.asksPublicAddress ? findPublicAddress(filled) : Promise.resolve(null));
   const prepared = await prepare(context, filled, { topology, seed, isDryRun: true });
   const changes = await sayPlan(context, topology, prepared);
-  await checkPorts(context.host, filled, { topology, manager: prepared.manager, starting: startingOf(changes) });
+  await checkPorts(context.host, filled, { topology, manager: prepared.manager, starting: startingOf(changes), signal: context.signal });
 }
 
 /** A line per change that `prepared` asks for, and per component that is not there yet. Gives the changes. */

@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, openSync, readFileSync, utimesSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { readdir, readlink, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../host/host.ts';
@@ -7,7 +7,6 @@ import { exitsFile, serviceFolder } from '../render/runit.ts';
 import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { PartStatus, ServiceManager } from './service-manager.ts';
-import { clearSuperviseFolders, linkSuperviseFolders } from './supervise-folders.ts';
 
 const POLL_MS = 20;
 /** Longer than runsvdir may need to see a new folder. */
@@ -57,32 +56,43 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   }
 
   async function activate(): Promise<void> {
-    if (supervisorPid() !== null) return;
-    await endForsaken();
-    // runsvdir waits a second before it reads a folder that has changed within the current second.
-    const longAgo = 1;
-    linkSuperviseFolders(folder);
-    utimesSync(folder, longAgo, longAgo);
-    const noted = ['/bin/sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
-    const env = { PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` };
-    await host.run([...noted, `${tools}/runsvdir`, '-P', folder], { detached: true, env });
-    isNew = true;
+    if (supervisorPid() === null) await startSupervisor(await endForsaken());
   }
 
   /**
    * Ends each runsv that has nothing to run and whose runsvdir is gone, as after a `stop` that was killed: it may be about to end, and its log
    * writer be gone. It would take what the next one is told, and hold its lock. One whose part runs goes on.
+   * @returns the folders of those parts
    */
-  async function endForsaken(): Promise<void> {
+  async function endForsaken(): Promise<string[]> {
+    const ended = new Set<string>();
     for (const deadline = performance.now() + SEEN_MS; performance.now() < deadline;) {
-      const idle = topology.parts.filter((part) => {
-        const found = readSupervised(home(part));
-        return found?.state === 'down' && !found.isWanted;
-      });
-      if (idle.length === 0) return;
-      for (const part of idle) write('x', control(part));
+      const idle = readdirSync(folder)
+        .map((part) => `${folder}/${part}`)
+        .filter(isForsaken);
+      if (idle.length === 0) break;
+      for (const path of idle) {
+        ended.add(path);
+        write('x', `${path}/supervise/control`);
+      }
       await delay(POLL_MS);
     }
+    return [...ended];
+  }
+
+  /** Starts runsvdir with these parts stopped, as they were; it would start all. */
+  async function startSupervisor(stopped: readonly string[]): Promise<void> {
+    for (const path of stopped) writeFileSync(`${path}/down`, '');
+    // runsvdir waits a second before it reads a folder that has changed within the current second.
+    const longAgo = 1;
+    utimesSync(folder, longAgo, longAgo);
+    const noted = ['/bin/sh', '-c', 'echo $$ >"$1"; shift; exec "$@"', 'sh', pidFile];
+    const env = { PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` };
+    await host.run([...noted, `${tools}/runsvdir`, '-P', folder], { detached: true, env });
+    isNew = true;
+    for (const deadline = performance.now() + SEEN_MS; stopped.some((path) => readSupervised(path) === null) && performance.now() < deadline;)
+      await delay(POLL_MS);
+    for (const path of stopped) rmSync(`${path}/down`, { force: true });
   }
 
   /** Tells a part's runsv that it is to run (`u`) or to end (`d`), as `sv` does; without a process for it, while all parts need the CPU. */
@@ -168,7 +178,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       if (pid !== null) process.kill(pid, 'SIGHUP');
       for (let left = 200; ; left--) {
         const alive = await supervision();
-        if (alive.length === 0) return clearSuperviseFolders(folder);
+        if (alive.length === 0) return;
         if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.join(', ') });
         // Where runsvdir was killed, each runsv and its log writer live on until they are told.
         for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
@@ -218,6 +228,12 @@ function readSupervised(folder: string): Supervised | null {
   // runsv takes what it has killed for ended at once.
   const state = said === 'down' && pid !== 0 ? 'run' : said;
   return { state, pid, isWanted: bytes[17] === 0x75, isTold: bytes[18] === 1, since: Number(bytes.readBigUInt64BE(0) - TAI_EPOCH) };
+}
+
+/** Whether a runsv has ended its part for good, or is about to. */
+function isForsaken(home: string): boolean {
+  const found = readSupervised(home);
+  return found !== null && !found.isWanted && (found.state === 'down' || readText(`${home}/supervise/stat`).includes('want exit'));
 }
 
 /** A file's text; empty where it cannot be read. */

@@ -56,6 +56,25 @@ test('a node whose port closes a moment after its connections is forgotten all t
   expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_2' });
 });
 
+test('a LiveKit that is not there yet is looked for more often than once a second', async () => {
+  const redis = (await startRedis()).connect();
+  let looks = 0;
+  const probe = { ...startedAnew('ok').probe, check: async (): Promise<LivekitAnswer> => (++looks < 10 ? 'refused' : 'ok') };
+  const registry = startMediaRegistry({
+    machine: 'm2',
+    media,
+    redis,
+    probe,
+    kill: async () => undefined,
+    isOpen: async () => true,
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+  });
+  onTestFinished(() => registry.stop());
+  // Once a second it would take nine.
+  await until(async () => expect(registry.isServing()).toBe(true));
+});
+
 /** A LiveKit that is ND_1 until it is killed, and ND_2 from then on. */
 function startedAnew(answer: 'ok' | 'unready') {
   let node = 'ND_1';

@@ -25,13 +25,14 @@ export function addHealthRoutes(app: FastifyInstance, { config, store, now }: { 
 /** Gives what stands in the way, as it was last looked for. */
 function nowAndThen(check: () => Promise<readonly string[]>, now: () => number): () => Promise<readonly string[]> {
   let last: { atMs: number; periodMs: number; reasons: Promise<readonly string[]> } | null = null;
-  const look = async (): Promise<readonly string[]> => {
-    const reasons = await check();
-    if (last !== null && reasons.length > 0) last.periodMs = RECHECK_PERIOD_MS;
-    return reasons;
+  const look = (): NonNullable<typeof last> => {
+    const reasons = check();
+    const looked = { atMs: now(), periodMs: CHECK_PERIOD_MS, reasons };
+    void reasons.then(({ length }) => void (looked.periodMs = length === 0 ? CHECK_PERIOD_MS : RECHECK_PERIOD_MS));
+    return looked;
   };
   return () => {
-    if (last === null || Math.abs(now() - last.atMs) >= last.periodMs) last = { atMs: now(), periodMs: CHECK_PERIOD_MS, reasons: look() };
+    if (last === null || Math.abs(now() - last.atMs) >= last.periodMs) last = look();
     return last.reasons;
   };
 }
