@@ -104,12 +104,14 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
   };
   /** It is there, and does nothing: neither do its clients hear from it, nor can anybody come into its rooms. */
   const endHung = async (): Promise<void> => {
+    const running = nodeId;
+    const stamp = running === null ? null : await readStamp(redis, running);
+    // Not before: the machine may have stood still while Redis was asked.
     const isBroken = monotonicMs() - writtenAtMs > BREAK_MS;
-    stamps.keep(isBroken || nodeId === null ? [] : [nodeId]);
-    const stamp = nodeId === null ? null : await readStamp(redis, nodeId);
-    if (nodeId === null || stamp === null || stamps.note(nodeId, stamp) < HUNG_MS) return;
+    stamps.keep(isBroken || running === null ? [] : [running]);
+    if (running === null || running !== nodeId || stamp === null || stamps.note(running, stamp) < HUNG_MS) return;
     log.error({ nodeId }, 'LiveKit hangs: it is started anew');
-    await endNode(nodeId);
+    await endNode(running);
   };
   /** Its supervisor starts another one; its rooms go on elsewhere. */
   const endNode = async (former: string): Promise<void> => {

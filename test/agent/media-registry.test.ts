@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { LivekitAnswer } from '../../src/agent/livekit-probe.ts';
 import { startMediaRegistry } from '../../src/agent/media-registry.ts';
 import { nodeStamp } from '../../src/contract/livekit-records.ts';
@@ -145,8 +145,14 @@ test('a LiveKit that writes nothing any more, though Redis takes what its agent 
     }
   };
   await writes(2);
-  // The whole machine has stood still: both have.
-  pausedMs = 60_000;
+  // The whole machine has stood still: both have, here while Redis is asked when LiveKit wrote last.
+  const read = redis.hgetBuffer.bind(redis);
+  vi.spyOn(redis, 'hgetBuffer').mockImplementationOnce(async (...words: Parameters<typeof read>) => {
+    const entryThen = await read(...words);
+    pausedMs = 60_000;
+    return entryThen;
+  });
+  await until(() => expect(pausedMs).toBe(60_000));
   await writes(3);
   writtenAt += 2;
   await entry();
