@@ -3,6 +3,7 @@ import { readdir, readlink, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
+import { hasCode } from '../kernel/has-code.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
 import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -13,8 +14,9 @@ const POLL_MS = 20;
 const SEEN_MS = 8_000;
 /** What the kernel does not end in so long waits for a disk or the like. */
 const KILLED_SECONDS = 20;
-/** Programs of the supervision; while one is replaced the kernel adds " (deleted)". */
+/** Programs of the supervision; while one is replaced the kernel adds DELETED. */
 const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
+const DELETED = ' (deleted)';
 
 /**
  * Supervision by runit's runsvdir: parts outlive the terminal and are started again within a second.
@@ -33,20 +35,21 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
    * Every process of the supervision: runsvdir, a runsv per part, their log writers and the scripts between them, also
    * those whose runsvdir was killed. Only root gets into this folder or can run as root: nobody can pretend to be one.
    */
-  async function supervision(): Promise<number[]> {
+  async function supervision(): Promise<{ pid: number; isHomeless: boolean }[]> {
     const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-    const own = await Promise.all(
+    const found = await Promise.all(
       pids.map(async (pid) => {
         try {
           const [cwd, exe, info] = await Promise.all([readlink(`/proc/${pid}/cwd`), readlink(`/proc/${pid}/exe`), stat(`/proc/${pid}`)]);
-          return info.uid === 0 && SUPERVISION.test(exe) && (cwd === folder || cwd.startsWith(`${folder}/`));
+          const isOurs = info.uid === 0 && SUPERVISION.test(exe) && (cwd === folder || cwd.startsWith(`${folder}/`));
+          return isOurs ? [{ pid: Number(pid), isHomeless: cwd.endsWith(DELETED) }] : [];
         } catch {
           // It has ended meanwhile, or is a thread of the kernel.
-          return false;
+          return [];
         }
       }),
     );
-    return pids.filter((_pid, index) => own[index]).map(Number);
+    return found.flat();
   }
 
   /** The runsvdir that watches this folder: what its pid file names still has this command line. */
@@ -174,14 +177,15 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     async stopAll() {
       // What does not end is told below.
       for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUnended);
-      const pid = supervisorPid();
-      if (pid !== null) process.kill(pid, 'SIGHUP');
+      const supervisor = supervisorPid();
+      if (supervisor !== null) signal(supervisor, 'SIGHUP');
       for (let left = 200; ; left--) {
         const alive = await supervision();
         if (alive.length === 0) return;
-        if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.join(', ') });
-        // Where runsvdir was killed, each runsv and its log writer live on until they are told.
+        if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.map(({ pid }) => pid).join(', ') });
+        // Where runsvdir was killed, each runsv and its log writer live on until they are told, by a signal where the part was retired since.
         for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
+        for (const { pid } of alive.filter((one) => one.isHomeless)) signal(pid, 'SIGTERM');
         await delay(50);
       }
     },
@@ -242,6 +246,15 @@ function readText(path: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return '';
+  }
+}
+
+/** Nothing to do where the process has ended. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 

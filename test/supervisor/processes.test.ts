@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, it, onTestFinished } from 'vitest';
 import { localHost } from '../../src/host/host.ts';
@@ -86,20 +87,14 @@ it('takes over what a killed supervisor has left: who runs goes on, who was stop
   const { manager, folder, state } = await supervise('exec sleep 1000');
   await rm(`${folder}/down`);
   const pid = async (): Promise<number | null | undefined> => (await manager.status(['service']))[0]?.pid;
-  const killSupervisor = async (): Promise<void> => {
-    const isThere = (): boolean => existsSync(`/proc/${supervisorOf(folder)}/exe`);
-    await until(async () => isThere(), 10_000);
-    process.kill(supervisorOf(folder), 'SIGKILL');
-    await until(async () => !isThere(), 10_000);
-  };
   await manager.activate({ isChanged: true });
   await until(async () => (await state()) === 'running', 10_000);
   const before = await pid();
-  await killSupervisor();
+  await killSupervisor(folder);
   await manager.activate({ isChanged: false });
   expect(await pid()).toBe(before);
   await manager.stop('service');
-  await killSupervisor();
+  await killSupervisor(folder);
   await manager.activate({ isChanged: false });
   expect(parentOf(runsvIn(folder))).toBe(supervisorOf(folder));
   expect(await state()).toBe('stopped');
@@ -108,9 +103,30 @@ it('takes over what a killed supervisor has left: who runs goes on, who was stop
   await until(async () => (await state()) === 'running', 10_000);
 });
 
+it('ends the runsv of a part that was retired after its supervisor was killed', async () => {
+  const { manager, folder, state } = await supervise('exec sleep 1000');
+  await rm(`${folder}/down`);
+  await manager.activate({ isChanged: true });
+  await until(async () => (await state()) === 'running', 10_000);
+  const forsaken = runsvIn(folder);
+  await killSupervisor(folder);
+  await manager.activate({ isChanged: false });
+  await manager.retire('service');
+  expect(existsSync(`/proc/${forsaken}/exe`)).toBe(true);
+  await manager.stopAll();
+  expect(existsSync(`/proc/${forsaken}/exe`)).toBe(false);
+});
+
+async function killSupervisor(folder: string): Promise<void> {
+  const isThere = (): boolean => existsSync(`/proc/${supervisorOf(folder)}/exe`);
+  await until(async () => isThere(), 10_000);
+  process.kill(supervisorOf(folder), 'SIGKILL');
+  await until(async () => !isThere(), 10_000);
+}
+
 /** The runsvdir that the pid file names; 0 until it is there. */
 function supervisorOf(folder: string): number {
-  const path = `${folder}/../../supervisor.pid`;
+  const path = join(dirname(dirname(folder)), 'supervisor.pid');
   return existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0;
 }
 
