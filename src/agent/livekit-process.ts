@@ -1,4 +1,5 @@
 import { readFile, readdir } from 'node:fs/promises';
+import { hasCode } from '../kernel/has-code.ts';
 
 /** The process of this machine's LiveKit, which runs under the agent's own user. */
 export interface LivekitProcess {
@@ -27,7 +28,7 @@ export function findLivekitProcess(configFile: string): LivekitProcess {
       try {
         process.kill(pid, signal);
       } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+        if (!hasCode(error, 'ESRCH')) throw error;
       }
     },
   };

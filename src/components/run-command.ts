@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { diskFullIn } from './disk-full.ts';
 import { SourceError } from './source-error.ts';
+import { hasCode } from '../kernel/has-code.ts';
 
 /** Result of a finished command; code 127 where the program is missing, 124 where the deadline ended it. */
 export interface CommandResult {
@@ -102,7 +103,7 @@ function endGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { LivekitAnswer } from '../../src/agent/livekit-probe.ts';
 import { startMediaRegistry } from '../../src/agent/media-registry.ts';
+import type { MediaRegistry, MediaRegistryOptions } from '../../src/agent/media-registry.ts';
 import { nodeStamp } from '../../src/contract/livekit-records.ts';
 import { silentLog, until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
@@ -15,6 +16,21 @@ const media = {
   livekitConfig: '/livekit.yaml',
   keyFingerprint: '',
 };
+
+/** The registry of a machine `m2`, until the test ends. */
+function startRegistry(options: Pick<MediaRegistryOptions, 'redis' | 'probe'> & Partial<MediaRegistryOptions>): MediaRegistry {
+  const registry = startMediaRegistry({
+    machine: 'm2',
+    media,
+    kill: async () => undefined,
+    isOpen: async () => true,
+    log: silentLog,
+    monotonicMs: () => performance.now(),
+    ...options,
+  });
+  onTestFinished(() => registry.stop());
+  return registry;
+}
 
 test('a node whose port closes a moment after its connections is forgotten all the same', async () => {
   const redis = (await startRedis()).connect();
@@ -31,17 +47,7 @@ test('a node whose port closes a moment after its connections is forgotten all t
   };
   await redis.hset('nodes', { ND_1: 'ends', ND_2: 'of another machine' });
   await redis.hset('room_node_map', { r1: 'ND_1', r2: 'ND_2' });
-  const registry = startMediaRegistry({
-    machine: 'm2',
-    media,
-    redis,
-    probe,
-    kill: async () => undefined,
-    isOpen: async () => true,
-    log: silentLog,
-    monotonicMs: () => performance.now(),
-  });
-  onTestFinished(() => registry.stop());
+  const registry = startRegistry({ redis, probe });
   const record = async (): Promise<unknown> => JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? 'null');
   await until(async () => expect(await record()).toMatchObject({ state: 'serving', nodeId: 'ND_1' }));
   expect(registry.isServing()).toBe(true);
@@ -60,17 +66,7 @@ test('a LiveKit that is not there yet is looked for more often than once a secon
   const redis = (await startRedis()).connect();
   let looks = 0;
   const probe = { ...startedAnew('ok').probe, check: async (): Promise<LivekitAnswer> => (++looks < 10 ? 'refused' : 'ok') };
-  const registry = startMediaRegistry({
-    machine: 'm2',
-    media,
-    redis,
-    probe,
-    kill: async () => undefined,
-    isOpen: async () => true,
-    log: silentLog,
-    monotonicMs: () => performance.now(),
-  });
-  onTestFinished(() => registry.stop());
+  const registry = startRegistry({ redis, probe });
   // Once a second it would take nine.
   await until(async () => expect(registry.isServing()).toBe(true));
 });
@@ -93,17 +89,7 @@ function startedAnew(answer: 'ok' | 'unready') {
 test('a node that the others took for gone is started anew when it can speak again', async () => {
   const redis = (await startRedis()).connect();
   const { probe, kill, killed } = startedAnew('ok');
-  const registry = startMediaRegistry({
-    machine: 'm2',
-    media,
-    redis,
-    probe,
-    kill,
-    isOpen: async () => true,
-    log: silentLog,
-    monotonicMs: () => performance.now(),
-  });
-  onTestFinished(() => registry.stop());
+  startRegistry({ redis, probe, kill });
   const named = async (): Promise<unknown> => (JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}') as { nodeId?: string }).nodeId;
   await until(async () => expect(await named()).toBe('ND_1'));
   expect(killed).toEqual([]);
@@ -122,17 +108,7 @@ test('a LiveKit that writes nothing any more, though Redis takes what its agent 
   let writtenAt = 1_000;
   const { probe, kill, killed, node } = startedAnew('unready');
   let pausedMs = 0;
-  const registry = startMediaRegistry({
-    machine: 'm2',
-    media,
-    redis,
-    probe,
-    kill,
-    isOpen: async () => true,
-    log: silentLog,
-    monotonicMs: () => performance.now() + pausedMs,
-  });
-  onTestFinished(() => registry.stop());
+  startRegistry({ redis, probe, kill, monotonicMs: () => performance.now() + pausedMs });
   const entry = async (): Promise<unknown> => redis.hset('nodes', node(), Buffer.from(nodeStamp(writtenAt)));
   await entry();
   await redis.hset('room_node_map', 'r1', 'ND_1');

@@ -28,7 +28,9 @@ function nowAndThen(check: () => Promise<readonly string[]>, now: () => number):
   const look = (): NonNullable<typeof last> => {
     const reasons = check();
     const looked = { atMs: now(), periodMs: CHECK_PERIOD_MS, reasons };
-    void reasons.then(({ length }) => void (looked.periodMs = length === 0 ? CHECK_PERIOD_MS : RECHECK_PERIOD_MS));
+    void reasons.then(({ length }) => {
+      if (length > 0) looked.periodMs = RECHECK_PERIOD_MS;
+    });
     return looked;
   };
   return () => {
