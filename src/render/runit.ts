@@ -45,7 +45,7 @@ export function renderRunit(spec: PartSpec, topology: Topology, options: { user:
     ourFile(`${folder}/run`, run.join('\n'), { mode: 0o750 }),
     ourFile(`${folder}/finish`, finish.join('\n'), { mode: 0o750 }),
     ourFile(`${folder}/log/run`, logRun.join('\n'), { mode: 0o750 }),
-    ourFile(`${topology.layout.logs}/${spec.part}/config`, 's5000000\nn10\n'),
+    ourFile(`${topology.layout.logs}/${spec.part}/config`, 's5000000\nn10\nN2\n'),
   ];
 }
 

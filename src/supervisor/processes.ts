@@ -17,6 +17,10 @@ const KILLED_SECONDS = 20;
 /** Programs of the supervision; while one is replaced the kernel adds DELETED. */
 const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
 const DELETED = ' (deleted)';
+/** How often runsv itself is looked at, where what it says of its part cannot be. */
+const LOOK_MS = 500;
+/** How long the supervision has to end, and after how long it does without the log lines that a full disk does not take. */
+const [LAST_MS, LOGS_MS] = [10_000, 3_000];
 
 /**
  * Supervision by runit's runsvdir: parts outlive the terminal and are started again within a second.
@@ -35,14 +39,16 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
    * Every process of the supervision: runsvdir, a runsv per part, their log writers and the scripts between them, also
    * those whose runsvdir was killed. Only root gets into this folder or can run as root: nobody can pretend to be one.
    */
-  async function supervision(): Promise<{ pid: number; isHomeless: boolean }[]> {
+  async function supervision(): Promise<Supervising[]> {
     const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
     const found = await Promise.all(
       pids.map(async (pid) => {
         try {
           const [cwd, exe, info] = await Promise.all([readlink(`/proc/${pid}/cwd`), readlink(`/proc/${pid}/exe`), stat(`/proc/${pid}`)]);
-          const isOurs = info.uid === 0 && SUPERVISION.test(exe) && (cwd === folder || cwd.startsWith(`${folder}/`));
-          return isOurs ? [{ pid: Number(pid), isHomeless: cwd.endsWith(DELETED) }] : [];
+          // svlogd goes back and forth between its part's folder and that of the log.
+          const isWithin = cwd === folder || [folder, topology.layout.logs].some((place) => cwd.startsWith(`${place}/`));
+          const isOurs = info.uid === 0 && SUPERVISION.test(exe) && isWithin;
+          return isOurs ? [{ pid: Number(pid), folder: cwd, isLog: /\/svlogd\b/.test(exe), isHomeless: cwd.endsWith(DELETED) }] : [];
         } catch {
           // It has ended meanwhile, or is a thread of the kernel.
           return [];
@@ -111,15 +117,34 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     }
   }
 
+  /** Whether a part's runsv has nothing to run, by the kernel; only its log writer may be there. False where there is none. */
+  async function isIdle(part: Part): Promise<boolean> {
+    const all = await supervision();
+    const runsv = all.find((one) => one.folder === home(part) && !one.isLog);
+    if (runsv === undefined) return false;
+    const logs = new Set(all.filter(({ isLog }) => isLog).map(({ pid }) => String(pid)));
+    return readText(`/proc/${runsv.pid}/task/${runsv.pid}/children`)
+      .split(' ')
+      .every((pid) => pid === '' || logs.has(pid));
+  }
+
   /** Tells a part to end, kills it where it does not, and returns when it has ended. */
   async function end(part: Part): Promise<void> {
     const before = readSupervised(home(part));
     // Who is told twice may take that for haste: LiveKit would throw everybody out.
     if (before === null || before.isWanted || !before.isTold) await tell(part, 'd');
     const toldMs = performance.now();
+    let [wasIdle, lookedMs] = [false, toldMs];
     for (let isKilled = false; ;) {
       const found = readSupervised(home(part));
       if (found?.state === 'down' && !found.isWanted) return;
+      // On a full disk runsv cannot note that its part has ended.
+      const isDoubtful = found !== null && (found.pid === 0 || !signal(found.pid, 0));
+      if (isDoubtful && performance.now() - lookedMs > LOOK_MS) {
+        const idle = await isIdle(part);
+        if (wasIdle && idle) return;
+        [wasIdle, lookedMs] = [idle, performance.now()];
+      }
       if (found === null) {
         if (supervisorPid() === null) return;
         // That one starts another runsv, which knows nothing of it.
@@ -163,7 +188,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     start: (part) => tell(part, 'u'),
     async restart(part) {
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it to end would race with that.
-      if (readSupervised(home(part))?.state === 'run') await end(part);
+      if (['run', 'unknown'].includes(readSupervised(home(part))?.state ?? 'down')) await end(part);
       await tell(part, 'u');
     },
     stop: end,
@@ -179,13 +204,16 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUnended);
       const supervisor = supervisorPid();
       if (supervisor !== null) signal(supervisor, 'SIGHUP');
-      for (let left = 200; ; left--) {
+      for (const beganMs = performance.now(); ;) {
         const alive = await supervision();
         if (alive.length === 0) return;
-        if (left === 0) throw new FleetError('STILL_RUNNING', { pids: alive.map(({ pid }) => pid).join(', ') });
+        const ms = performance.now() - beganMs;
+        if (ms > LAST_MS) throw new FleetError('STILL_RUNNING', { pids: alive.map(({ pid }) => pid).join(', ') });
         // Where runsvdir was killed, each runsv and its log writer live on until they are told, by a signal where the part was retired since.
         for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
         for (const { pid } of alive.filter((one) => one.isHomeless)) signal(pid, 'SIGTERM');
+        // svlogd waits until it can write.
+        if (ms > LOGS_MS) for (const { pid } of alive.filter((one) => one.isLog)) signal(pid, 'SIGKILL');
         await delay(50);
       }
     },
@@ -203,9 +231,20 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
   };
 }
 
+/** A process of the supervision. */
+interface Supervising {
+  readonly pid: number;
+  /** Where it works: a part's folder, or that of its log. */
+  readonly folder: string;
+  /** Whether it writes a log. */
+  readonly isLog: boolean;
+  /** Whether that folder is gone. */
+  readonly isHomeless: boolean;
+}
+
 /** What runsv says of its part in `supervise/status`. */
 interface Supervised {
-  readonly state: 'down' | 'run' | 'finish';
+  readonly state: 'down' | 'run' | 'finish' | 'unknown';
   readonly pid: number;
   /** Whether it is to run, rather than was told to stop. */
   readonly isWanted: boolean;
@@ -220,14 +259,15 @@ const TAI_EPOCH = 2n ** 62n + 10n;
 
 /**
  * Reads the 20 bytes that runsv keeps: TAI64N time (12 bytes, big-endian), pid (4, little-endian), paused, wanted (`u` or
- * `d`), got TERM, state (0 down, 1 run, 2 finish), as runit's sv.c does. Null where no runsv is there.
+ * `d`), got TERM, state (0 down, 1 run, 2 finish), as runit's sv.c does. Null where no runsv is there; where the disk took
+ * less than these bytes, or none yet, the state is unknown.
  */
 function readSupervised(folder: string): Supervised | null {
   // A pipe that nobody reads: runsv is gone, and what its file says is old.
   if (write('', `${folder}/supervise/ok`) !== null) return null;
   const bytes = existsSync(`${folder}/supervise/status`) ? readFileSync(`${folder}/supervise/status`) : Buffer.alloc(0);
   const said = (['down', 'run', 'finish'] as const)[bytes[19] ?? 0];
-  if (bytes.length !== 20 || said === undefined) return null;
+  if (bytes.length !== 20 || said === undefined) return { state: 'unknown', pid: 0, isWanted: false, isTold: false, since: 0 };
   const pid = bytes.readUInt32LE(12);
   // runsv takes what it has killed for ended at once.
   const state = said === 'down' && pid !== 0 ? 'run' : said;
@@ -249,12 +289,13 @@ function readText(path: string): string {
   }
 }
 
-/** Nothing to do where the process has ended. */
-function signal(pid: number, name: NodeJS.Signals): void {
+/** Gives false where the process has ended. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(pid, name);
+    return process.kill(pid, name);
   } catch (error) {
     if (!hasCode(error, 'ESRCH')) throw error;
+    return false;
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { statfsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { execa } from 'execa';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
 import { createInstallation, until, untilWell } from '../e2e/installation.ts';
 import type { Installation } from '../e2e/installation.ts';
 import { archiveOf, headOf } from './archives.ts';
@@ -59,6 +59,27 @@ describe.runIf(process.getuid?.() === 0)('a disk that becomes full', () => {
     await rm(filler);
     expect(await place.run(['backup', '--verify', '--to', `${place.folder}/kept`])).toMatchObject({ code: 0, err: '' });
     expect(await files(`${place.folder}/kept`)).toHaveLength(1);
+  });
+
+  it('keeps nobody from stopping what runs, though its state cannot be noted', async () => {
+    // What becomes free is taken at once.
+    const filling = execa('sh', ['-c', 'while :; do cat /dev/zero >>"$1"; sleep 0.02; done', 'sh', `${data()}/state/filler`], {
+      reject: false,
+      stderr: 'ignore',
+    });
+
+    const free = async (): Promise<void> => {
+      filling.kill();
+      await filling;
+      await rm(`${data()}/state/filler`, { force: true });
+    };
+    onTestFinished(free);
+    await until(async () => statfsSync(data()).bavail === 0, 20_000);
+    expect(await place.run(['stop', 'livekit'])).toMatchObject({ code: 0 });
+    expect(await place.run(['stop'])).toMatchObject({ code: 0 });
+    expect((await execa('pgrep', ['-f', `${data()}/(config|logs|run)`], { reject: false })).stdout).toBe('');
+    await free();
+    expect(await place.run(['start'])).toMatchObject({ code: 0 });
   });
 
   it('in the midst of a restore leaves everything as it is', async () => {

@@ -94,15 +94,24 @@ export function* deadLetters(endpoint: string, seq: number, limit: number): Work
 }
 
 /** Queues dead letters again, behind what waits, each with its own id: those after `seq`, `limit` at most, of these numbers or all. Gives the last one; null: none. */
-export function* replay(endpoint: string, { seq, limit, letters }: { seq: number; limit: number; letters: readonly number[] | null }): Work<ReplayedPart> {
+export function* replay(endpoint: string, { seq, limit, letters, nowMs }: ReplayWanted): Work<ReplayedPart> {
   const part = yield* all('SELECT seq FROM dead_letters WHERE endpoint = ? AND seq > ? ORDER BY seq LIMIT ?', endpoint, seq, limit);
   const seqs = part.map((row) => Number(row['seq']));
   const wanted = letters === null ? seqs : seqs.filter((one) => letters.includes(one));
   for (const one of wanted) {
-    yield* change('INSERT INTO outbox (endpoint, room, id, type, body) SELECT endpoint, room, id, type, body FROM dead_letters WHERE seq = ?', one);
+    const columns = 'endpoint, room, id, type, body';
+    yield* change(`INSERT INTO outbox (${columns}, queued_at) SELECT ${columns}, CAST(? AS BIGINT) FROM dead_letters WHERE seq = ?`, nowMs, one);
     yield* change('DELETE FROM dead_letters WHERE seq = ?', one);
   }
   return { count: wanted.length, last: seqs.at(-1) ?? null };
+}
+
+export interface ReplayWanted {
+  readonly seq: number;
+  readonly limit: number;
+  readonly letters: readonly number[] | null;
+  /** By the clock that tells what has waited for too long: what is being given up meanwhile is not what is queued now. */
+  readonly nowMs: number;
 }
 
 export interface ReplayedPart {

@@ -23,7 +23,7 @@ export interface WebhookStore {
   settle(endpoint: string, settlement: Settlement, state: EndpointState | null): Promise<void>;
   giveUp(endpoint: string, which: { beforeMs: number; nowMs: number; error: string; limit: number }): Promise<number>;
   deadLetters(endpoint: string, seq: number, limit: number): Awaitable<DeadLetter[]>;
-  replay(endpoint: string, which: { seq: number; limit: number; letters: readonly number[] | null }): Promise<queue.ReplayedPart>;
+  replay(endpoint: string, which: queue.ReplayWanted): Promise<queue.ReplayedPart>;
 }
 
 /** Over the service's database. */

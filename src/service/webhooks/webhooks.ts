@@ -133,7 +133,7 @@ export function createWebhooks({ config, store: { webhooks: store, isShared, wat
       await found(id);
       let [count, seq] = [0, letters === null ? 0 : Math.min(...letters) - 1];
       for (;;) {
-        const part = await store.replay(id, { seq, limit: REPLAY_AT_A_TIME, letters });
+        const part = await store.replay(id, { seq, limit: REPLAY_AT_A_TIME, letters, nowMs: now() });
         count += part.count;
         if (part.last === null || (letters !== null && part.last >= Math.max(...letters))) break;
         seq = part.last;
