@@ -59,9 +59,6 @@ export const agentConfigSchema = z.object({
   upgrades: z.object({ pipe: absolutePath, result: absolutePath, log: absolutePath }).nullable(),
   gateway: z
     .object({
-      caddyAdminSocket: absolutePath,
-      /** Where the configuration that Caddy runs with is kept for its next start. */
-      caddyMemory: absolutePath,
       /** What media machines are told of the webhooks' receivers; null where this machine is alone. */
       webhooks: z.object({ urls: z.array(httpUrl), domain: z.string().min(1), caFile: absolutePath.nullable() }).nullable(),
     })

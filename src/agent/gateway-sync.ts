@@ -1,18 +1,17 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { ensureCaddyValue } from '../clients/caddy-admin.ts';
-import type { CaddyAdmin } from '../clients/caddy-admin.ts';
 import { redisTimeMs } from '../clients/redis-time.ts';
 import type { EndConnections } from './dead-sockets.ts';
 import { holdFleet, settleFleet } from './fleet-memory.ts';
 import type { FleetMemory } from './fleet-memory.ts';
-import { allInReach, gatewayRoutes, isServed, wayToNode } from '../contract/gateway-routes.ts';
-import type { MachinesSeen } from '../contract/gateway-routes.ts';
+import { allInReach, isServed, servingUpstreams, wayTo } from '../contract/gateway-routes.ts';
+import type { MachinesSeen, Wanted } from '../contract/gateway-routes.ts';
 import { NODES_KEY, endpointOf, parseNodeRecords } from '../contract/node-record.ts';
 import type { KnownNode, NodeRecord } from '../contract/node-record.ts';
 import { listenForChanges } from './announcements.ts';
 import { createStandstill } from './standstill.ts';
 import { startTicker } from './ticker.ts';
+import type { Upstreams } from './upstream-files.ts';
 
 const PERIOD_MS = 1_000;
 /** LiveKit takes a node for dead that has not written its entry for ten seconds (see keepAhead). Its agent ends it before, unless that has ended too. */
@@ -22,10 +21,12 @@ export interface GatewaySyncOptions {
   readonly redis: Redis;
   /** A second connection, for listening. */
   readonly subscriber: Redis;
-  readonly caddy: CaddyAdmin;
+  readonly upstreams: Upstreams;
+  /** This machine's own LiveKit, host:port, which serves before it is in the registry; null where there is none. */
+  readonly own?: string | null;
+  /** False while its record may still be what the agent before said at its end. */
+  readonly hasOwnSpoken?: () => boolean;
   readonly memory: FleetMemory;
-  /** Keeps the configuration that Caddy runs with, for its next start. Rejects never. */
-  readonly keepCaddy?: (config: string) => Promise<void>;
   /** Hears the fleet that is acted on, each second. */
   readonly onFleet?: (fleet: readonly NodeRecord[]) => void;
   readonly seen?: MachinesSeen;
@@ -35,25 +36,24 @@ export interface GatewaySyncOptions {
   readonly monotonicMs: () => number;
 }
 
-/** Keeps Caddy equal to the registry. */
+/** Keeps what Caddy is told equal to the registry. */
 export interface GatewaySync {
-  /** True while Caddy answered last time and its configuration has the ids that the agent fills; false until a machine was in the fleet. */
-  isCaddyReady(): boolean;
-  /** Where a client's signalling is led whose room is on this node; see wayToNode. */
-  wayTo(nodeId: string): string | null;
+  /** True while Caddy's upstreams are those of the fleet; false until a machine was in it. */
+  isInStep(): boolean;
+  /** Where a client's signalling is led; see wayTo in contract/gateway-routes.ts. */
+  wayTo(wanted: Wanted): string | null;
   /** Looks at once. */
   poke(): void;
   stop(): Promise<void>;
 }
 
-/** Follows the registry every second, and at once when a machine announces a change, and writes to Caddy what differs. */
+/** Follows the registry every second, and at once when a machine announces a change, and gives Caddy the machines that serve. */
 export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
-  const { redis, subscriber, memory, log, monotonicMs } = options;
+  const { redis, subscriber, upstreams, memory, log, monotonicMs } = options;
   let known: KnownNode[] | null = null;
   let readableSinceMs: number | null = null;
   let isLoaded = false;
-  let isCaddyReady = false;
-  let caddyProblem: string | null = null;
+  let isInStep = false;
   /** Machines whose connections were ended since they were last in reach. */
   const ended = new Set<string>();
 
@@ -89,27 +89,35 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     return { fleet: settleFleet({ ...reading, readableForMs: monotonicMs() - readableSinceMs }, known ?? []), nowMs: reading.nowMs };
   };
   const tick = async (): Promise<void> => {
-    if (!isLoaded) known = await memory.load();
+    if (!isLoaded) await load();
     isLoaded = true;
     const seen = await look();
-    // A registry in which nobody has ever been says nothing: what the deploy gave Caddy stands, and every write reloads Caddy.
-    if (seen === null || (known === null && seen.fleet.length === 0)) return;
+    // A registry in which nobody has ever been says nothing.
+    if (seen === null || (known === null && seen.fleet.length === 0) || options.hasOwnSpoken?.() === false) return;
     known = seen.fleet;
     giveUp(seen);
-    // After a time without Caddy it may be another configuration.
-    const problem = await applyRoutes(options, {
-      ...seen,
-      seen: machinesSeen,
-      isKept: isCaddyReady,
-      onLed: () => endVanished(seen.fleet),
-    });
-    isCaddyReady = problem === null;
-    if (problem !== caddyProblem && problem !== null) log.warn({ problem }, 'Caddy not in step');
-    caddyProblem = problem;
+    await giveUpstreams(seen);
+    await endVanished(seen.fleet);
     await memory.save(seen.fleet);
     options.onFleet?.(seen.fleet);
   };
-  /** Only once their paths lead elsewhere: clients come back within milliseconds. */
+  const load = async (): Promise<void> => {
+    known = await memory.load();
+    // At the first start: a Caddy that starts with the others serves at once.
+    if (known === null && !(await upstreams.isAny())) await upstreams.give(options.own == null ? [] : [options.own]);
+  };
+  /** What cannot be written, for want of space, is tried again; signalling to rooms that have a node does without. */
+  const giveUpstreams = async ({ fleet, nowMs }: { fleet: readonly KnownNode[]; nowMs: number }): Promise<void> => {
+    const serving = servingUpstreams(fleet, nowMs, machinesSeen);
+    try {
+      if (await upstreams.give(serving)) log.info({ serving: serving.length, machines: fleet.length }, 'upstreams changed');
+      isInStep = true;
+    } catch (error) {
+      if (isInStep) log.error({ err: error }, 'upstreams not written');
+      isInStep = false;
+    }
+  };
+  /** Only once their clients are led elsewhere: they come back within milliseconds. */
   const endVanished = async (fleet: readonly NodeRecord[]): Promise<void> => {
     for (const { machine, signalling, nodeId } of fleet) {
       if (options.seen?.isOutOfReach(machine) !== true) ended.delete(machine);
@@ -126,43 +134,9 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   listenForChanges(subscriber, () => ticker.poke(), log);
 
   return {
-    isCaddyReady: () => isCaddyReady,
-    wayTo: (nodeId) => wayToNode(known ?? [], nodeId, machinesSeen),
+    isInStep: () => isInStep,
+    wayTo: (wanted) => wayTo(known ?? [], wanted, machinesSeen),
     poke: () => ticker.poke(),
     stop: () => ticker.stop(),
   };
-}
-
-/**
- * Brings Caddy in step; gives what is wrong, or null. An id that is missing does not keep the others from being written.
- * @param seen.onLed is called as soon as clients are led right, also where they were before
- */
-async function applyRoutes(
-  options: GatewaySyncOptions,
-  { fleet, nowMs, seen, isKept, onLed }: { fleet: readonly KnownNode[]; nowMs: number; seen: MachinesSeen; isKept: boolean; onLed: () => Promise<void> },
-): Promise<string | null> {
-  const { upstreams, nodePaths } = gatewayRoutes(fleet, nowMs, seen);
-  const wanted = [
-    { target: { id: 'node-paths', field: 'routes' }, value: nodePaths },
-    { target: { id: 'media', field: 'upstreams' }, value: upstreams },
-    { target: { id: 'media-internal', field: 'upstreams' }, value: upstreams },
-  ];
-  const missing: string[] = [];
-  let isNew = !isKept;
-  try {
-    for (const { target, value } of wanted) {
-      const done = await ensureCaddyValue(options.caddy, target, value);
-      if (done === 'missing') missing.push(target.id);
-      if (done === 'written') {
-        isNew = true;
-        options.log.info({ id: target.id, serving: upstreams.length, machines: fleet.length }, 'Caddy changed');
-      }
-      // Only this machine's programs come by the last one.
-      if (target.id === 'media' && missing.length === 0) await onLed();
-    }
-    if (isNew && missing.length === 0) await options.keepCaddy?.(await options.caddy.readAll());
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  return missing.length === 0 ? null : `ids missing in the configuration: ${missing.join(', ')}`;
 }

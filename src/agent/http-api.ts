@@ -6,11 +6,12 @@ import type { Logger } from 'pino';
 import { roomOfToken } from '../clients/livekit-token.ts';
 import { redisTimeMs } from '../clients/redis-time.ts';
 import { WAIT } from '../contract/gateway-routes.ts';
+import type { Wanted } from '../contract/gateway-routes.ts';
 import { ROOM_NODE_KEY } from '../contract/livekit-records.ts';
 import { NODES_KEY, isReachable, parseNodeRecords } from '../contract/node-record.ts';
 import type { NodeRecord } from '../contract/node-record.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
-import { SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
+import { MACHINE_HEADER, SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
 import type { WebhookRelay } from './webhook-relay/relay.ts';
 
 /** Callers are on this machine: what does not come at once, holds a connection in vain. Node checks every second, not every 30. */
@@ -29,10 +30,10 @@ export interface HttpApiOptions {
   readonly log: Logger;
   /** Null on a machine without LiveKit. */
   readonly isLivekitServing: (() => boolean) | null;
-  /** Null on a machine without Caddy. */
-  readonly isCaddyReady: (() => boolean) | null;
-  /** Where signalling for a room on this node goes, see wayToNode; null on a machine without Caddy. */
-  readonly wayTo: ((nodeId: string) => string | null) | null;
+  /** Whether Caddy's upstreams are those of the fleet; null on a machine without Caddy. */
+  readonly isInStep: (() => boolean) | null;
+  /** Where signalling goes, see contract/gateway-routes.ts; null on a machine without Caddy. */
+  readonly wayTo: ((wanted: Wanted) => string | null) | null;
   /** Null where webhooks are turned off. */
   readonly relay: WebhookRelay | null;
 }
@@ -87,7 +88,7 @@ async function sendHealth(options: HttpApiOptions, response: ServerResponse): Pr
     machine: options.machine,
     redis: fleet !== null,
     livekit: options.isLivekitServing?.() ?? null,
-    caddy: options.isCaddyReady?.() ?? null,
+    upstreams: options.isInStep?.() ?? null,
     webhooksWaiting: options.relay?.waiting() ?? null,
     nodes: (fleet?.records ?? []).map((record) => ({ ...record, ageMs: (fleet?.nowMs ?? 0) - record.updatedAtMs })),
   });
@@ -105,7 +106,7 @@ async function sendRoomNode(redis: Redis | null, room: string, response: ServerR
 /** LiveKit checks the token; here it is only a hint where to go. */
 async function leadSignalling(
   redis: Redis | null,
-  wayTo: (nodeId: string) => string | null,
+  wayTo: (wanted: Wanted) => string | null,
   { request: { headers }, response }: { request: IncomingMessage; response: ServerResponse },
 ): Promise<void> {
   // In LiveKit's own order.
@@ -113,7 +114,8 @@ async function leadSignalling(
   // Without Redis nobody can come in; those who are in stay where they are.
   const nodeId =
     room === null || redis?.status !== 'ready' ? null : await Promise.race([redis.hget(ROOM_NODE_KEY, room).catch(() => null), sleep(LOOK_UP_MS, null)]);
-  const way = nodeId === null ? null : wayTo(nodeId);
+  const machine = String(headers[MACHINE_HEADER.toLowerCase()] ?? '');
+  const way = wayTo({ nodeId, machine: machine === '' ? null : machine });
   // Caddy reads no body, and would have to close the connection where there may be one.
   if (way === WAIT) response.writeHead(503, { 'content-length': 0 }).end();
   else response.writeHead(204, way === null ? {} : { [UPSTREAM_HEADER]: way }).end();

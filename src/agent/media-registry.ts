@@ -46,6 +46,8 @@ export interface MediaRegistryOptions {
 export interface MediaRegistry {
   /** True while LiveKit serves and the fleet knows. */
   isServing(): boolean;
+  /** True once the record is this run's. */
+  hasSpoken(): boolean;
   /** Of the LiveKit that runs; null where none does. */
   nodeId(): string | null;
   /** Ends LiveKit at once, where others take its rooms over; its supervisor starts it again. */
@@ -167,6 +169,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
 
   return {
     isServing: () => isServing && (announcedState === 'serving' || announcedState === 'draining'),
+    hasSpoken: () => announcedState !== null,
     nodeId: () => nodeId,
     end,
     async stop() {

@@ -3,7 +3,6 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { openCaddyAdmin } from '../clients/caddy-admin.ts';
 import { knock } from '../clients/knock.ts';
 import { connectFleetRedis, primaryOf } from '../clients/redis.ts';
 import type { FleetRedisConfig } from '../clients/redis.ts';
@@ -21,6 +20,7 @@ import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
 import { hostOf } from '../contract/node-record.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
+import { UPSTREAMS_FOLDER } from '../contract/upstream-files.ts';
 import { createHttpApi } from './http-api.ts';
 import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
@@ -35,7 +35,7 @@ import { startStaleEntries } from './stale-entries.ts';
 import { startStrandedNode } from './stranded-node.ts';
 import type { StrandedNodeOptions } from './stranded-node.ts';
 import { startVanishedNodes } from './vanished-nodes.ts';
-import { writeAtomically } from './state-file.ts';
+import { openUpstreams } from './upstream-files.ts';
 import { startWitness } from './witness.ts';
 import { startWebhookAnnouncer } from './webhook-announcer.ts';
 import { doubtWhileSpeechless } from './webhook-relay/doubt.ts';
@@ -62,7 +62,8 @@ export async function startAgent(config: AgentConfig, environment: AgentEnvironm
 
 /** Only answers, until a media machine has joined. */
 async function startWaiting(config: AgentConfig, log: Logger): Promise<() => Promise<void>> {
-  const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isCaddyReady: null, wayTo: null, relay: null });
+  if (config.gateway !== null) await openUpstreams(join(config.stateDir, UPSTREAMS_FOLDER)).give([]);
+  const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isInStep: null, wayTo: null, relay: null });
   server.listen(config.port, config.bind);
   await once(server, 'listening');
   log.info({ machine: config.machine, bind: config.bind, port: config.port }, 'agent up; waiting for media machines');
@@ -135,9 +136,10 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       : startGatewaySync({
           redis,
           subscriber,
-          caddy: openCaddyAdmin(config.gateway.caddyAdminSocket),
+          upstreams: openUpstreams(join(config.stateDir, UPSTREAMS_FOLDER)),
+          own: config.media?.advertiseAddress ?? null,
+          ...(media === null ? {} : { hasOwnSpoken: media.hasSpoken }),
           memory,
-          keepCaddy: keeperOf(config.gateway.caddyMemory, log.child({ part: 'gateway' })),
           ...(vanished === null ? {} : { seen: vanished }),
           endConnections,
           onFleet(fleet) {
@@ -217,8 +219,8 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     redis,
     log,
     isLivekitServing: media === null ? null : () => media.isServing(),
-    isCaddyReady: gateway === null ? null : () => gateway.isCaddyReady(),
-    wayTo: gateway === null ? null : (nodeId) => gateway.wayTo(nodeId),
+    isInStep: gateway === null ? null : () => gateway.isInStep(),
+    wayTo: gateway === null ? null : (wanted) => gateway.wayTo(wanted),
     relay,
   });
   server.listen(config.port, config.bind);
@@ -266,11 +268,6 @@ function startVoting(
 /** Null where no part carries out upgrades. */
 function upgraderOf(files: AgentConfig['upgrades']): OrderTakerOptions['runUpgrade'] {
   return files === null ? null : (order, run) => runUpgrade(files, order, run);
-}
-
-/** Gives what replaces the file's text, and rejects never. */
-function keeperOf(path: string, log: Logger): (text: string) => Promise<void> {
-  return (text) => writeAtomically(path, text).catch((error: unknown) => log.warn({ err: error }, 'the configuration of Caddy not kept'));
 }
 
 /** Null on a machine without Sentinel. */

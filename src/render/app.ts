@@ -6,7 +6,7 @@ import { upgradeFiles } from '../topology/upgrade-files.ts';
 import { socketFiles } from '../topology/socket-files.ts';
 import { journalFile } from '../topology/topology.ts';
 import type { Topology } from '../topology/topology.ts';
-import { caddyAdminSocket, caddyMemoryFile, internalCaFile } from './caddy.ts';
+import { internalCaFile } from './caddy.ts';
 import { metricsUser } from './livekit.ts';
 import { masterName, sentinelTimes } from './redis.ts';
 import { json, ourFile } from './rendered-file.ts';
@@ -68,10 +68,7 @@ export function renderAgent(settings: Settings, topology: Topology, livekitVersi
       socketsPipe: topology.parts.includes('sockets') ? socketFiles(topology.layout).pipe : null,
       upgrades: topology.parts.includes('upgrades') ? renderUpgrades(topology) : null,
       members: topology.firewall === 'needless' ? null : renderMembers(settings, topology),
-      gateway:
-        role === 'media'
-          ? null
-          : { caddyAdminSocket: caddyAdminSocket(topology), caddyMemory: caddyMemoryFile(topology), webhooks: renderReceivers(settings, topology) },
+      gateway: role === 'media' ? null : { webhooks: renderReceivers(settings, topology) },
       webhook: {
         enabled: settings.WEBHOOK_ENABLED && hasMedia,
         urls: settings.WEBHOOK_URLS.length > 0 ? settings.WEBHOOK_URLS : role === 'media' ? [] : [`http://${topology.serviceUpstream}/api/webhook`],

@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto';
 import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
-import { gatewayRoutes, proxyTo, unavailable } from '../contract/gateway-routes.ts';
-import type { GatewayRoutes } from '../contract/gateway-routes.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
-import { SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
+import { MACHINE_HEADER, SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
+import { UPSTREAMS_FOLDER, upstreamFiles } from '../contract/upstream-files.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -22,9 +20,6 @@ const API_BODY_BYTES = 64 * 1024;
 /** LiveKit reads a call's body whole before it asks who calls. Offers and room metadata are some kilobytes. */
 const MEDIA_BODY_BYTES = 1024 * 1024;
 
-/** A machine that lost its power does not refuse. */
-const LIVEKIT_TRANSPORT = { protocol: 'http', dial_timeout: '1s' };
-
 const WITHOUT_QUERY = { filter: 'regexp', regexp: '\\?.*', value: '?[redacted]' };
 /** LiveKit's clients send their token in the query; headers hold others, and those of an operator's own service we do not know. */
 const LOG_ENCODER = {
@@ -38,46 +33,9 @@ const LOG_ENCODER = {
   },
 };
 
-/** Path of Caddy's admin socket; only root and the service user may open it. */
-export function caddyAdminSocket(topology: Topology): string {
-  return `${topology.layout.state}/caddy/admin.sock`;
-}
-
 /** What Caddy is given. */
-function caddyFile({ layout }: Topology): string {
+export function caddyFile({ layout }: Topology): string {
   return `${layout.config}/caddy.json`;
-}
-
-/** What the agent keeps of the configuration that Caddy runs with. */
-export function caddyMemoryFile({ layout }: Topology): string {
-  return `${layout.state}/agent/caddy.json`;
-}
-
-/** The program that starts Caddy. */
-export function caddyStarter({ layout }: Topology): string {
-  return `${layout.app}/caddy.sh`;
-}
-
-/**
- * The program of the part (sh). A client of LiveKit tries only once to go on with its session: the paths to rooms are there from the
- * first moment, not only when the agent has filled them in. What it kept counts while it comes from the configuration that stands.
- */
-const starterScript = `#!/bin/sh
-# Written by livekit-fleet. Usage: caddy.sh CADDY CONFIG MEMORY
-config=$2
-[ -s "$3" ] && mark=$(sed -n 's/.*"@id": "\\(config-[0-9a-f]*\\)".*/\\1/p' "$2")
-[ -n "$mark" ] && grep -qs "\\"$mark\\"" "$3" && config=$3
-exec "$1" run --config "$config"
-`;
-
-/** The command line of the part; @param program Caddy's path */
-export function caddyCommand(program: string, topology: Topology): string[] {
-  return ['/bin/sh', caddyStarter(topology), program, caddyFile(topology), caddyMemoryFile(topology)];
-}
-
-/** The program that starts Caddy, as a file. */
-export function renderCaddyStarter(topology: Topology): RenderedFile {
-  return ourFile(caddyStarter(topology), starterScript);
 }
 
 /** Root certificate of Caddy's internal CA. */
@@ -86,36 +44,37 @@ export function internalCaFile(topology: Topology): string {
 }
 
 /**
- * Caddy's JSON. The arrays below `@id` media, media-internal and node-paths are the agent's, which keeps them equal to the
- * registry through the admin API; here they hold this machine's own LiveKit, so that a Caddy that starts serves at once. `config-…` names
- * the rest, so that a starting Caddy may take what the agent has kept of this very configuration. `stream_close_delay` keeps WebSockets open across such changes.
+ * Caddy's JSON, which no change of the fleet touches: which machines serve it reads from the agent's files at each request, and where a
+ * room's signalling goes it asks the agent.
  */
 export function renderCaddy(settings: Settings, topology: Topology): RenderedFile {
   const domain = settings.DOMAIN;
-  const { upstreams, nodePaths } = ownRoutes(settings, topology);
   const hasPlainHttp = topology.plainUrl !== null;
   // Caddy's own redirection leads to port 443, whatever it serves at itself.
   const hasOwnRedirect = !hasPlainHttp && settings.HTTPS_PORT !== 443;
   const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
-  const routes = (mark: string): unknown[] => [
+  const toAnyNode = anyNode(`${topology.layout.state}/agent/${UPSTREAMS_FOLDER}`);
+  const routes = [
     signallingRoute(settings.AGENT_PORT),
-    { match: [{ path: ['/n/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), { '@id': 'node-paths', handler: 'subroute', routes: nodePaths }] },
     ...apiRoutes(topology.serviceUpstream, isServiceOurs),
-    { match: [{ path: ['/rtc', '/rtc/*', '/twirp/*', '/agent', '/whip/*'] }], handle: [bodyUpTo(MEDIA_BODY_BYTES), mediaProxy('media', upstreams)] },
-    { '@id': mark, handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
+    {
+      match: [{ path_regexp: { pattern: CLIENT_PATHS } }, { path: ['/twirp/*', '/agent'] }],
+      handle: [bodyUpTo(MEDIA_BODY_BYTES), WITHOUT_MACHINE, toAnyNode],
+    },
+    { handle: [{ handler: 'static_response', status_code: 404, body: 'livekit-fleet: /api (rooms), /rtc (LiveKit)\n' }] },
   ];
   const hosts = hasPlainHttp ? ['localhost', '127.0.0.1'] : [domain];
   // Caddy serves its HTTP port without TLS also on a server that has TLS on the others. Localhost is for this machine alone:
   // anyone could send its name as the Host.
   const listen = hasPlainHttp ? [`127.0.0.1:${settings.HTTPS_PORT}`, `127.0.0.1:${settings.HTTP_PORT}`] : [`:${settings.HTTPS_PORT}`];
-  const servers = (mark: string): unknown => ({
+  const servers = {
     public: {
       listen,
       ...TIMEOUTS,
       // What an operator's own service takes may well come for longer.
       ...(isServiceOurs ? READ_TIMEOUTS : {}),
       max_header_bytes: MAX_HEADER_BYTES,
-      routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes: routes(mark) }], terminal: true }],
+      routes: [{ match: [{ host: hosts }], handle: [{ handler: 'subroute', routes }], terminal: true }],
       tls_connection_policies: [{ default_sni: domain }],
       // With the operator's own files no certificate is ever asked of a public authority, whatever names they hold.
       automatic_https: { disable_redirects: hasPlainHttp || hasOwnRedirect, disable_certificates: topology.tls.kind === 'files' },
@@ -124,22 +83,21 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
     internal: {
       listen: [`127.0.0.1:${settings.GATEWAY_INTERNAL_PORT}`],
       automatic_https: { disable: true },
-      routes: [{ handle: [mediaProxy('media-internal', upstreams)] }],
+      routes: [{ handle: [toAnyNode] }],
     },
-  });
-  const config = (mark: string): string =>
-    json({
-      admin: { listen: `unix/${caddyAdminSocket(topology)}|0660` },
-      // The agent asks every second: its requests would drown everything else.
-      logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), exclude: ['admin.api'], encoder: LOG_ENCODER } } },
-      storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
-      apps: {
-        http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers: servers(mark) },
-        pki: { certificate_authorities: { local: { install_trust: false } } },
-        tls: tlsApp(topology, hosts),
-      },
-    });
-  return ourFile(caddyFile(topology), config(`config-${createHash('sha256').update(config('')).digest('hex').slice(0, 16)}`));
+  };
+  const config = {
+    // Nothing changes while it runs.
+    admin: { disabled: true },
+    logging: { logs: { default: { level: settings.LOG_LEVEL.toUpperCase(), encoder: LOG_ENCODER } } },
+    storage: { module: 'file_system', root: `${topology.layout.state}/caddy` },
+    apps: {
+      http: { http_port: settings.HTTP_PORT, https_port: settings.HTTPS_PORT, servers },
+      pki: { certificate_authorities: { local: { install_trust: false } } },
+      tls: tlsApp(topology, hosts),
+    },
+  };
+  return ourFile(caddyFile(topology), json(config));
 }
 
 /** To the same address at https. Challenges of an ACME authority are answered before. */
@@ -171,20 +129,17 @@ function bodyUpTo(bytes: number): unknown {
   return { handler: 'request_body', max_size: bytes };
 }
 
-/** What the agent will ask for while this machine's LiveKit is the only one; nothing where there is none. */
-function ownRoutes(settings: Settings, { machine, address, hasMedia }: Topology): GatewayRoutes {
-  if (!hasMedia) return gatewayRoutes([], 0);
-  const signalling = `${address}:${settings.LIVEKIT_HTTP_PORT}`;
-  return gatewayRoutes([{ machine, signalling, nodeId: null, version: '', state: 'serving', keyFingerprint: '', updatedAtMs: 0 }], 0);
-}
+/** What clients ask of LiveKit, also below the path of a machine: signalling with its validation, and WHIP. Its server API and agents' socket are not theirs. */
+const CLIENT_PATHS = '^(?:/n/([^/]+))?/(?:rtc|whip)(?:/|$)';
+const WITHOUT_MACHINE = { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] };
 
 /**
  * Leads a client's signalling to the room's own node, wherever its path leads: through another node it would hang on Redis, and hear only
- * seconds later of the loss of its own. The agent says where; while it does not, the path decides, as for a room that has no node yet.
+ * seconds later of the loss of its own. The agent says where; while it does not, any serving machine will do.
  */
 function signallingRoute(agentPort: number): unknown {
   const asked = { handler: 'vars', is_led: 'yes' };
-  const upstream = { handler: 'vars', room_upstream: `{http.reverse_proxy.header.${UPSTREAM_HEADER}}` };
+  const upstream = { handler: 'vars', upstream: `{http.reverse_proxy.header.${UPSTREAM_HEADER}}` };
   const ask = {
     handler: 'reverse_proxy',
     upstreams: [{ dial: `127.0.0.1:${agentPort}` }],
@@ -194,48 +149,53 @@ function signallingRoute(agentPort: number): unknown {
     headers: {
       request: {
         delete: ['*'],
-        set: { [TOKEN_HEADER]: ['{http.request.uri.query.access_token}'], Authorization: ['{http.request.header.Authorization}'] },
+        set: {
+          [TOKEN_HEADER]: ['{http.request.uri.query.access_token}'],
+          [MACHINE_HEADER]: ['{http.regexp.client.1}'],
+          Authorization: ['{http.request.header.Authorization}'],
+        },
       },
     },
     handle_response: [
-      { match: { status_code: [503] }, routes: [{ handle: [unavailable()] }] },
+      { match: { status_code: [503] }, routes: [{ handle: [UNAVAILABLE] }] },
       { match: { headers: { [UPSTREAM_HEADER]: ['*'] } }, routes: [{ handle: [asked, upstream] }] },
       { routes: [{ handle: [asked] }] },
     ],
   };
-  const lead = [
-    bodyUpTo(MEDIA_BODY_BYTES),
-    { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] },
-    { ...proxyTo([{ dial: '{http.vars.room_upstream}' }]), transport: LIVEKIT_TRANSPORT },
-  ];
+  const lead = [bodyUpTo(MEDIA_BODY_BYTES), WITHOUT_MACHINE, { ...MEDIA_PROXY, upstreams: [{ dial: '{http.vars.upstream}' }] }];
   // What fails later is not the agent's failure, and is not tried again here.
   const failedLater = { handler: 'error', error: '{http.error.message}', status_code: '{http.error.status_code}' };
   return {
-    match: [{ path_regexp: { pattern: '^(/n/[^/]+)?/rtc(/|$)' } }],
+    match: [{ path_regexp: { name: 'client', pattern: CLIENT_PATHS } }],
     handle: [
       {
         handler: 'subroute',
-        routes: [{ handle: [ask] }, { match: [{ vars_regexp: { room_upstream: { pattern: '.' } } }], handle: lead, terminal: true }],
+        routes: [{ handle: [ask] }, { match: [{ vars_regexp: { upstream: { pattern: '.' } } }], handle: lead, terminal: true }],
         errors: { routes: [{ match: [{ vars: { is_led: ['yes'] } }], handle: [failedLater], terminal: true }] },
       },
     ],
   };
 }
 
-/** The proxy handler that every way to LiveKit shares. */
-function mediaProxy(id: string, upstreams: readonly unknown[]): unknown {
-  return {
-    '@id': id,
-    handler: 'reverse_proxy',
-    upstreams,
-    flush_interval: -1,
-    stream_close_delay: '24h',
-    // Who is tried next is asked before the time for it is over.
-    transport: LIVEKIT_TRANSPORT,
-    load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' },
-    headers: { request: { delete: ['CF-Connecting-IP'] } },
-  };
+/** Leads to one of the machines that serve, and asks another one where that does not answer. */
+function anyNode(folder: string): unknown {
+  const dials = upstreamFiles(folder).map((path) => `{file.${path}}`);
+  const proxy = { ...MEDIA_PROXY, upstreams: dials.map((dial) => ({ dial })), load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' } };
+  return { handler: 'subroute', routes: [{ match: [{ vars: { [dials[0] ?? '']: [''] } }], handle: [UNAVAILABLE] }, { handle: [proxy] }] };
 }
+
+/** What every way to LiveKit shares. */
+const MEDIA_PROXY = {
+  handler: 'reverse_proxy',
+  flush_interval: -1,
+  // LiveKit takes the client's address from this header, so a client must not be able to send it.
+  headers: { request: { delete: ['CF-Connecting-IP'] } },
+  // A machine that lost its power does not refuse, and who is tried next is asked before the time for it is over.
+  transport: { protocol: 'http', dial_timeout: '1s' },
+};
+
+/** Answers that a client should ask again soon; a browser shows a cross-origin client an answer only with this header, which LiveKit sends otherwise. */
+const UNAVAILABLE = { handler: 'static_response', status_code: 503, headers: { 'Access-Control-Allow-Origin': ['*'], 'Retry-After': ['1'] } };
 
 function tlsApp(topology: Topology, hosts: readonly string[]): unknown {
   const { tls } = topology;

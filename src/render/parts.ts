@@ -8,7 +8,7 @@ import { firewallRules, firewallScript } from '../topology/firewall-files.ts';
 import { socketsScript } from '../topology/socket-files.ts';
 import { backupTimerCommand } from './backup-timer.ts';
 import { backupsScript } from '../topology/backup-files.ts';
-import { caddyCommand, caddyStarter } from './caddy.ts';
+import { caddyFile } from './caddy.ts';
 import { firewallCommand } from './firewall.ts';
 import { upgradesScript } from '../topology/upgrade-files.ts';
 import { socketsCommand } from './socket-closer.ts';
@@ -60,15 +60,10 @@ export function renderParts(settings: Settings, topology: Topology, programs: Pr
       compilesCode: true,
       env: { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' },
     }),
-    caddy: spec(
-      'caddy',
-      caddyCommand(programs.caddy, topology),
-      [`${layout.config}/caddy.json`, caddyStarter(topology), ...pemCopies(topology.tls).map((one) => one.copy)],
-      {
-        env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
-        bindsLowPorts: true,
-      },
-    ),
+    caddy: spec('caddy', [programs.caddy, 'run', '--config', caddyFile(topology)], [caddyFile(topology), ...pemCopies(topology.tls).map((one) => one.copy)], {
+      env: { HOME: `${layout.state}/caddy`, XDG_DATA_HOME: `${layout.state}/caddy`, XDG_CONFIG_HOME: `${layout.state}/caddy` },
+      bindsLowPorts: true,
+    }),
     sockets: spec('sockets', socketsCommand(settings, topology), [socketsScript(layout)], { commandsNetwork: true }),
     upgrades: spec('upgrades', upgraderCommand(topology, project), [upgradesScript(layout)], { commandsMachine: true }),
     backups: spec('backups', backupTimerCommand(settings, topology, project), [backupsScript(layout)], { commandsMachine: true }),

@@ -6,7 +6,7 @@ import { findClashes } from './port-clash.ts';
 import type { Problem } from './problem.ts';
 import { schema, variableNames } from './schema.ts';
 import type { Settings, VariableName } from './schema.ts';
-import { LONGEST_PASSWORD, LONGEST_ROOT } from './variable.ts';
+import { LONGEST_PASSWORD } from './variable.ts';
 
 /** Where a value came from. */
 export type Origin = 'command-line' | 'file' | 'default';
@@ -21,7 +21,7 @@ export interface ParsedSettings {
 /** What LiveKit asks of an API secret's length. */
 const SHORTEST_SECRET = 32;
 /** Hints of problems with a value's length. */
-const LIMITS: Readonly<Partial<Record<ProblemCode, string>>> = { PATH_TOO_LONG: String(LONGEST_ROOT), PASSWORD_TOO_LONG: String(LONGEST_PASSWORD) };
+const LIMITS: Readonly<Partial<Record<ProblemCode, string>>> = { PASSWORD_TOO_LONG: String(LONGEST_PASSWORD) };
 const PLACEHOLDER = /^(your_key|your_secret|changeme|change_me|<.*>)$/i;
 
 /** True for an empty value or one of the guide's placeholders. */

@@ -109,19 +109,14 @@ export const portRange = z
     return { first: first ?? 0, last: last ?? 0 };
   });
 
-/** A path that every configuration file and unit can hold without quoting. */
-const ABSOLUTE = /^(\/[^\s/"'\\$%]+)+\/?$/;
-/** A socket address holds 107 bytes (unix(7)); the longest socket below DATA_DIR is `/state/caddy/admin.sock`. */
-export const LONGEST_ROOT = 80;
+/** A path that every configuration file and unit can hold without quoting; in Caddy's, braces would be a placeholder's. */
+const ABSOLUTE = /^(\/[^\s/"'\\$%{}]+)+\/?$/;
 
 /** An absolute path or the empty text. */
 export const optionalPath = z.string().refine((value) => value === '' || ABSOLUTE.test(value), says('NOT_ABSOLUTE'));
 
-/** The root of an installation: an absolute path below which sockets fit. */
-export const rootPath = z
-  .string()
-  .refine((value) => ABSOLUTE.test(value), says('NOT_ABSOLUTE'))
-  .refine((value) => Buffer.byteLength(value) <= LONGEST_ROOT, says('PATH_TOO_LONG'));
+/** An absolute path. */
+export const rootPath = z.string().refine((value) => ABSOLUTE.test(value), says('NOT_ABSOLUTE'));
 
 /** An http(s) URL or the empty text. */
 export const optionalUrl = z.string().refine((value) => value === '' || isHttpUrl(value), says('NOT_A_URL'));

@@ -1,23 +1,21 @@
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
+import { UPSTREAMS_FOLDER, upstreamFiles } from '../../src/contract/upstream-files.ts';
 import { startAgent } from '../../src/agent/start-agent.ts';
+import { startGateway } from './caddy-fixture.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
 test('a media machine reaches a real Caddy through a real Redis, forgets its ended node, and marks its own end', async () => {
   const directory = await temporaryDirectory();
-  const [redisPort, caddyPort, agentPort] = [await freePort(), await freePort(), await freePort()];
-  const socket = join(directory, 'admin.sock');
-  await mkdir(join(directory, 'state'));
+  const [redisPort, agentPort] = [await freePort(), await freePort()];
+  const { port: caddyPort, stateDir } = await startGateway({ AGENT_PORT: agentPort });
   run(program('redis', 'redis-server'), ['--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--dir', directory]);
-  const caddy = run(program('caddy', 'caddy'), ['run', '--config', '-'], directory);
-  caddy.stdin?.end(JSON.stringify(caddyConfig(socket, caddyPort)));
   const redis = new Redis(redisPort, '127.0.0.1');
   onTestFinished(() => redis.disconnect());
   // What a machine that lost its power left behind.
@@ -42,7 +40,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
       fleet: 'livekit',
       bind: '127.0.0.1',
       port: agentPort,
-      stateDir: join(directory, 'state'),
+      stateDir,
       journal: join(directory, 'journal.jsonl'),
       logLevel: 'silent',
       redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: redisPort } },
@@ -60,23 +58,22 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
       members: null,
       socketsPipe: null,
       upgrades: null,
-      gateway: { caddyAdminSocket: socket, caddyMemory: join(directory, 'caddy.json'), webhooks: null },
+      gateway: { webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },
     { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
   );
-  const upstreams = (): Promise<unknown> => openCaddyAdmin(socket).read({ id: 'media', field: 'upstreams' });
-  await until(async () => expect(await upstreams()).toEqual([{ dial: address }]), 15_000);
+  const upstream = (): Promise<string> => readFile(upstreamFiles(join(stateDir, UPSTREAMS_FOLDER))[0] ?? '', 'utf8');
+  await until(async () => expect(await upstream()).toBe(address), 15_000);
   await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
   await until(async () => {
     const health: unknown = await (await fetch(`http://127.0.0.1:${agentPort}/healthz`)).json();
-    expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, caddy: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
+    expect(health).toMatchObject({ machine: 'm2', redis: true, livekit: true, upstreams: true, nodes: [{ nodeId: 'ND_1', state: 'serving' }] });
   });
   await until(async () => expect(await redis.hgetall('nodes')).toEqual({ ND_9: 'of another machine' }));
   expect(await redis.hgetall('room_node_map')).toEqual({ r2: 'ND_9' });
   await redis.sadd('fleet:draining', 'ND_1');
-  await until(async () => expect(await upstreams()).toEqual([]));
-  // A connection that was kept from before ends with Caddy's reload.
+  await until(async () => expect(await upstream()).toBe(''));
   await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
   await stop();
   expect(JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}')).toMatchObject({ state: 'stopped' });
@@ -89,11 +86,9 @@ function program(component: string, name: string): string {
   return found;
 }
 
-function run(file: string, argv: string[], home?: string): ReturnType<typeof spawn> {
-  const env = home === undefined ? process.env : { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home };
-  const child = spawn(file, argv, { stdio: ['pipe', 'ignore', 'ignore'], env });
+function run(file: string, argv: string[]): void {
+  const child = spawn(file, argv, { stdio: 'ignore' });
   onTestFinished(() => void child.kill('SIGKILL'));
-  return child;
 }
 
 async function freePort(): Promise<number> {
@@ -102,14 +97,4 @@ async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
-}
-
-function caddyConfig(socket: string, port: number): unknown {
-  const routes = [
-    { handle: [{ '@id': 'node-paths', handler: 'subroute', routes: [] }] },
-    { match: [{ path: ['/internal/*'] }], handle: [{ '@id': 'media-internal', handler: 'reverse_proxy', stream_close_delay: '24h', upstreams: [] }] },
-    { handle: [{ '@id': 'media', handler: 'reverse_proxy', stream_close_delay: '24h', upstreams: [] }] },
-  ];
-  const server = { listen: [`127.0.0.1:${port}`], automatic_https: { disable: true }, routes };
-  return { admin: { listen: `unix/${socket}|0600`, config: { persist: false } }, apps: { http: { servers: { main: server } } } };
 }

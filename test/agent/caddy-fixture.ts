@@ -6,6 +6,8 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, inject, onTestFinished } from 'vitest';
+import { openUpstreams } from '../../src/agent/upstream-files.ts';
+import { UPSTREAMS_FOLDER } from '../../src/contract/upstream-files.ts';
 import { renderCaddy } from '../../src/render/caddy.ts';
 import { freePorts } from '../e2e/installation.ts';
 import { desireFrom } from '../golden/render.ts';
@@ -33,11 +35,13 @@ export function echoPath(): Server {
 export interface Gateway {
   /** Where plain http is served, the same routes as with TLS. */
   readonly port: number;
+  /** The agent's state directory. */
+  readonly stateDir: string;
   /** What Caddy has written so far. */
   output(): string;
 }
 
-/** The real Caddy with the configuration that a `.env` with these variables asks for, `edit`ed; ends with the test. */
+/** The real Caddy with the configuration that a `.env` with these variables asks for, `edit`ed, and its LiveKit as the one that serves; ends with the test. */
 export async function startGateway(variables: Readonly<Record<string, string | number>>, edit: (json: string) => string = (json) => json): Promise<Gateway> {
   const program = globSync(`${inject('componentStore')}/caddy/*/bin/caddy`)[0] ?? '';
   const folder = await temporaryDirectory();
@@ -46,6 +50,7 @@ export async function startGateway(variables: Readonly<Record<string, string | n
   const lines = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
   const { settings, topology } = desireFrom(lines.join(''));
   await mkdir(`${folder}/state/caddy`, { recursive: true });
+  await openUpstreams(`${folder}/state/agent/${UPSTREAMS_FOLDER}`).give([`127.0.0.1:${settings.LIVEKIT_HTTP_PORT}`]);
   await writeFile(`${folder}/caddy.json`, edit(renderCaddy(settings, topology).content));
   const env = { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
   const child = spawn(program, ['run', '--config', `${folder}/caddy.json`], { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -56,5 +61,5 @@ export async function startGateway(variables: Readonly<Record<string, string | n
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   });
   await until(async () => expect((await fetch(`http://127.0.0.1:${HTTP_PORT}/nothing`)).status, output).toBe(404), 20_000);
-  return { port: HTTP_PORT, output: () => output };
+  return { port: HTTP_PORT, stateDir: `${folder}/state/agent`, output: () => output };
 }

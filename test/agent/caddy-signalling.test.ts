@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import { createHttpApi } from '../../src/agent/http-api.ts';
 import { signAccessToken } from '../../src/clients/livekit-token.ts';
 import { WAIT } from '../../src/contract/gateway-routes.ts';
+import type { Wanted } from '../../src/contract/gateway-routes.ts';
 import { ROOM_NODE_KEY } from '../../src/contract/livekit-records.ts';
 import { freePorts } from '../e2e/installation.ts';
 import { serve, startGateway } from './caddy-fixture.ts';
@@ -37,9 +38,10 @@ async function startFleet(): Promise<{ url: string; port: number; agent: Server;
     ['ND_B', `127.0.0.1:${await serve(node('B'))}`],
     ['ND_W', WAIT],
     ['ND_E', `127.0.0.1:${nobody}`],
+    ['m3', `127.0.0.1:${await serve(node('C'))}`],
   ]);
-  const wayTo = (id: string): string | null => wayOf.get(id) ?? null;
-  const agent = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: null, wayTo, relay: null });
+  const wayTo = ({ nodeId, machine }: Wanted): string | null => wayOf.get(nodeId ?? '') ?? wayOf.get(machine ?? '') ?? null;
+  const agent = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isInStep: null, wayTo, relay: null });
   const agentPort = await serve(agent);
   const { port } = await startGateway({ AGENT_PORT: agentPort, LIVEKIT_HTTP_PORT: await serve(node('A')) });
   return { url: `http://127.0.0.1:${port}`, port, agent, agentUrl: `http://127.0.0.1:${agentPort}`, freezeRedis: server.freeze };
@@ -54,8 +56,9 @@ test('a client is led to the node that its room is on, by whatever path it comes
   };
   for (const path of ['/rtc', '/rtc/v1', '/rtc/validate', '/rtc/v1/validate']) {
     for (const prefix of ['', OWN, '/n/gone']) expect(await get(`${prefix}${path}`, tokenFor('there'))).toBe(`B ${path}`);
-    for (const prefix of ['', OWN]) {
-      for (const token of [tokenFor('new'), tokenFor('nobodys'), 'x.y.z', '']) expect(await get(`${prefix}${path}`, token)).toBe(`A ${path}`);
+    for (const token of [tokenFor('new'), tokenFor('nobodys'), 'x.y.z', '']) {
+      for (const prefix of ['', OWN, '/n/gone']) expect(await get(`${prefix}${path}`, token)).toBe(`A ${path}`);
+      expect(await get(`/n/m3${path}`, token)).toBe(`C ${path}`);
     }
   }
   const long = 'x'.repeat(100_000);
@@ -68,8 +71,7 @@ test('a client is led to the node that its room is on, by whatever path it comes
   expect(await two.text()).toBe('B /rtc');
   const spoofed = { authorization: `Bearer ${tokenFor('there')}`, 'cf-connecting-ip': '203.0.113.9' };
   expect(await (await fetch(`${url}/rtc`, { headers: spoofed })).text()).toBe('B /rtc');
-  // What is no signalling goes where it went.
-  expect(await get(`${OWN}/whip/v1`, tokenFor('there'))).toBe('A /whip/v1');
+  expect(await get(`${OWN}/whip/v1`, tokenFor('there'))).toBe('B /whip/v1');
   const socket = connect({ host: '127.0.0.1', port }, () =>
     socket.write(
       `GET ${OWN}/rtc?access_token=${tokenFor('there')} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
@@ -87,7 +89,7 @@ test('a client whose node may come back is asked to wait, and one whose node ref
 
 test('a client cannot say itself where it is led', async () => {
   const { url } = await startFleet();
-  const headers = { 'x-room-upstream': '127.0.0.1:1', 'x-access-token': tokenFor('there') };
+  const headers = { 'x-upstream': '127.0.0.1:1', 'x-path-machine': 'm3', 'x-access-token': tokenFor('there') };
   expect(await (await fetch(`${url}${OWN}/rtc`, { headers })).text()).toBe('A /rtc');
 });
 
@@ -95,14 +97,14 @@ test('a Redis that says nothing is not waited for', async () => {
   const { agentUrl, freezeRedis } = await startFleet();
   const ask = async (): Promise<[number, string | null]> => {
     const { status, headers } = await fetch(`${agentUrl}/v1/signalling`, { headers: { 'x-access-token': tokenFor('there') } });
-    return [status, headers.get('x-room-upstream')];
+    return [status, headers.get('x-upstream')];
   };
   expect(await ask()).toEqual([204, expect.stringMatching(/^127\.0\.0\.1:/)]);
   freezeRedis();
   expect(await ask()).toEqual([204, null]);
 });
 
-test('while the agent is away, or says nothing, the path decides', async () => {
+test('while the agent is away, or says nothing, any machine that serves will do', async () => {
   const { url, agent } = await startFleet();
   const path = `${url}${OWN}/rtc?access_token=${tokenFor('there')}`;
   expect(await (await fetch(path)).text()).toBe('B /rtc');

@@ -1,179 +1,157 @@
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { expect, onTestFinished, test } from 'vitest';
-import { ensureCaddyValue, openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
-import type { CaddyAdmin } from '../../src/clients/caddy-admin.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
-import { gatewayRoutes } from '../../src/contract/gateway-routes.ts';
-import { NODES_KEY } from '../../src/contract/node-record.ts';
 import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
-import { nodeRecord, silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
+import type { GatewaySync, GatewaySyncOptions } from '../../src/agent/gateway-sync.ts';
+import { openUpstreams } from '../../src/agent/upstream-files.ts';
+import { upstreamFiles } from '../../src/contract/upstream-files.ts';
+import { NODES_KEY } from '../../src/contract/node-record.ts';
+import type { NodeRecord } from '../../src/contract/node-record.ts';
+import { nodeRecord, silentLog, temporaryDirectory, until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
 
-/** Caddy's part of the admin API: a value per id and field. */
-function fakeCaddy(): { admin: CaddyAdmin; values: Map<string, unknown>; writes: string[]; reads: () => number; restart: () => void } {
-  const empty: [string, unknown][] = [
-    ['media/upstreams', []],
-    ['media-internal/upstreams', []],
-    ['node-paths/routes', []],
-  ];
-  const values = new Map(empty);
-  const writes: string[] = [];
-  let reads = 0;
-  const admin: CaddyAdmin = {
-    async read({ id, field }) {
-      reads += 1;
-      return values.get(`${id}/${field}`);
-    },
-    readAll: async () => JSON.stringify(Object.fromEntries(values)),
-    async replace({ id, field }, value) {
-      writes.push(id);
-      values.set(`${id}/${field}`, value);
-    },
-  };
-  const restart = (): void => empty.forEach(([key, value]) => void values.set(key, value));
-  return { admin, values, writes, reads: () => reads, restart };
+interface Place {
+  readonly memory: string;
+  readonly folder: string;
+  /** What Caddy reads, each once; fails while there is less than all of it. */
+  upstreams(): Promise<string[]>;
 }
 
-/** A sync whose Redis never answers, stopped after the test. */
-function syncWithoutRedis(caddy: CaddyAdmin, path: string, kept: string[] = []): ReturnType<typeof startGatewaySync> {
+/** A gateway's state; @param fleet that it remembers */
+async function makePlace(fleet: readonly NodeRecord[] | null): Promise<Place> {
+  const directory = await temporaryDirectory();
+  const [memory, folder] = [join(directory, 'fleet.json'), join(directory, 'upstreams')];
+  if (fleet !== null) await openFleetMemory(memory).save(fleet);
+  const upstreams = async (): Promise<string[]> => [...new Set(await Promise.all(upstreamFiles(folder).map((path) => readFile(path, 'utf8'))))];
+  return { memory, folder, upstreams };
+}
+
+/** Stopped after the test; its Redis never answers unless another is given. */
+function startSync({ memory, folder }: Place, options: Partial<GatewaySyncOptions> = {}): GatewaySync {
   const redis = new Redis({ lazyConnect: true });
-  const sync = startGatewaySync({
-    redis,
-    subscriber: redis,
-    caddy,
-    memory: openFleetMemory(path),
-    keepCaddy: async (config) => void kept.push(config),
-    log: silentLog,
-    monotonicMs: () => performance.now(),
-  });
+  const given = { redis, subscriber: redis, upstreams: openUpstreams(folder), memory: openFleetMemory(memory) };
+  const sync = startGatewaySync({ ...given, log: silentLog, monotonicMs: () => performance.now(), ...options });
   onTestFinished(() => sync.stop());
   return sync;
 }
 
-test('starts from the remembered fleet while Redis is away, writes once, and again when Caddy restarted', async () => {
-  const path = join(await temporaryDirectory(), 'fleet.json');
-  const fleet = [nodeRecord({ machine: 'm2' })];
-  await openFleetMemory(path).save(fleet);
-  const caddy = fakeCaddy();
-  const kept: string[] = [];
-  const sync = syncWithoutRedis(caddy.admin, path, kept);
+const b = nodeRecord({ machine: 'm2', signalling: 'b:1' });
+const c = nodeRecord({ machine: 'm3', signalling: 'c:1', nodeId: 'ND_3' });
 
-  await until(() => expect(sync.isCaddyReady()).toBe(true));
-  const wanted = gatewayRoutes(fleet, 0);
-  expect(caddy.values.get('media/upstreams')).toEqual(wanted.upstreams);
-  expect(caddy.values.get('media-internal/upstreams')).toEqual(wanted.upstreams);
-  expect(caddy.values.get('node-paths/routes')).toEqual(wanted.nodePaths);
-  expect(caddy.writes).toEqual(['node-paths', 'media', 'media-internal']);
-
-  const before = caddy.reads();
-  await until(() => expect(caddy.reads()).toBeGreaterThanOrEqual(before + 3));
-  expect(caddy.writes).toHaveLength(3);
-  // What Caddy was given is kept for its next start, once.
-  expect(kept).toEqual([await caddy.admin.readAll()]);
-
-  caddy.restart();
-  await until(() => expect(kept).toHaveLength(2));
-  expect(caddy.writes).toHaveLength(6);
+test('starts from the remembered fleet while Redis is away, and writes nothing twice', async () => {
+  const place = await makePlace([b, c]);
+  const sync = startSync(place);
+  await until(() => expect(sync.isInStep()).toBe(true));
+  expect(await place.upstreams()).toEqual(['b:1', 'c:1']);
+  expect(sync.wayTo({ nodeId: 'ND_3', machine: null })).toBe('c:1');
+  const times = async (): Promise<number[]> => Promise.all(upstreamFiles(place.folder).map(async (path) => (await stat(path)).ctimeMs));
+  const before = await times();
+  await sync.stop();
+  const next = startSync(place);
+  await until(() => expect(next.isInStep()).toBe(true));
+  expect(await times()).toEqual(before);
 });
 
-test('before anybody has registered, what the deploy gave Caddy stands', async () => {
+test('this machine’s own LiveKit serves before anybody has registered, and is one of those who have', async () => {
   const { connect } = await startRedis();
   const redis = connect();
-  const caddy = fakeCaddy();
-  caddy.values.set('media/upstreams', [{ dial: 'as the deploy wrote it' }]);
+  const place = await makePlace(null);
+  startSync(place, { redis, subscriber: connect(), own: 'a:1' });
+  await until(async () => expect(await place.upstreams()).toEqual(['a:1']));
+  await redis.hset(NODES_KEY, 'm2', JSON.stringify({ ...b, updatedAtMs: Date.now() }));
+  await until(async () => expect(await place.upstreams()).toEqual(['b:1']));
+});
+
+test('before anybody has registered, what an agent before has written stands', async () => {
+  const { connect } = await startRedis();
+  const place = await makePlace(null);
+  await openUpstreams(place.folder).give(['b:1']);
   let looks = 0;
-  const memory = openFleetMemory(join(await temporaryDirectory(), 'fleet.json'));
-  const clock = (): number => ++looks;
-  const sync = startGatewaySync({ redis, subscriber: connect(), caddy: caddy.admin, memory, log: silentLog, monotonicMs: clock });
-  onTestFinished(() => sync.stop());
+  startSync(place, { redis: connect(), subscriber: connect(), own: 'a:1', monotonicMs: () => ++looks });
   await until(() => expect(looks).toBeGreaterThan(2));
-  expect(caddy.writes).toEqual([]);
-
-  await redis.hset(NODES_KEY, 'm2', JSON.stringify(nodeRecord({ machine: 'm2', updatedAtMs: Date.now() })));
-  await until(() => expect(caddy.writes).toEqual(['node-paths', 'media', 'media-internal']));
+  expect(await place.upstreams()).toEqual(['b:1']);
 });
 
-test('a missing id is reported and the others are written all the same', async () => {
-  const path = join(await temporaryDirectory(), 'fleet.json');
-  await openFleetMemory(path).save([nodeRecord({ machine: 'm2' })]);
-  const caddy = fakeCaddy();
-  caddy.values.delete('media/upstreams');
-  const sync = syncWithoutRedis(caddy.admin, path);
-  await until(() => expect(caddy.writes).toEqual(['node-paths', 'media-internal']));
-  expect(sync.isCaddyReady()).toBe(false);
+test('what the agent before said at its end does not take this machine’s own LiveKit out', async () => {
+  const { connect } = await startRedis();
+  const redis = connect();
+  await redis.hset(NODES_KEY, 'm2', JSON.stringify({ ...b, state: 'stopped', updatedAtMs: Date.now() }));
+  const place = await makePlace([b]);
+  await openUpstreams(place.folder).give(['b:1']);
+  let [looks, hasOwnSpoken] = [0, false];
+  const sync = startSync(place, { redis, subscriber: connect(), own: 'b:1', hasOwnSpoken: () => (looks++, hasOwnSpoken) });
+  await until(() => expect(looks).toBeGreaterThan(1));
+  expect(await place.upstreams()).toEqual(['b:1']);
+  expect(sync.wayTo({ nodeId: 'ND_1', machine: null })).toBe('b:1');
+  hasOwnSpoken = true;
+  await until(async () => expect(await place.upstreams()).toEqual(['']));
 });
 
-test('a write goes over the Unix socket without an Origin, and equal values are not written', async () => {
-  const socket = join(await temporaryDirectory(), 'admin.sock');
-  const running = JSON.stringify([{ b: 1, dial: 'x:1' }]);
-  const { received } = await startReceiver((request) => (request.method === 'GET' ? { status: 200, body: running } : 200), socket);
-  const admin = openCaddyAdmin(socket);
-  const target = { id: 'media', field: 'upstreams' };
-  expect(await ensureCaddyValue(admin, target, [{ dial: 'x:1', b: 1 }])).toBe('same');
-  expect(await ensureCaddyValue(admin, target, [{ dial: 'y:1' }])).toBe('written');
-  expect(received.map(({ method, url }) => `${method} ${url}`)).toEqual(['GET /id/media/upstreams', 'GET /id/media/upstreams', 'PATCH /id/media/upstreams']);
-  expect(received[2]?.body).toBe('[{"dial":"y:1"}]');
-  expect(received[2]?.headers['origin']).toBeUndefined();
-});
-
-test('an unknown id is missing, and a refusal carries the reason', async () => {
-  const socket = join(await temporaryDirectory(), 'admin.sock');
-  await startReceiver((request) => (request.url.includes('nope') ? 404 : { status: 400, body: '{"error":"bad dial"}' }), socket);
-  const admin = openCaddyAdmin(socket);
-  expect(await ensureCaddyValue(admin, { id: 'nope', field: 'upstreams' }, [])).toBe('missing');
-  await expect(admin.replace({ id: 'media', field: 'upstreams' }, [])).rejects.toMatchObject({
-    code: 'CADDY_REFUSED',
-    params: { status: 400, reason: '{"error":"bad dial"}' },
-  });
+test('a gateway that nobody has joined has files with nothing in them', async () => {
+  const place = await makePlace(null);
+  startSync(place);
+  await until(async () => expect(await place.upstreams()).toEqual(['']));
 });
 
 test('connections to a machine that vanished end once, as soon as its clients are led elsewhere', async () => {
-  const path = join(await temporaryDirectory(), 'fleet.json');
-  await openFleetMemory(path).save([nodeRecord({ machine: 'm2', signalling: '10.0.0.2:7880', nodeId: null, state: 'down' }), nodeRecord({ machine: 'm3' })]);
-  const caddy = fakeCaddy();
-  const redis = new Redis({ lazyConnect: true });
-  const ended: { address: string; writes: readonly string[] }[] = [];
-  const sync = startGatewaySync({
-    redis,
-    subscriber: redis,
-    caddy: caddy.admin,
-    memory: openFleetMemory(path),
+  const place = await makePlace([{ ...b, nodeId: null, state: 'down' }, c]);
+  const ended: { address: string; upstreams: readonly string[] }[] = [];
+  let looks = 0;
+  const sync = startSync(place, {
     seen: { isOutOfReach: (machine) => machine === 'm2', isCutOff: () => false, isQuiet: () => false },
-    endConnections: async (host, port) => void ended.push({ address: `${host}:${port}`, writes: [...caddy.writes] }),
-    log: silentLog,
-    monotonicMs: () => performance.now(),
+    endConnections: async (host, port) => void ended.push({ address: `${host}:${port}`, upstreams: await place.upstreams() }),
+    onFleet: () => void looks++,
   });
-  onTestFinished(() => sync.stop());
-  await until(() => expect(sync.isCaddyReady()).toBe(true));
-  expect(ended).toEqual([{ address: '10.0.0.2:7880', writes: ['node-paths', 'media'] }]);
-  const reads = caddy.reads();
+  await until(() => expect(looks).toBe(1));
+  expect(ended).toEqual([{ address: 'b:1', upstreams: ['c:1'] }]);
   sync.poke();
-  await until(() => expect(caddy.reads()).toBeGreaterThan(reads + 2));
+  await until(() => expect(looks).toBeGreaterThan(1));
   expect(ended).toHaveLength(1);
 });
 
-test('a path whose machine has been down for twelve seconds leads to the others', async () => {
-  const path = join(await temporaryDirectory(), 'fleet.json');
-  await openFleetMemory(path).save([
-    nodeRecord({ machine: 'm2', signalling: '10.0.0.2:7880', state: 'down' }),
-    nodeRecord({ machine: 'm3', signalling: '10.0.0.3:7880' }),
-  ]);
-  const caddy = fakeCaddy();
-  const redis = new Redis({ lazyConnect: true });
+test('clients of a machine that has been down for twelve seconds are led to the others', async () => {
+  const place = await makePlace([{ ...b, state: 'down' }, c]);
   let laterMs = 0;
-  const sync = startGatewaySync({
-    redis,
-    subscriber: redis,
-    caddy: caddy.admin,
-    memory: openFleetMemory(path),
-    log: silentLog,
-    monotonicMs: () => performance.now() + laterMs,
-  });
-  onTestFinished(() => sync.stop());
-  await until(() => expect(sync.isCaddyReady()).toBe(true));
-  expect(JSON.stringify(caddy.values.get('node-paths/routes'))).toContain('503');
+  const sync = startSync(place, { monotonicMs: () => performance.now() + laterMs });
+  await until(() => expect(sync.isInStep()).toBe(true));
+  const ways = (): (string | null)[] => [sync.wayTo({ nodeId: 'ND_1', machine: null }), sync.wayTo({ nodeId: null, machine: 'm2' })];
+  expect(ways()).toEqual(['wait', 'wait']);
   laterMs = 12_000;
   sync.poke();
-  await until(() => expect(JSON.stringify(caddy.values.get('node-paths/routes'))).not.toContain('503'));
+  await until(() => expect(ways()).toEqual([null, null]));
+});
+
+test('what cannot be written is said; clients are led all the same', async () => {
+  const place = await makePlace([b]);
+  // Where the folder is to be.
+  await writeFile(place.folder, '');
+  let looks = 0;
+  const sync = startSync(place, { memory: { load: openFleetMemory(place.memory).load, save: async () => void looks++ } });
+  await until(() => expect(looks).toBeGreaterThan(0));
+  expect(sync.isInStep()).toBe(false);
+  expect(sync.wayTo({ nodeId: 'ND_1', machine: null })).toBe('b:1');
+});
+
+describe('the upstreams’ files', () => {
+  test('name each machine as often as the others, and may be read by their owner and his group alone', async () => {
+    const place = await makePlace(null);
+    const upstreams = openUpstreams(place.folder);
+    expect(await upstreams.give(['a:1', 'b:1'])).toBe(true);
+    expect(await upstreams.give(['a:1', 'b:1'])).toBe(false);
+    const texts = await Promise.all(upstreamFiles(place.folder).map((path) => readFile(path, 'utf8')));
+    expect(texts.filter((text) => text === 'a:1')).toHaveLength(texts.length / 2);
+    for (const path of upstreamFiles(place.folder)) expect((await stat(path)).mode & 0o007).toBe(0);
+    expect(await upstreams.give([])).toBe(true);
+    expect(await upstreams.isAny()).toBe(false);
+  });
+
+  test('are read before they are written: one that lost its text to a power cut gets it again', async () => {
+    const place = await makePlace(null);
+    await openUpstreams(place.folder).give(['a:1']);
+    await writeFile(upstreamFiles(place.folder)[3] ?? '', '');
+    expect(await openUpstreams(place.folder).give(['a:1'])).toBe(true);
+    expect(await place.upstreams()).toEqual(['a:1']);
+  });
 });

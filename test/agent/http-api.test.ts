@@ -19,7 +19,7 @@ async function startApi(urls: string[]): Promise<string> {
   const config = { enabled: true, urls, keys: { [KEY.apiKey]: KEY.secret }, signingKey: KEY.apiKey };
   const relay = startWebhookRelay({ config, store, log: silentLog, nowMs: () => Date.now() });
   const redis = new Redis({ lazyConnect: true });
-  const server = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isCaddyReady: () => true, wayTo: null, relay });
+  const server = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isInStep: () => true, wayTo: null, relay });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(async () => {
@@ -88,7 +88,7 @@ test.each([
 test('without Redis the agent says so and stays up', async () => {
   const api = await startApi([]);
   const health = await fetch(`${api}/healthz`);
-  expect([health.status, await health.json()]).toEqual([200, { machine: 'm1', redis: false, livekit: null, caddy: true, webhooksWaiting: 0, nodes: [] }]);
+  expect([health.status, await health.json()]).toEqual([200, { machine: 'm1', redis: false, livekit: null, upstreams: true, webhooksWaiting: 0, nodes: [] }]);
   expect((await fetch(`${api}/v1/rooms/r/node`)).status).toBe(503);
   expect((await fetch(`${api}/v1/rooms/%/node`)).status).toBe(404);
   expect((await fetch(`${api}/nothing`)).status).toBe(404);

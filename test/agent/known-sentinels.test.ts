@@ -30,7 +30,7 @@ async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promi
       members: null,
       socketsPipe: null,
       upgrades: null,
-      gateway: { caddyAdminSocket: join(stateDir, 'none.sock'), caddyMemory: join(stateDir, 'caddy.json'), webhooks: null },
+      gateway: { webhooks: null },
       webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
     },
     { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },

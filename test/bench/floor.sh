@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The least that brings this stack up: starts the rendered parts with no supervisor and no agent, asks each every 50 ms
 # until all answer, prints "up", and ends them when its standard input closes.
-# Usage: floor.sh ENV_FILE, of an installation whose rendered files stand in DATA_DIR and whose caddy.json names its upstreams.
+# Usage: floor.sh ENV_FILE, of an installation whose rendered files stand in DATA_DIR, beside those that name Caddy's upstreams.
 . "$1" || exit 2
 pids=()
 trap '{ kill -KILL "${pids[@]}"; wait; } 2>/dev/null' EXIT

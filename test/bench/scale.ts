@@ -11,11 +11,13 @@ import { pino } from 'pino';
 import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
 import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
 import { startVanishedNodes } from '../../src/agent/vanished-nodes.ts';
-import { openCaddyAdmin } from '../../src/clients/caddy-admin.ts';
+import { createHttpApi } from '../../src/agent/http-api.ts';
+import { openUpstreams } from '../../src/agent/upstream-files.ts';
+import { UPSTREAMS_FOLDER } from '../../src/contract/upstream-files.ts';
 import { CHANGED_CHANNEL, NODES_KEY } from '../../src/contract/node-record.ts';
 import { SIGHTS_KEY } from '../../src/contract/sight.ts';
 import { makePlan } from '../../src/plan/plan.ts';
-import { caddyAdminSocket, renderCaddy } from '../../src/render/caddy.ts';
+import { renderCaddy } from '../../src/render/caddy.ts';
 import { freePorts, until } from '../e2e/installation.ts';
 import { desireFrom } from '../golden/render.ts';
 import type { Row } from './table.ts';
@@ -102,7 +104,7 @@ function timePlan(): number {
 }
 
 interface BenchGateway {
-  /** As many nodes as that in the registry, and in Caddy. */
+  /** As many nodes as that in the registry. */
   fill(size: number): Promise<void>;
   /** Kilobytes a second between the agent and Redis at rest. */
   measureTraffic(): Promise<number>;
@@ -112,12 +114,12 @@ interface BenchGateway {
   timeChange(): Promise<number>;
 }
 
-/** A real Redis, a real Caddy with the rendered configuration, and the agent's part that keeps it; all end with the signal. */
+/** A real Redis, a real Caddy with the rendered configuration, and the agent's parts that lead its clients; all end with the signal. */
 async function startGateway(folder: string, { store }: ScaleBenchOptions, ended: AbortSignal): Promise<BenchGateway> {
-  const [redisPort = 0, HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0] = await freePorts(4);
+  const [redisPort = 0, HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0, AGENT_PORT = 0] = await freePorts(5);
   const [redisServer = ''] = globSync(`${store}/redis/*/bin/redis-server`);
   const [caddy = ''] = globSync(`${store}/caddy/*/bin/caddy`);
-  const ports = Object.entries({ HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT }).map(([name, port]) => `${name}=${port}\n`);
+  const ports = Object.entries({ HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, AGENT_PORT }).map(([name, port]) => `${name}=${port}\n`);
   const { settings, topology } = desireFrom(`DATA_DIR=${folder}\nDOMAIN=localhost\n${ports.join('')}`);
   await mkdir(`${folder}/state/caddy`, { recursive: true });
   await writeFile(`${folder}/caddy.json`, renderCaddy(settings, topology).content);
@@ -146,12 +148,24 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
   const sync = startGatewaySync({
     redis: connect(),
     subscriber: connect(),
-    caddy: openCaddyAdmin(caddyAdminSocket(topology)),
+    upstreams: openUpstreams(`${folder}/state/agent/${UPSTREAMS_FOLDER}`),
     memory: openFleetMemory(`${folder}/fleet.json`),
     log: pino({ level: 'silent' }),
     monotonicMs: () => performance.now(),
   });
   ended.addEventListener('abort', () => void sync.stop());
+  const log = pino({ level: 'silent' });
+  const api = createHttpApi({
+    machine: 'm1',
+    redis: connect(),
+    log,
+    isLivekitServing: null,
+    isInStep: null,
+    wayTo: (wanted) => sync.wayTo(wanted),
+    relay: null,
+  });
+  api.listen(AGENT_PORT, '127.0.0.1');
+  ended.addEventListener('abort', () => api.close());
   // As if its heart went on beating for as long as the measurement takes.
   const soonMs = async (): Promise<number> => (Number((await own.time())[0]) + 600) * 1000;
   let size = 0;

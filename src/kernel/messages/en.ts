@@ -25,7 +25,6 @@ export const errors = {
   NOT_DEPLOYED: 'Nothing is deployed in {path} yet. Run ./部署.sh deploy, or for one of several machines deploy-caddy-service-only or deploy-livekit-only',
   UNKNOWN_PART: 'There is no part called {part}. Parts: {known}',
   VERIFY_FAILED: 'The meeting failed at step {step} ({cause}): {detail}\n{hint}',
-  CADDY_REFUSED: 'Caddy refused the value of {target} ({status}): {reason}. The former one goes on working; see: ./部署.sh logs caddy',
   TLS_FILE_UNREADABLE: '{variable}={path} cannot be read ({reason}). Write the absolute path of an existing PEM file into .env.',
   TLS_NOT_A_CERTIFICATE:
     '{variable}={path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----). From DER: openssl x509 -inform DER -in {path} -out new.pem; then name the new file.',
@@ -207,7 +206,6 @@ export const problems = {
   NOT_A_FLAG: 'use true or false',
   NOT_A_PORT_RANGE: 'not a port range (first below last, from 1024 on). Example: 50000-60000',
   NOT_ABSOLUTE: 'not an absolute path, or it has spaces, quotes, \\, $ or %. Example: /var/lib/livekit-fleet',
-  PATH_TOO_LONG: 'longer than {hint} bytes: sockets below it would not fit. Choose a shorter path',
   NOT_A_DATABASE: 'not postgres://user:password@host/database, with special characters as %XX. Example: postgres://fleet:secret@10.0.0.5/fleet?sslmode=require',
   NOT_A_URL: 'not an http:// or https:// URL. Example: https://example.com/hook',
   NOT_NODES: 'use localhost or IPv4 addresses with commas. Example: 192.168.1.2,192.168.1.3',

@@ -26,7 +26,6 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NOT_DEPLOYED: '{path} 中尚未部署。请执行 ./部署.sh deploy；多台机器时执行 deploy-caddy-service-only 或 deploy-livekit-only',
   UNKNOWN_PART: '没有名为 {part} 的部件。部件有：{known}',
   VERIFY_FAILED: '会议在步骤 {step} 失败（{cause}）：{detail}\n{hint}',
-  CADDY_REFUSED: 'Caddy 拒绝了 {target} 的值（{status}）：{reason}。原值继续有效；请看：./部署.sh logs caddy',
   TLS_FILE_UNREADABLE: '无法读取 {variable}={path}（{reason}）。请在 .env 中写现有 PEM 文件的绝对路径。',
   TLS_NOT_A_CERTIFICATE:
     '{variable}={path} 中没有 PEM 证书（-----BEGIN CERTIFICATE-----）。若为 DER：openssl x509 -inform DER -in {path} -out new.pem，然后改用新文件。',
@@ -172,7 +171,6 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NOT_A_FLAG: '请用 true 或 false',
   NOT_A_PORT_RANGE: '不是端口段（前小后大，从 1024 起）。例如：50000-60000',
   NOT_ABSOLUTE: '不是绝对路径，或含有空格、引号、\\、$、%。例如：/var/lib/livekit-fleet',
-  PATH_TOO_LONG: '超过 {hint} 字节，其下的套接字放不下。请换一个较短的路径',
   NOT_A_DATABASE: '不是 postgres://用户:密码@主机/库（特殊字符写作 %XX）。例如：postgres://fleet:secret@10.0.0.5/fleet?sslmode=require',
   NOT_A_URL: '不是 http:// 或 https:// 地址。例如：https://example.com/hook',
   NOT_NODES: '请用 localhost 或逗号分隔的 IPv4 地址。例如：192.168.1.2,192.168.1.3',

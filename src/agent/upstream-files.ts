@@ -1,0 +1,42 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { upstreamFiles } from '../contract/upstream-files.ts';
+import { readIfThere } from './state-file.ts';
+
+/** The serving machines, for Caddy. */
+export interface Upstreams {
+  /** Whether Caddy has been given any, now or by an agent before. */
+  isAny(): Promise<boolean>;
+  /** Gives Caddy these, host:port each, instead of those before. Gives whether that changed anything. */
+  give(addresses: readonly string[]): Promise<boolean>;
+}
+
+/** @param folder where the files are; it need not be there yet */
+export function openUpstreams(folder: string): Upstreams {
+  const paths = upstreamFiles(folder);
+  let given: (string | null)[] | null = null;
+  const read = async (): Promise<(string | null)[]> => (given ??= await Promise.all(paths.map(readIfThere)));
+
+  return {
+    isAny: async () => (await read()).some((text) => text !== null && text !== ''),
+    async give(addresses) {
+      const before = await read();
+      let isChanged = false;
+      for (const [index, path] of paths.entries()) {
+        const wanted = addresses[index % Math.max(1, addresses.length)] ?? '';
+        if (before[index] === wanted) continue;
+        await replace(path, wanted);
+        before[index] = wanted;
+        isChanged = true;
+      }
+      return isChanged;
+    },
+  };
+}
+
+/** One text or the other for who reads it meanwhile. Not synced: after a power cut the agent writes anew what is not as it should be, and clients would wait for the disk. */
+async function replace(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+  await writeFile(`${path}.new`, text, { mode: 0o640 });
+  await rename(`${path}.new`, path);
+}
