@@ -13,9 +13,9 @@ import { freePorts } from '../e2e/installation.ts';
 import { desireFrom } from '../golden/render.ts';
 import { temporaryDirectory, until } from './fixtures.ts';
 
-/** A server on a free port of 127.0.0.1 until the test ends; gives the port. */
-export async function serve(server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1');
+/** A server on 127.0.0.1 until the test ends; gives the port, a free one unless it is named. */
+export async function serve(server: Server, port = 0): Promise<number> {
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
     server.close();

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,7 @@ import { CHANGED_CHANNEL, NODES_KEY } from '../../src/contract/node-record.ts';
 import { SIGHTS_KEY } from '../../src/contract/sight.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { renderCaddy } from '../../src/render/caddy.ts';
+import { comeWhile } from '../agent/come.ts';
 import { freePorts, until } from '../e2e/installation.ts';
 import { desireFrom } from '../golden/render.ts';
 import type { Row } from './table.ts';
@@ -35,6 +36,10 @@ const SIZES = [3, 100, MANY] as const;
 /** Long enough for several of the agent's seconds. */
 const WATCH_MS = 10_000;
 const POLL_MS = 5;
+/** Changes of the fleet that clients meet who are just coming in, and how many those are at a time. */
+const [CHANGES, CLIENTS] = [100, 8];
+/** Longer than Caddy takes for a reload. */
+const CHANGE_MS = 50;
 /** The first look at all machines. */
 const WARM_UP_MS = 2_000;
 
@@ -48,6 +53,13 @@ export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
   const end = new AbortController();
   try {
     const gateway = await startGateway(folder, options, end.signal);
+    const cut: number[] = [];
+    const cutByReloads: number[] = [];
+    for (let round = 1; round <= rounds; round++) {
+      cut.push(await gateway.countCut('files'));
+      cutByReloads.push(await gateway.countCut('reloads'));
+      say(`of those who came in during ${CHANGES} changes, cut off: ${cut.at(-1)}, by as many reloads: ${cutByReloads.at(-1)}`);
+    }
     const traffic: number[] = [];
     const mediaTraffic: number[] = [];
     let changes: number[] = [];
@@ -72,6 +84,7 @@ export async function benchScale(options: ScaleBenchOptions): Promise<Row[]> {
           : { name, unit: 'kB/s', ours, floor: [former], limit: { times: 1.1 } };
       });
     return [
+      { name: `cut off while coming in, ${CHANGES} changes`, unit: '', ours: cut, floor: cutByReloads, limit: { value: 0 }, isWorstCounted: true },
       { name: `plan and render, ${MANY} nodes`, unit: 's', ours: planned, floor: [], limit: { value: 1 } },
       { name: `gateway follows a change, ${MANY} nodes`, unit: 's', ours: changes, floor: [], limit: { value: 1 } },
       ...growth('gateway', traffic),
@@ -106,6 +119,8 @@ function timePlan(): number {
 interface BenchGateway {
   /** As many nodes as that in the registry. */
   fill(size: number): Promise<void>;
+  /** How many clients got no answer who came in while the fleet changed; where each change is a reload of Caddy's configuration, for comparison. */
+  countCut(by: 'files' | 'reloads'): Promise<number>;
   /** Kilobytes a second between the agent and Redis at rest. */
   measureTraffic(): Promise<number>;
   /** The same for the part of a media machine's agent that watches the others. */
@@ -124,10 +139,8 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
   await mkdir(`${folder}/state/caddy`, { recursive: true });
   await writeFile(`${folder}/caddy.json`, renderCaddy(settings, topology).content);
   const env = { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
-  const children = [
-    spawn(redisServer, ['--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--dir', folder], { stdio: 'ignore' }),
-    spawn(caddy, ['run', '--config', `${folder}/caddy.json`], { env, stdio: 'ignore' }),
-  ];
+  const caddyProcess = spawn(caddy, ['run', '--config', `${folder}/caddy.json`], { env, stdio: 'ignore' });
+  const children = [caddyProcess, spawn(redisServer, ['--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--dir', folder], { stdio: 'ignore' })];
   ended.addEventListener('abort', () => children.forEach((child) => child.kill('SIGKILL')));
   const connect = (): Redis => {
     const redis = new Redis({ port: redisPort, host: '127.0.0.1', retryStrategy: () => 50 });
@@ -145,10 +158,12 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
       () => '',
     );
   await until(async () => (await fetch(`http://127.0.0.1:${HTTP_PORT}/nothing`).catch(() => null))?.status === 404, 20_000);
+  const upstreams = openUpstreams(`${folder}/state/agent/${UPSTREAMS_FOLDER}`);
+  await upstreams.give(servers.map(({ port }) => `127.0.0.1:${port}`));
   const sync = startGatewaySync({
     redis: connect(),
     subscriber: connect(),
-    upstreams: openUpstreams(`${folder}/state/agent/${UPSTREAMS_FOLDER}`),
+    upstreams,
     memory: openFleetMemory(`${folder}/fleet.json`),
     log: pino({ level: 'silent' }),
     monotonicMs: () => performance.now(),
@@ -183,7 +198,25 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
     await own.publish(CHANGED_CHANNEL, 'm0');
   };
   const wanted = (): string => servers[turn % servers.length]?.name ?? '';
+  const changes = {
+    files: async (number: number) => void (await upstreams.give(servers.slice(0, 1 + (number % 2)).map(({ port }) => `127.0.0.1:${port}`))),
+    async reloads(number: number) {
+      const text = await readFile(`${folder}/caddy.json`, 'utf8');
+      await writeFile(`${folder}/caddy.json`, text.replace(/"retries": \d+/, `"retries": ${1 + (number % 2)}`));
+      caddyProcess.kill('SIGUSR1');
+    },
+  };
   return {
+    async countCut(by) {
+      const changeAgainAndAgain = async (): Promise<void> => {
+        for (let number = 0; number < CHANGES; number++) {
+          await changes[by](number);
+          await delay(CHANGE_MS);
+        }
+      };
+      const counts = await comeWhile(changeAgainAndAgain, { port: HTTP_PORT, paths: ['/twirp/x'], clients: CLIENTS });
+      return Object.entries(counts).reduce((sum, [line, count]) => sum + (line.startsWith('HTTP/1.1 ') ? 0 : count), 0);
+    },
     async fill(wantedSize) {
       for (let index = size; index < wantedSize; index++) await write(index, `${neighbourOf(index)}:1`);
       size = wantedSize;

@@ -80,6 +80,7 @@ describe('the guide', () => {
       (await lab.machine(1).exec(['sh', '-c', 'sha256sum /etc/fleet.env; find /etc/systemd /var/lib/livekit-fleet/config -type f -newer /tmp/before'])).out;
     await until(async () => (await user.ask('/readyz')).ok, 20_000);
     const meeting = await user.startMeeting();
+    const rooms = await user.createRooms();
     await lab.machine(1).exec(['touch', '/tmp/before']);
     const [pidBefore, filesBefore] = [await livekit(), await files()];
 
@@ -102,6 +103,8 @@ describe('the guide', () => {
     }
     expect([...used].toSorted()).toEqual(['m192-168-1-2', 'm192-168-1-3', 'm192-168-1-4']);
 
+    rooms.end();
+    expect(rooms.attempts.filter((one) => !one.isCreated)).toEqual([]);
     const counts = await meeting.end();
     expect(counts).toMatchObject({ reconnections: 0, received: counts.sent });
     // How much exactly is the benchmark's to say: a busy computer drops audio by itself.
