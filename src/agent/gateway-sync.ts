@@ -22,9 +22,7 @@ export interface GatewaySyncOptions {
   /** A second connection, for listening. */
   readonly subscriber: Redis;
   readonly upstreams: Upstreams;
-  /** This machine's own LiveKit, host:port, which serves before it is in the registry; null where there is none. */
-  readonly own?: string | null;
-  /** False while its record may still be what the agent before said at its end. */
+  /** False while the record of this machine's own LiveKit may still be what the agent before said at its end. */
   readonly hasOwnSpoken?: () => boolean;
   readonly memory: FleetMemory;
   /** Hears the fleet that is acted on, each second. */
@@ -103,8 +101,8 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   };
   const load = async (): Promise<void> => {
     known = await memory.load();
-    // At the first start: a Caddy that starts with the others serves at once.
-    if (known === null && !(await upstreams.isAny())) await upstreams.give(options.own == null ? [] : [options.own]);
+    // Caddy complains of files that are not there.
+    if (known === null && !(await upstreams.isAny())) await upstreams.give([]);
   };
   /** What cannot be written, for want of space, is tried again; signalling to rooms that have a node does without. */
   const giveUpstreams = async ({ fleet, nowMs }: { fleet: readonly KnownNode[]; nowMs: number }): Promise<void> => {

@@ -20,7 +20,7 @@ import { createSentinelBook } from './sentinel-book.ts';
 import { startSentinelVoter } from './sentinel-voter.ts';
 import { hostOf } from '../contract/node-record.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
-import { UPSTREAMS_FOLDER } from '../contract/upstream-files.ts';
+import { upstreamFiles } from '../contract/upstream-files.ts';
 import { createHttpApi } from './http-api.ts';
 import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
@@ -62,7 +62,7 @@ export async function startAgent(config: AgentConfig, environment: AgentEnvironm
 
 /** Only answers, until a media machine has joined. */
 async function startWaiting(config: AgentConfig, log: Logger): Promise<() => Promise<void>> {
-  if (config.gateway !== null) await openUpstreams(join(config.stateDir, UPSTREAMS_FOLDER)).give([]);
+  if (config.gateway !== null) await openUpstreams(upstreamFiles(config.stateDir, false)).give([]);
   const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isInStep: null, wayTo: null, relay: null });
   server.listen(config.port, config.bind);
   await once(server, 'listening');
@@ -136,8 +136,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
       : startGatewaySync({
           redis,
           subscriber,
-          upstreams: openUpstreams(join(config.stateDir, UPSTREAMS_FOLDER)),
-          own: config.media?.advertiseAddress ?? null,
+          upstreams: openUpstreams(upstreamFiles(config.stateDir, config.media !== null)),
           ...(media === null ? {} : { hasOwnSpoken: media.hasSpoken }),
           memory,
           ...(vanished === null ? {} : { seen: vanished }),

@@ -1,6 +1,4 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { upstreamFiles } from '../contract/upstream-files.ts';
+import { rename, writeFile } from 'node:fs/promises';
 import { readIfThere } from './state-file.ts';
 
 /** The serving machines, for Caddy. */
@@ -11,9 +9,8 @@ export interface Upstreams {
   give(addresses: readonly string[]): Promise<boolean>;
 }
 
-/** @param folder where the files are; it need not be there yet */
-export function openUpstreams(folder: string): Upstreams {
-  const paths = upstreamFiles(folder);
+/** @param paths see contract/upstream-files.ts */
+export function openUpstreams(paths: readonly string[]): Upstreams {
   let given: (string | null)[] | null = null;
   const read = async (): Promise<(string | null)[]> => (given ??= await Promise.all(paths.map(readIfThere)));
 
@@ -36,7 +33,6 @@ export function openUpstreams(folder: string): Upstreams {
 
 /** One text or the other for who reads it meanwhile. Not synced: after a power cut the agent writes anew what is not as it should be, and clients would wait for the disk. */
 async function replace(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
   await writeFile(`${path}.new`, text, { mode: 0o640 });
   await rename(`${path}.new`, path);
 }

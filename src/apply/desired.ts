@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Desired } from '../plan/plan.ts';
 import { renderAgent, renderService } from '../render/app.ts';
 import { renderBackupTimer } from '../render/backup-timer.ts';
-import { renderCaddy } from '../render/caddy.ts';
+import { renderCaddy, renderFirstUpstream } from '../render/caddy.ts';
 import { renderFirewall } from '../render/firewall.ts';
 import { renderLivekit } from '../render/livekit.ts';
 import { renderParts } from '../render/parts.ts';
@@ -55,7 +55,7 @@ export function desire(input: {
     // Before the agent's file, which names what runs: a run that is killed between the two has noted the choice.
     ...(input.chosen === null ? [] : [ourFile(livekitVersionFile(topology.layout), json(input.chosen))]),
     renderAgent(settings, topology, input.livekitVersion),
-    ...(has('caddy') ? [renderCaddy(settings, topology)] : []),
+    ...(has('caddy') ? [renderCaddy(settings, topology), ...renderFirstUpstream(settings, topology)] : []),
     ...(has('service') ? [renderService(settings, topology)] : []),
     ...input.apps.map(({ path, head }) => copiedFile(`${topology.layout.app}/${basename(path)}`, path, head)),
     ourFile(roleFile(topology.layout), json({ role: topology.role })),

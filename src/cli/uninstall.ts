@@ -4,7 +4,7 @@ import { appliedFile } from '../apply/observe.ts';
 import { sentinelFile } from '../render/redis.ts';
 import { removeMadeUser } from '../host/service-user.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
-import { UPSTREAMS_FOLDER } from '../contract/upstream-files.ts';
+import { upstreamFiles } from '../contract/upstream-files.ts';
 import { FleetError } from '../kernel/errors.ts';
 import { translate } from '../kernel/messages/translate.ts';
 import type { CliContext } from './context.ts';
@@ -34,8 +34,8 @@ export async function uninstall(context: CliContext, { isPurge, ...options }: Wa
       if (topology.hasMedia && isThere) await leaveFleet(context, deployment, { ...options, hasSettled });
       else await removeParts(context, deployment);
       // Another role would take what its Sentinel watches, and whom its agent has seen, for its own.
-      const known = [FLEET_MEMORY, UPSTREAMS_FOLDER].map((name) => `${layout.state}/agent/${name}`);
-      for (const path of [sentinelFile(topology), ...known]) await context.host.remove(path);
+      const agent = `${layout.state}/agent`;
+      for (const path of [sentinelFile(topology), `${agent}/${FLEET_MEMORY}`, ...upstreamFiles(agent, false)]) await context.host.remove(path);
       if (!isPurge) for (const folder of [layout.config, layout.app, layout.run]) await context.host.remove(folder);
       const madeUser = isPurge ? await removeMadeUser(context.host, madeUserFile(layout)) : null;
       const others = isPurge ? await purgeDataDir(context.host, layout) : [];

@@ -48,6 +48,7 @@ export function makePlan(desired: Desired, observed: Observed): Change[] {
 }
 
 function isCurrent(file: RenderedFile, now: { content: string; mode: number }): boolean {
+  if (file.ownership.kind === 'theirs') return true;
   if (file.ownership.kind === 'shared') return now.content.split('\n').includes(file.ownership.marker);
   return now.content === file.content && now.mode === file.mode;
 }

@@ -2,7 +2,7 @@ import type { Settings } from '../settings/schema.ts';
 import type { Tls, Topology } from '../topology/topology.ts';
 import { MAX_WEBHOOK_BYTES } from '../contract/limits.ts';
 import { MACHINE_HEADER, SIGNALLING_PATH, TOKEN_HEADER, UPSTREAM_HEADER } from '../contract/signalling.ts';
-import { UPSTREAMS_FOLDER, upstreamFiles } from '../contract/upstream-files.ts';
+import { upstreamFiles } from '../contract/upstream-files.ts';
 import { json, ourFile } from './rendered-file.ts';
 import type { RenderedFile } from './rendered-file.ts';
 
@@ -53,7 +53,7 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   // Caddy's own redirection leads to port 443, whatever it serves at itself.
   const hasOwnRedirect = !hasPlainHttp && settings.HTTPS_PORT !== 443;
   const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
-  const toAnyNode = anyNode(`${topology.layout.state}/agent/${UPSTREAMS_FOLDER}`);
+  const toAnyNode = anyNode(pathsOf(topology));
   const routes = [
     signallingRoute(settings.AGENT_PORT),
     ...apiRoutes(topology.serviceUpstream, isServiceOurs),
@@ -98,6 +98,17 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
     },
   };
   return ourFile(caddyFile(topology), json(config));
+}
+
+/** On a machine that is the whole fleet Caddy leads to its LiveKit from the first moment, before the agent is up. */
+export function renderFirstUpstream({ LIVEKIT_HTTP_PORT }: Settings, topology: Topology): RenderedFile[] {
+  if (!topology.hasMedia) return [];
+  const content = `${topology.address}:${LIVEKIT_HTTP_PORT}`;
+  return pathsOf(topology).map((path) => ({ path, content, mode: 0o640, owner: 'service', ownership: { kind: 'theirs' } }));
+}
+
+function pathsOf({ layout, hasMedia }: Topology): string[] {
+  return upstreamFiles(`${layout.state}/agent`, hasMedia);
 }
 
 /** To the same address at https. Challenges of an ACME authority are answered before. */
@@ -178,8 +189,8 @@ function signallingRoute(agentPort: number): unknown {
 }
 
 /** Leads to one of the machines that serve, and asks another one where that does not answer. */
-function anyNode(folder: string): unknown {
-  const dials = upstreamFiles(folder).map((path) => `{file.${path}}`);
+function anyNode(paths: readonly string[]): unknown {
+  const dials = paths.map((path) => `{file.${path}}`);
   const proxy = { ...MEDIA_PROXY, upstreams: dials.map((dial) => ({ dial })), load_balancing: { retries: 1, try_duration: '2s', try_interval: '50ms' } };
   return { handler: 'subroute', routes: [{ match: [{ vars: { [dials[0] ?? '']: [''] } }], handle: [UNAVAILABLE] }, { handle: [proxy] }] };
 }

@@ -12,8 +12,9 @@ export interface RenderedFile {
    * the marker line differs. Directives named in `keep` are the program's own once it has run: the file's former lines
    * survive, `content` begins with the ones that it starts from, and `body` is `content` without those. A former text
    * without the directive `needs` survives in nothing. In a line that survives and begins with `adapt`'s text, the next word is replaced.
+   * `theirs`: the program's own, which it is only given to begin with.
    */
-  readonly ownership: { kind: 'ours' } | SharedFile;
+  readonly ownership: { kind: 'ours' } | { kind: 'theirs' } | SharedFile;
 }
 
 /** See RenderedFile. */

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { UPSTREAMS_FOLDER, upstreamFiles } from '../../src/contract/upstream-files.ts';
+import { upstreamFiles } from '../../src/contract/upstream-files.ts';
 import { startAgent } from '../../src/agent/start-agent.ts';
 import { startGateway } from './caddy-fixture.ts';
 import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
@@ -63,7 +63,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
     },
     { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
   );
-  const upstream = (): Promise<string> => readFile(upstreamFiles(join(stateDir, UPSTREAMS_FOLDER))[0] ?? '', 'utf8');
+  const upstream = (): Promise<string> => readFile(upstreamFiles(stateDir, true)[0] ?? '', 'utf8');
   await until(async () => expect(await upstream()).toBe(address), 15_000);
   await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
   await until(async () => {

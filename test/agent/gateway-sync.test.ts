@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -14,7 +14,7 @@ import { startRedis } from './redis.ts';
 
 interface Place {
   readonly memory: string;
-  readonly folder: string;
+  readonly paths: readonly string[];
   /** What Caddy reads, each once; fails while there is less than all of it. */
   upstreams(): Promise<string[]>;
 }
@@ -22,16 +22,16 @@ interface Place {
 /** A gateway's state; @param fleet that it remembers */
 async function makePlace(fleet: readonly NodeRecord[] | null): Promise<Place> {
   const directory = await temporaryDirectory();
-  const [memory, folder] = [join(directory, 'fleet.json'), join(directory, 'upstreams')];
+  const [memory, paths] = [join(directory, 'fleet.json'), upstreamFiles(directory, false)];
   if (fleet !== null) await openFleetMemory(memory).save(fleet);
-  const upstreams = async (): Promise<string[]> => [...new Set(await Promise.all(upstreamFiles(folder).map((path) => readFile(path, 'utf8'))))];
-  return { memory, folder, upstreams };
+  const upstreams = async (): Promise<string[]> => [...new Set(await Promise.all(paths.map((path) => readFile(path, 'utf8'))))];
+  return { memory, paths, upstreams };
 }
 
 /** Stopped after the test; its Redis never answers unless another is given. */
-function startSync({ memory, folder }: Place, options: Partial<GatewaySyncOptions> = {}): GatewaySync {
+function startSync({ memory, paths }: Place, options: Partial<GatewaySyncOptions> = {}): GatewaySync {
   const redis = new Redis({ lazyConnect: true });
-  const given = { redis, subscriber: redis, upstreams: openUpstreams(folder), memory: openFleetMemory(memory) };
+  const given = { redis, subscriber: redis, upstreams: openUpstreams(paths), memory: openFleetMemory(memory) };
   const sync = startGatewaySync({ ...given, log: silentLog, monotonicMs: () => performance.now(), ...options });
   onTestFinished(() => sync.stop());
   return sync;
@@ -46,7 +46,7 @@ test('starts from the remembered fleet while Redis is away, and writes nothing t
   await until(() => expect(sync.isInStep()).toBe(true));
   expect(await place.upstreams()).toEqual(['b:1', 'c:1']);
   expect(sync.wayTo({ nodeId: 'ND_3', machine: null })).toBe('c:1');
-  const times = async (): Promise<number[]> => Promise.all(upstreamFiles(place.folder).map(async (path) => (await stat(path)).ctimeMs));
+  const times = async (): Promise<number[]> => Promise.all(place.paths.map(async (path) => (await stat(path)).ctimeMs));
   const before = await times();
   await sync.stop();
   const next = startSync(place);
@@ -54,22 +54,12 @@ test('starts from the remembered fleet while Redis is away, and writes nothing t
   expect(await times()).toEqual(before);
 });
 
-test('this machine’s own LiveKit serves before anybody has registered, and is one of those who have', async () => {
-  const { connect } = await startRedis();
-  const redis = connect();
-  const place = await makePlace(null);
-  startSync(place, { redis, subscriber: connect(), own: 'a:1' });
-  await until(async () => expect(await place.upstreams()).toEqual(['a:1']));
-  await redis.hset(NODES_KEY, 'm2', JSON.stringify({ ...b, updatedAtMs: Date.now() }));
-  await until(async () => expect(await place.upstreams()).toEqual(['b:1']));
-});
-
-test('before anybody has registered, what an agent before has written stands', async () => {
+test('before anybody has registered, what the deploy or an agent before has written stands', async () => {
   const { connect } = await startRedis();
   const place = await makePlace(null);
-  await openUpstreams(place.folder).give(['b:1']);
+  await openUpstreams(place.paths).give(['b:1']);
   let looks = 0;
-  startSync(place, { redis: connect(), subscriber: connect(), own: 'a:1', monotonicMs: () => ++looks });
+  startSync(place, { redis: connect(), subscriber: connect(), monotonicMs: () => ++looks });
   await until(() => expect(looks).toBeGreaterThan(2));
   expect(await place.upstreams()).toEqual(['b:1']);
 });
@@ -79,9 +69,9 @@ test('what the agent before said at its end does not take this machine’s own L
   const redis = connect();
   await redis.hset(NODES_KEY, 'm2', JSON.stringify({ ...b, state: 'stopped', updatedAtMs: Date.now() }));
   const place = await makePlace([b]);
-  await openUpstreams(place.folder).give(['b:1']);
+  await openUpstreams(place.paths).give(['b:1']);
   let [looks, hasOwnSpoken] = [0, false];
-  const sync = startSync(place, { redis, subscriber: connect(), own: 'b:1', hasOwnSpoken: () => (looks++, hasOwnSpoken) });
+  const sync = startSync(place, { redis, subscriber: connect(), hasOwnSpoken: () => (looks++, hasOwnSpoken) });
   await until(() => expect(looks).toBeGreaterThan(1));
   expect(await place.upstreams()).toEqual(['b:1']);
   expect(sync.wayTo({ nodeId: 'ND_1', machine: null })).toBe('b:1');
@@ -125,8 +115,8 @@ test('clients of a machine that has been down for twelve seconds are led to the 
 
 test('what cannot be written is said; clients are led all the same', async () => {
   const place = await makePlace([b]);
-  // Where the folder is to be.
-  await writeFile(place.folder, '');
+  // Where a text is to be written first.
+  await mkdir(`${place.paths[0]}.new`);
   let looks = 0;
   const sync = startSync(place, { memory: { load: openFleetMemory(place.memory).load, save: async () => void looks++ } });
   await until(() => expect(looks).toBeGreaterThan(0));
@@ -137,21 +127,21 @@ test('what cannot be written is said; clients are led all the same', async () =>
 describe('the upstreams’ files', () => {
   test('name each machine as often as the others, and may be read by their owner and his group alone', async () => {
     const place = await makePlace(null);
-    const upstreams = openUpstreams(place.folder);
+    const upstreams = openUpstreams(place.paths);
     expect(await upstreams.give(['a:1', 'b:1'])).toBe(true);
     expect(await upstreams.give(['a:1', 'b:1'])).toBe(false);
-    const texts = await Promise.all(upstreamFiles(place.folder).map((path) => readFile(path, 'utf8')));
+    const texts = await Promise.all(place.paths.map((path) => readFile(path, 'utf8')));
     expect(texts.filter((text) => text === 'a:1')).toHaveLength(texts.length / 2);
-    for (const path of upstreamFiles(place.folder)) expect((await stat(path)).mode & 0o007).toBe(0);
+    for (const path of place.paths) expect((await stat(path)).mode & 0o007).toBe(0);
     expect(await upstreams.give([])).toBe(true);
     expect(await upstreams.isAny()).toBe(false);
   });
 
   test('are read before they are written: one that lost its text to a power cut gets it again', async () => {
     const place = await makePlace(null);
-    await openUpstreams(place.folder).give(['a:1']);
-    await writeFile(upstreamFiles(place.folder)[3] ?? '', '');
-    expect(await openUpstreams(place.folder).give(['a:1'])).toBe(true);
+    await openUpstreams(place.paths).give(['a:1']);
+    await writeFile(place.paths[3] ?? '', '');
+    expect(await openUpstreams(place.paths).give(['a:1'])).toBe(true);
     expect(await place.upstreams()).toEqual(['a:1']);
   });
 });

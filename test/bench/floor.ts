@@ -44,7 +44,7 @@ function keptFolder(folder: string): string {
 
 /** Whether a path below DATA_DIR is a folder or file that a deploy lays before anything starts. */
 function isRendered(path: string): boolean {
-  if (/^state\/[^/]+\//.test(path)) return /\/(redis|sentinel)\.conf$|^state\/agent\/upstreams/.test(path);
+  if (/^state\/[^/]+\//.test(path)) return /\/(redis|sentinel)\.conf$|^state\/agent\/upstream\./.test(path);
   if (path.startsWith('run/')) return /^run\/services(\/[^/]+(\/run)?)?$/.test(path);
   return !/^(logs\/[^/]+\/|lock)/.test(path);
 }

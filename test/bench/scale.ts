@@ -13,7 +13,7 @@ import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
 import { startVanishedNodes } from '../../src/agent/vanished-nodes.ts';
 import { createHttpApi } from '../../src/agent/http-api.ts';
 import { openUpstreams } from '../../src/agent/upstream-files.ts';
-import { UPSTREAMS_FOLDER } from '../../src/contract/upstream-files.ts';
+import { upstreamFiles } from '../../src/contract/upstream-files.ts';
 import { CHANGED_CHANNEL, NODES_KEY } from '../../src/contract/node-record.ts';
 import { SIGHTS_KEY } from '../../src/contract/sight.ts';
 import { makePlan } from '../../src/plan/plan.ts';
@@ -136,7 +136,7 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
   const [caddy = ''] = globSync(`${store}/caddy/*/bin/caddy`);
   const ports = Object.entries({ HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, AGENT_PORT }).map(([name, port]) => `${name}=${port}\n`);
   const { settings, topology } = desireFrom(`DATA_DIR=${folder}\nDOMAIN=localhost\n${ports.join('')}`);
-  await mkdir(`${folder}/state/caddy`, { recursive: true });
+  for (const part of ['caddy', 'agent']) await mkdir(`${folder}/state/${part}`, { recursive: true });
   await writeFile(`${folder}/caddy.json`, renderCaddy(settings, topology).content);
   const env = { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
   const caddyProcess = spawn(caddy, ['run', '--config', `${folder}/caddy.json`], { env, stdio: 'ignore' });
@@ -158,8 +158,8 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
       () => '',
     );
   await until(async () => (await fetch(`http://127.0.0.1:${HTTP_PORT}/nothing`).catch(() => null))?.status === 404, 20_000);
-  const upstreams = openUpstreams(`${folder}/state/agent/${UPSTREAMS_FOLDER}`);
-  await upstreams.give(servers.map(({ port }) => `127.0.0.1:${port}`));
+  const upstreams = openUpstreams(upstreamFiles(`${folder}/state/agent`, true));
+  await upstreams.give([`127.0.0.1:${servers[0]?.port}`]);
   const sync = startGatewaySync({
     redis: connect(),
     subscriber: connect(),
@@ -199,7 +199,7 @@ async function startGateway(folder: string, { store }: ScaleBenchOptions, ended:
   };
   const wanted = (): string => servers[turn % servers.length]?.name ?? '';
   const changes = {
-    files: async (number: number) => void (await upstreams.give(servers.slice(0, 1 + (number % 2)).map(({ port }) => `127.0.0.1:${port}`))),
+    files: async (number: number) => void (await upstreams.give([`127.0.0.1:${servers[number % 2]?.port}`])),
     async reloads(number: number) {
       const text = await readFile(`${folder}/caddy.json`, 'utf8');
       await writeFile(`${folder}/caddy.json`, text.replace(/"retries": \d+/, `"retries": ${1 + (number % 2)}`));

@@ -1,9 +1,9 @@
-import { UPSTREAMS_FOLDER, upstreamFiles } from '../../src/contract/upstream-files.ts';
+import { upstreamFiles } from '../../src/contract/upstream-files.ts';
 import { mediaMachines } from '../fleet/fleet-of-three.ts';
 import type { FleetOfThree } from '../fleet/fleet-of-three.ts';
 
 const units = ['livekit-fleet-agent', 'livekit-fleet-sockets'];
-const files = upstreamFiles(`/var/lib/livekit-fleet/state/agent/${UPSTREAMS_FOLDER}`);
+const files = upstreamFiles('/var/lib/livekit-fleet/state/agent', false);
 const config = '/var/lib/livekit-fleet/config/caddy.json';
 
 /** Takes from the fleet what the product adds: left are LiveKit, Redis and Sentinel with their files, and a Caddy with three fixed upstreams. */
