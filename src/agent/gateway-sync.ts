@@ -22,8 +22,6 @@ export interface GatewaySyncOptions {
   /** A second connection, for listening. */
   readonly subscriber: Redis;
   readonly upstreams: Upstreams;
-  /** False while the record of this machine's own LiveKit may still be what the agent before said at its end. */
-  readonly hasOwnSpoken?: () => boolean;
   readonly memory: FleetMemory;
   /** Hears the fleet that is acted on, each second. */
   readonly onFleet?: (fleet: readonly NodeRecord[]) => void;
@@ -91,7 +89,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     isLoaded = true;
     const seen = await look();
     // A registry in which nobody has ever been says nothing.
-    if (seen === null || (known === null && seen.fleet.length === 0) || options.hasOwnSpoken?.() === false) return;
+    if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
     giveUp(seen);
     await giveUpstreams(seen);

@@ -35,8 +35,10 @@ export interface MediaRegistryOptions {
   readonly probe: LivekitProbe;
   /** Ends LiveKit at once; its supervisor starts it again. */
   readonly kill: () => Promise<void>;
-  /** True once other machines reach this one; it does not serve before. */
+  /** True once other machines reach this one; it does not serve before, unless it has already. */
   readonly isOpen: () => Promise<boolean>;
+  /** True where not the agent alone ends, but the machine: its LiveKit is about to. */
+  readonly isMachineEnding: () => Promise<boolean>;
   readonly log: Logger;
   /** A clock that never jumps, in milliseconds. */
   readonly monotonicMs: () => number;
@@ -46,13 +48,14 @@ export interface MediaRegistryOptions {
 export interface MediaRegistry {
   /** True while LiveKit serves and the fleet knows. */
   isServing(): boolean;
-  /** True once the record is this run's. */
-  hasSpoken(): boolean;
   /** Of the LiveKit that runs; null where none does. */
   nodeId(): string | null;
   /** Ends LiveKit at once, where others take its rooms over; its supervisor starts it again. */
   end(): Promise<void>;
-  /** Marks the record `stopped`, waiting one second for Redis at most, and ends. */
+  /**
+   * Marks the record `stopped`, waiting one second for Redis at most, and ends. Where LiveKit goes on the record stays: the next agent is
+   * there within seconds, and until then all is as if this one only said nothing.
+   */
   stop(): Promise<void>;
 }
 
@@ -78,21 +81,28 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
 
   const observe = async (): Promise<LivekitAnswer> => {
     const answer = await options.probe.check();
-    isOpened ||= await options.isOpen();
-    isServing = judge(answer) && isOpened;
+    const isUp = judge(answer);
     if (answer === 'refused') nodeId = null;
     else if (nodeId === null || monotonicMs() - nodeIdAtMs >= NODE_ID_PERIOD_MS) {
       nodeId = (await options.probe.readNodeId()) ?? nodeId;
       nodeIdAtMs = monotonicMs();
     }
+    isOpened ||= (await hasServed()) || (await options.isOpen());
+    isServing = isUp && isOpened;
     if (answer !== lastAnswer) movedAtMs = monotonicMs();
     lastAnswer = answer;
     if (answer === 'ok') endWatch ??= options.probe.watch(onLivekitEnd);
     return answer;
   };
+  const readOwn = async (): Promise<NodeRecord | null> => parseNodeRecord((await redis.hget(NODES_KEY, options.machine)) ?? '');
+  /** An agent before has led clients to this very LiveKit. */
+  const hasServed = async (): Promise<boolean> => {
+    const before = redis.status === 'ready' && nodeId !== null ? await readOwn() : null;
+    return before?.nodeId === nodeId && before?.signalling === options.media.advertiseAddress && (before.state === 'serving' || before.state === 'draining');
+  };
   /** The node that this machine's record still names has ended where another one runs now, or none listens. Gives the node to name. */
   const forgetFormer = async (answer: LivekitAnswer): Promise<string | null> => {
-    const former = parseNodeRecord((await redis.hget(NODES_KEY, options.machine)) ?? '')?.nodeId ?? null;
+    const former = (await readOwn())?.nodeId ?? null;
     if (former === null || former === nodeId) return nodeId;
     if (nodeId === null && answer !== 'refused') return former;
     log.info({ nodeId: former, rooms: await forgetNode(redis, former) }, 'ended node removed');
@@ -169,14 +179,14 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
 
   return {
     isServing: () => isServing && (announcedState === 'serving' || announcedState === 'draining'),
-    hasSpoken: () => announcedState !== null,
     nodeId: () => nodeId,
     end,
     async stop() {
       endWatch?.();
       await ticker.stop();
       if (redis.status !== 'ready') return;
-      await write('stopped').catch((error: unknown) => log.warn({ err: error }, 'record not marked stopped'));
+      const goesOn = isServing && (await options.probe.check()) === 'ok' && !(await options.isMachineEnding());
+      if (!goesOn) await write('stopped').catch((error: unknown) => log.warn({ err: error }, 'record not marked stopped'));
     },
   };
 }

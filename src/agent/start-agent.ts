@@ -24,6 +24,7 @@ import { upstreamFiles } from '../contract/upstream-files.ts';
 import { createHttpApi } from './http-api.ts';
 import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
+import { isMachineEnding } from './machine-state.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { findLivekitProcess } from './livekit-process.ts';
 import { startNodeKeeper } from './node-keeper.ts';
@@ -98,6 +99,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
             if (pid != null) livekit?.signal(pid, 'SIGKILL');
           },
           isOpen: async () => config.members === null || (await membership?.isOpen()) === true,
+          isMachineEnding,
           log: log.child({ part: 'media' }),
           monotonicMs,
         });
@@ -137,7 +139,6 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
           redis,
           subscriber,
           upstreams: openUpstreams(upstreamFiles(config.stateDir, config.media !== null)),
-          ...(media === null ? {} : { hasOwnSpoken: media.hasSpoken }),
           memory,
           ...(vanished === null ? {} : { seen: vanished }),
           endConnections,

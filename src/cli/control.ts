@@ -83,6 +83,8 @@ export async function stop(context: CliContext, name: string | undefined, option
     const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
     await endLivekit(context, deployment, { parts, options });
+    // Before its agent, which then tells the others that this machine has stopped.
+    if (parts.includes('livekit')) await manager.stop('livekit');
     await (name === undefined ? manager.stopAll() : manager.stop(partNamed(topology, name)));
     context.reporter.say('STOPPED', { parts: parts.join(', ') });
     context.reporter.result({ stopped: parts });

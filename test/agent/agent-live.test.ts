@@ -32,7 +32,8 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
     updatedAtMs: 1,
   };
   await redis.hset('fleet:nodes', 'm2', JSON.stringify(left));
-  const livekit = await startReceiver((request) => ({ status: 200, body: request.url === '/metrics' ? 'x{node_id="ND_1"} 1\n' : request.url }));
+  let isUp = true;
+  const livekit = await startReceiver((request) => ({ status: isUp ? 200 : 406, body: request.url === '/metrics' ? 'x{node_id="ND_1"} 1\n' : request.url }));
   const address = new URL(livekit.url).host;
   const stop = await startAgent(
     {
@@ -75,6 +76,7 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
   await redis.sadd('fleet:draining', 'ND_1');
   await until(async () => expect(await upstream()).toBe(''));
   await until(async () => expect(await (await fetch(`http://127.0.0.1:${caddyPort}/n/m2/rtc`)).text()).toBe('/rtc'));
+  isUp = false;
   await stop();
   expect(JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}')).toMatchObject({ state: 'stopped' });
 }, 30_000);

@@ -7,7 +7,6 @@ import { startGatewaySync } from '../../src/agent/gateway-sync.ts';
 import type { GatewaySync, GatewaySyncOptions } from '../../src/agent/gateway-sync.ts';
 import { openUpstreams } from '../../src/agent/upstream-files.ts';
 import { upstreamFiles } from '../../src/contract/upstream-files.ts';
-import { NODES_KEY } from '../../src/contract/node-record.ts';
 import type { NodeRecord } from '../../src/contract/node-record.ts';
 import { nodeRecord, silentLog, temporaryDirectory, until } from './fixtures.ts';
 import { startRedis } from './redis.ts';
@@ -62,21 +61,6 @@ test('before anybody has registered, what the deploy or an agent before has writ
   startSync(place, { redis: connect(), subscriber: connect(), monotonicMs: () => ++looks });
   await until(() => expect(looks).toBeGreaterThan(2));
   expect(await place.upstreams()).toEqual(['b:1']);
-});
-
-test('what the agent before said at its end does not take this machine’s own LiveKit out', async () => {
-  const { connect } = await startRedis();
-  const redis = connect();
-  await redis.hset(NODES_KEY, 'm2', JSON.stringify({ ...b, state: 'stopped', updatedAtMs: Date.now() }));
-  const place = await makePlace([b]);
-  await openUpstreams(place.paths).give(['b:1']);
-  let [looks, hasOwnSpoken] = [0, false];
-  const sync = startSync(place, { redis, subscriber: connect(), hasOwnSpoken: () => (looks++, hasOwnSpoken) });
-  await until(() => expect(looks).toBeGreaterThan(1));
-  expect(await place.upstreams()).toEqual(['b:1']);
-  expect(sync.wayTo({ nodeId: 'ND_1', machine: null })).toBe('b:1');
-  hasOwnSpoken = true;
-  await until(async () => expect(await place.upstreams()).toEqual(['']));
 });
 
 test('a gateway that nobody has joined has files with nothing in them', async () => {

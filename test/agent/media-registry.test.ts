@@ -24,6 +24,7 @@ function startRegistry(options: Pick<MediaRegistryOptions, 'redis' | 'probe'> & 
     media,
     kill: async () => undefined,
     isOpen: async () => true,
+    isMachineEnding: async () => false,
     log: silentLog,
     monotonicMs: () => performance.now(),
     ...options,
@@ -69,6 +70,43 @@ test('a LiveKit that is not there yet is looked for more often than once a secon
   const registry = startRegistry({ redis, probe });
   // Once a second it would take nine.
   await until(async () => expect(registry.isServing()).toBe(true));
+});
+
+test('a LiveKit that goes on keeps serving while its agent is restarted', async () => {
+  const redis = (await startRedis()).connect();
+  const { probe } = startedAnew('ok');
+  const stateOf = async (): Promise<unknown> => (JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}') as { state?: string }).state;
+  const first = startRegistry({ redis, probe });
+  await until(async () => expect(await stateOf()).toBe('serving'));
+  await first.stop();
+  expect(await stateOf()).toBe('serving');
+  // The next one has not yet seen that others reach the machine.
+  const said: unknown[] = [];
+  const listener = redis.duplicate();
+  onTestFinished(() => listener.disconnect());
+  listener.on('message', () => void stateOf().then((state) => said.push(state)));
+  await listener.subscribe('fleet:changed');
+  const next = startRegistry({ redis, probe, isOpen: async () => false });
+  await until(() => expect(next.isServing()).toBe(true));
+  expect(said.filter((state) => state !== 'serving')).toEqual([]);
+  await next.stop();
+  const last = startRegistry({ redis, probe, isMachineEnding: async () => true });
+  await until(() => expect(last.isServing()).toBe(true));
+  await last.stop();
+  expect(await stateOf()).toBe('stopped');
+});
+
+test('a node that nobody has been led to does not serve before others reach its machine', async () => {
+  const redis = (await startRedis()).connect();
+  const { probe } = startedAnew('ok');
+  const before = { machine: 'm2', signalling: media.advertiseAddress, nodeId: 'ND_1', version: '1', keyFingerprint: '', updatedAtMs: 1 };
+  for (const changed of [{ state: 'down' }, { state: 'serving', nodeId: 'ND_0' }, { state: 'serving', signalling: '127.0.0.2:1' }]) {
+    await redis.hset('fleet:nodes', 'm2', JSON.stringify({ ...before, ...changed }));
+    const registry = startRegistry({ redis, probe, isOpen: async () => false });
+    await until(async () => expect(JSON.parse((await redis.hget('fleet:nodes', 'm2')) ?? '{}')).toMatchObject({ state: 'down', nodeId: 'ND_1' }));
+    expect(registry.isServing()).toBe(false);
+    await registry.stop();
+  }
 });
 
 /** A LiveKit that is ND_1 until it is killed, and ND_2 from then on. */
