@@ -49,7 +49,8 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   let known: KnownNode[] | null = null;
   let readableSinceMs: number | null = null;
   let isLoaded = false;
-  let isInStep = false;
+  /** Null before the first time. */
+  let isInStep: boolean | null = null;
   /** Machines whose connections were ended since they were last in reach. */
   const ended = new Set<string>();
 
@@ -92,7 +93,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
     giveUp(seen);
-    await giveUpstreams(seen);
+    await giveUpstreams(servingUpstreams(seen.fleet, seen.nowMs, machinesSeen));
     await endVanished(seen.fleet);
     await memory.save(seen.fleet);
     options.onFleet?.(seen.fleet);
@@ -100,16 +101,15 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   const load = async (): Promise<void> => {
     known = await memory.load();
     // Caddy complains of files that are not there.
-    if (known === null && !(await upstreams.isAny())) await upstreams.give([]);
+    if (known === null && !(await upstreams.isAny())) await giveUpstreams([]);
   };
   /** What cannot be written, for want of space, is tried again; signalling to rooms that have a node does without. */
-  const giveUpstreams = async ({ fleet, nowMs }: { fleet: readonly KnownNode[]; nowMs: number }): Promise<void> => {
-    const serving = servingUpstreams(fleet, nowMs, machinesSeen);
+  const giveUpstreams = async (serving: readonly string[]): Promise<void> => {
     try {
-      if (await upstreams.give(serving)) log.info({ serving: serving.length, machines: fleet.length }, 'upstreams changed');
+      if (await upstreams.give(serving)) log.info({ serving: serving.length }, 'upstreams changed');
       isInStep = true;
     } catch (error) {
-      if (isInStep) log.error({ err: error }, 'upstreams not written');
+      if (isInStep !== false) log.error({ err: error }, 'upstreams not written');
       isInStep = false;
     }
   };
@@ -130,7 +130,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   listenForChanges(subscriber, () => ticker.poke(), log);
 
   return {
-    isInStep: () => isInStep,
+    isInStep: () => known !== null && isInStep === true,
     wayTo: (wanted) => wayTo(known ?? [], wanted, machinesSeen),
     poke: () => ticker.poke(),
     stop: () => ticker.stop(),

@@ -37,8 +37,6 @@ export interface MediaRegistryOptions {
   readonly kill: () => Promise<void>;
   /** True once other machines reach this one; it does not serve before, unless it has already. */
   readonly isOpen: () => Promise<boolean>;
-  /** True where not the agent alone ends, but the machine: its LiveKit is about to. */
-  readonly isMachineEnding: () => Promise<boolean>;
   readonly log: Logger;
   /** A clock that never jumps, in milliseconds. */
   readonly monotonicMs: () => number;
@@ -53,7 +51,8 @@ export interface MediaRegistry {
   /** Ends LiveKit at once, where others take its rooms over; its supervisor starts it again. */
   end(): Promise<void>;
   /**
-   * Marks the record `stopped`, waiting one second for Redis at most, and ends. Where LiveKit goes on the record stays: the next agent is
+   * Marks the record `stopped`, waiting one second for Redis at most, and ends. Where LiveKit goes on (a machine
+   * that is shut down ends it first, see Part) the record stays: the next agent is
    * there within seconds, and until then all is as if this one only said nothing.
    */
   stop(): Promise<void>;
@@ -185,7 +184,7 @@ export function startMediaRegistry(options: MediaRegistryOptions): MediaRegistry
       endWatch?.();
       await ticker.stop();
       if (redis.status !== 'ready') return;
-      const goesOn = isServing && (await options.probe.check()) === 'ok' && !(await options.isMachineEnding());
+      const goesOn = isServing && (await options.probe.check()) === 'ok';
       if (!goesOn) await write('stopped').catch((error: unknown) => log.warn({ err: error }, 'record not marked stopped'));
     },
   };

@@ -24,7 +24,6 @@ import { upstreamFiles } from '../contract/upstream-files.ts';
 import { createHttpApi } from './http-api.ts';
 import { startGhostKeeper } from './ghost-keeper.ts';
 import { startJournalShipper } from './journal-shipper.ts';
-import { isMachineEnding } from './machine-state.ts';
 import { openLivekitProbe } from './livekit-probe.ts';
 import { findLivekitProcess } from './livekit-process.ts';
 import { startNodeKeeper } from './node-keeper.ts';
@@ -63,7 +62,11 @@ export async function startAgent(config: AgentConfig, environment: AgentEnvironm
 
 /** Only answers, until a media machine has joined. */
 async function startWaiting(config: AgentConfig, log: Logger): Promise<() => Promise<void>> {
-  if (config.gateway !== null) await openUpstreams(upstreamFiles(config.stateDir, false)).give([]);
+  // Caddy complains of files that are not there, and does without.
+  if (config.gateway !== null)
+    await openUpstreams(upstreamFiles(config.stateDir, false))
+      .give([])
+      .catch((error: unknown) => log.error({ err: error }, 'upstreams not written'));
   const server = createHttpApi({ machine: config.machine, redis: null, log, isLivekitServing: null, isInStep: null, wayTo: null, relay: null });
   server.listen(config.port, config.bind);
   await once(server, 'listening');
@@ -99,7 +102,6 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
             if (pid != null) livekit?.signal(pid, 'SIGKILL');
           },
           isOpen: async () => config.members === null || (await membership?.isOpen()) === true,
-          isMachineEnding,
           log: log.child({ part: 'media' }),
           monotonicMs,
         });

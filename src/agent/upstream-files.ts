@@ -19,7 +19,10 @@ export function openUpstreams(paths: readonly string[]): Upstreams {
     async give(addresses) {
       const before = await read();
       let isChanged = false;
-      for (const [index, path] of paths.entries()) {
+      // Caddy takes the first for all: while there is none in it, none is asked for.
+      const order = [...paths.entries()];
+      if (addresses.length > 0) order.reverse();
+      for (const [index, path] of order) {
         const wanted = addresses[index % Math.max(1, addresses.length)] ?? '';
         if (before[index] === wanted) continue;
         await replace(path, wanted);
@@ -33,6 +36,7 @@ export function openUpstreams(paths: readonly string[]): Upstreams {
 
 /** One text or the other for who reads it meanwhile. Not synced: after a power cut the agent writes anew what is not as it should be, and clients would wait for the disk. */
 async function replace(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o640 });
-  await rename(`${path}.new`, path);
+  const next = `${path}.next`;
+  await writeFile(next, text, { mode: 0o640 });
+  await rename(next, path);
 }

@@ -6,6 +6,7 @@ import type { Change, Desired } from '../plan/plan.ts';
 import type { RenderedFile } from '../render/rendered-file.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { ServiceManager } from '../supervisor/service-manager.ts';
+import { inRestartOrder } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { stopLivekit } from './drain.ts';
@@ -90,12 +91,16 @@ function stage({ host, user }: ApplyContext, file: RenderedFile, content: string
   });
 }
 
-/** Parts that do not run are started side by side; the others are stopped and restarted one after the other, in start order. `moved` gets each that was touched. */
+/** Parts that do not run are started side by side; the others are stopped and restarted one after the other. `moved` gets each that was touched. */
 async function moveAll(context: ApplyContext, moves: readonly PartChange[], moved: Set<PartChange>): Promise<void> {
   await forgetFingerprints(context, moves);
   await Promise.all(moves.filter((change) => change.kind === 'start').map((change) => move(context, change, moved)));
   await endBeforeRedis(context, moves, moved);
-  for (const change of moves) if (change.kind !== 'start') await move(context, change, moved);
+  const others = new Map(moves.filter((change) => change.kind !== 'start').map((change) => [change.part, change]));
+  for (const part of inRestartOrder([...others.keys()])) {
+    const change = others.get(part);
+    if (change !== undefined) await move(context, change, moved);
+  }
   if (moves.length === 0) return;
   const applied = await readApplied(context.host, context.topology);
   for (const change of moves) {
@@ -164,8 +169,8 @@ async function rollBack(
   }
   // Parts that the files of now do not explain get an empty fingerprint: the next run starts them anew, whatever becomes of this one.
   await writeApplied(context, { ...former, ...withoutFingerprint([...started, ...restarted]) });
-  // In start order: a LiveKit that loses its Redis does not end by itself.
-  for (const part of context.topology.parts) {
+  // A LiveKit that loses its Redis does not end by itself.
+  for (const part of inRestartOrder(context.topology.parts)) {
     if (restarted.includes(part)) await (part === 'livekit' && isEnded ? manager.start(part) : manager.restart(part));
   }
   for (const part of started.toReversed()) await manager.stop(part);

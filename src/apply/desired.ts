@@ -72,7 +72,9 @@ export function desire(input: {
         : renderRunit(spec, topology, { user, tools }),
   }));
   const parts = units.map(({ spec, files }) => {
-    const inputs = [...files, ...configs.filter((file) => spec.configFiles.includes(file.path))];
+    // Its log is another program's.
+    const own = files.filter((file) => !file.path.startsWith(`${topology.layout.logs}/`));
+    const inputs = [...own, ...configs.filter((file) => spec.configFiles.includes(file.path))];
     return {
       part: spec.part,
       fingerprint: createHash('sha256')

@@ -20,7 +20,7 @@ import { alignRows } from '../report/columns.ts';
 import type { Settings } from '../settings/schema.ts';
 import type { PartStatus } from '../supervisor/service-manager.ts';
 import { livekitStopSeconds } from '../topology/part-spec.ts';
-import { roleFile } from '../topology/topology.ts';
+import { inRestartOrder, roleFile } from '../topology/topology.ts';
 import type { Part, Topology } from '../topology/topology.ts';
 import { describeCertificate, isInForce } from './certificate-line.ts';
 import { awaitWell } from './await-well.ts';
@@ -83,8 +83,6 @@ export async function stop(context: CliContext, name: string | undefined, option
     const { topology, manager } = deployment;
     const parts = partsNamed(topology, name);
     await endLivekit(context, deployment, { parts, options });
-    // Before its agent, which then tells the others that this machine has stopped.
-    if (parts.includes('livekit')) await manager.stop('livekit');
     await (name === undefined ? manager.stopAll() : manager.stop(partNamed(topology, name)));
     context.reporter.say('STOPPED', { parts: parts.join(', ') });
     context.reporter.result({ stopped: parts });
@@ -100,7 +98,7 @@ export async function restart(context: CliContext, name: string | undefined, opt
     await checkStopped(context, deployment);
     await manager.activate({ isChanged: false });
     await endLivekit(context, deployment, { parts, options });
-    for (const part of parts) {
+    for (const part of inRestartOrder(parts)) {
       await manager.restart(part);
       context.reporter.line(`  ↻ ${part}`);
     }

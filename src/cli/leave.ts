@@ -6,6 +6,7 @@ import { writeLeft } from '../apply/left-fleet.ts';
 import { appliedFile } from '../apply/observe.ts';
 import type { FleetView } from '../clients/sentinel.ts';
 import { FLEET_MEMORY } from '../contract/fleet-memory.ts';
+import { upstreamFiles } from '../contract/upstream-files.ts';
 import { hostOf } from '../contract/node-record.ts';
 import type { HealthContext } from '../health/await-health.ts';
 import { FleetError } from '../kernel/errors.ts';
@@ -134,7 +135,8 @@ async function goOn({ topology, manager }: HealthContext, { farewell: { fleet },
 /** Nothing that this machine knew of the fleet is taken up again; what others have of Redis's data is set aside. */
 async function forgetFleet({ host }: CliContext, { topology }: HealthContext, { staying }: Farewell): Promise<void> {
   const { state } = topology.layout;
-  for (const path of [redisFile(topology), sentinelFile(topology), `${state}/agent/${FLEET_MEMORY}`]) await host.remove(path);
+  for (const path of [redisFile(topology), sentinelFile(topology), `${state}/agent/${FLEET_MEMORY}`, ...upstreamFiles(`${state}/agent`, false)])
+    await host.remove(path);
   if (staying.length === 0) return;
   await host.remove(`${state}/redis.left`);
   await host.move(redisFolder(topology), `${state}/redis.left`);

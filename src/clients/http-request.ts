@@ -9,12 +9,10 @@ import type { SecureContext } from 'node:tls';
 /** One HTTP request; `timeoutMs` bounds the whole exchange, from connecting to the last byte of the answer. */
 export interface HttpRequest {
   readonly url: string;
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string;
   readonly timeoutMs: number;
-  /** Unix socket to use in place of the URL's host. */
-  readonly socketPath?: string;
   /** IP address to connect to without asking for that of the URL's host; name checks and headers stay those of the URL. */
   readonly address?: string;
   /** What vouches for the other side; Node's own roots by default. */
@@ -42,7 +40,6 @@ export function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
     headers: { ...request.headers, ...(request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }) },
     agent: false,
     signal: request.signal === undefined ? deadline : AbortSignal.any([deadline, request.signal]),
-    ...(request.socketPath === undefined ? {} : { socketPath: request.socketPath }),
     ...(request.address === undefined ? {} : { lookup: alwaysTo(request.address) }),
     ...(request.secureContext === undefined ? {} : { secureContext: request.secureContext }),
   };

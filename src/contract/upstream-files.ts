@@ -8,5 +8,5 @@ export function upstreamFiles(stateDir: string, isAlone: boolean): string[] {
   return Array.from({ length: isAlone ? 1 : COUNT }, (_, index) => `${stateDir}/upstream.${index}`);
 }
 
-/** More machines share the work by turns; each room's own signalling goes to its node anyway. */
+/** Of more machines the first by name do what belongs to no node: each room's own signalling goes to its node anyway. */
 const COUNT = 16;

@@ -17,8 +17,8 @@ const KILLED_SECONDS = 20;
 /** Programs of the supervision; while one is replaced the kernel adds DELETED. */
 const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
 const DELETED = ' (deleted)';
-/** How often runsv itself is looked at, where what it says of its part cannot be. */
-const LOOK_MS = 500;
+/** After how long a part that does not run, and is not said to be told to end, will not run again. */
+const SETTLED_MS = 500;
 /** How long the supervision has to end, and after how long it does without the log lines that a full disk does not take. */
 const [LAST_MS, LOGS_MS] = [10_000, 3_000];
 
@@ -117,34 +117,36 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     }
   }
 
-  /** Whether a part's runsv has nothing to run, by the kernel; only its log writer may be there. False where there is none. */
-  async function isIdle(part: Part): Promise<boolean> {
+  /**
+   * What runsv says of its part; where the process that it names has ended, or it names none, what it runs by the kernel: on a full disk it
+   * cannot note anything. Whether the part is to run may then be what was last noted.
+   */
+  async function observe(part: Part): Promise<Supervised | null> {
+    const noted = readSupervised(home(part));
+    if (noted === null || noted.state === 'down' || (noted.pid !== 0 && signal(noted.pid, 0))) return noted;
     const all = await supervision();
     const runsv = all.find((one) => one.folder === home(part) && !one.isLog);
-    if (runsv === undefined) return false;
+    const children = `/proc/${runsv?.pid}/task/${runsv?.pid}/children`;
+    // Not every kernel tells.
+    if (runsv === undefined || !existsSync(children)) return noted;
     const logs = new Set(all.filter(({ isLog }) => isLog).map(({ pid }) => String(pid)));
-    return readText(`/proc/${runsv.pid}/task/${runsv.pid}/children`)
+    const pid = readText(children)
       .split(' ')
-      .every((pid) => pid === '' || logs.has(pid));
+      .find((one) => one !== '' && !logs.has(one));
+    return pid === undefined ? { ...noted, state: 'down', pid: 0 } : { ...noted, state: 'run', pid: Number(pid) };
   }
 
   /** Tells a part to end, kills it where it does not, and returns when it has ended. */
   async function end(part: Part): Promise<void> {
-    const before = readSupervised(home(part));
+    const before = await observe(part);
     // Who is told twice may take that for haste: LiveKit would throw everybody out.
     if (before === null || before.isWanted || !before.isTold) await tell(part, 'd');
     const toldMs = performance.now();
-    let [wasIdle, lookedMs] = [false, toldMs];
+    let downSinceMs = Number.POSITIVE_INFINITY;
     for (let isKilled = false; ;) {
-      const found = readSupervised(home(part));
-      if (found?.state === 'down' && !found.isWanted) return;
-      // On a full disk runsv cannot note that its part has ended.
-      const isDoubtful = found !== null && (found.pid === 0 || !signal(found.pid, 0));
-      if (isDoubtful && performance.now() - lookedMs > LOOK_MS) {
-        const idle = await isIdle(part);
-        if (wasIdle && idle) return;
-        [wasIdle, lookedMs] = [idle, performance.now()];
-      }
+      const found = await observe(part);
+      downSinceMs = found?.state === 'down' ? Math.min(downSinceMs, performance.now()) : Number.POSITIVE_INFINITY;
+      if (found?.state === 'down' && (!found.isWanted || performance.now() - downSinceMs > SETTLED_MS)) return;
       if (found === null) {
         if (supervisorPid() === null) return;
         // That one starts another runsv, which knows nothing of it.
@@ -162,11 +164,11 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     if (readSupervised(home(part)) !== null) await end(part);
   }
 
-  function statusOf(part: Part): PartStatus {
+  async function statusOf(part: Part): Promise<PartStatus> {
     const exitLines = readText(exitsFile(topology, part))
       .split('\n')
       .filter((line) => line !== '');
-    const found = readSupervised(home(part));
+    const found = await observe(part);
     const pid = found?.state === 'run' ? found.pid : null;
     return {
       part,
@@ -188,7 +190,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
     start: (part) => tell(part, 'u'),
     async restart(part) {
       // A part that keeps ending is started anew by itself, with the files that stand now; telling it to end would race with that.
-      if (['run', 'unknown'].includes(readSupervised(home(part))?.state ?? 'down')) await end(part);
+      if ((await observe(part))?.state === 'run') await end(part);
       await tell(part, 'u');
     },
     stop: end,
@@ -223,7 +225,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       await host.remove(home(part));
       await host.remove(exitsFile(topology, part));
     },
-    status: async (parts) => parts.map(statusOf),
+    status: (parts) => Promise.all(parts.map(statusOf)),
     async tailLog(part, lines) {
       return (await host.run(['tail', '-n', String(lines), logFile(part)])).stdout;
     },
@@ -259,7 +261,7 @@ const TAI_EPOCH = 2n ** 62n + 10n;
 
 /**
  * Reads the 20 bytes that runsv keeps: TAI64N time (12 bytes, big-endian), pid (4, little-endian), paused, wanted (`u` or
- * `d`), got TERM, state (0 down, 1 run, 2 finish), as runit's sv.c does. Null where no runsv is there; where the disk took
+ * `d`), got TERM, state (0 down, 1 run, 2 finish), as runit's sv.c does. Null where no runsv is there; where the disk has taken
  * less than these bytes, or none yet, the state is unknown.
  */
 function readSupervised(folder: string): Supervised | null {

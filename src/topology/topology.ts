@@ -12,12 +12,19 @@ export type Role = 'all' | 'gateway' | 'media';
 /** The command that deploys a machine in its role. */
 export const COMMANDS: Readonly<Record<Role, string>> = { all: 'deploy', gateway: 'deploy-caddy-service-only', media: 'deploy-livekit-only' };
 
-/** The parts of each role, in start order. */
+/** The parts of each role, in start order. What is started later ends earlier, as when a machine is shut down: the agent tells the others how LiveKit ended. */
 const PARTS: Readonly<Record<Role, readonly Part[]>> = {
-  all: ['firewall', 'redis', 'sentinel', 'livekit', 'service', 'agent', 'caddy', 'sockets', 'upgrades', 'backups'],
+  all: ['firewall', 'redis', 'sentinel', 'agent', 'livekit', 'service', 'caddy', 'sockets', 'upgrades', 'backups'],
   gateway: ['firewall', 'sentinel', 'service', 'agent', 'caddy', 'sockets', 'backups'],
-  media: ['firewall', 'redis', 'sentinel', 'livekit', 'agent', 'sockets', 'upgrades', 'backups'],
+  media: ['firewall', 'redis', 'sentinel', 'agent', 'livekit', 'sockets', 'upgrades', 'backups'],
 };
+
+/** The order in which running parts are restarted: as they are started, but LiveKit before its agent, which tells the others of that. */
+export function inRestartOrder(parts: readonly Part[]): Part[] {
+  const isBoth = parts.includes('agent') && parts.includes('livekit');
+  const pair: readonly Part[] = ['livekit', 'agent'];
+  return isBoth ? parts.filter((part) => part !== 'livekit').flatMap((part) => (part === 'agent' ? pair : [part])) : [...parts];
+}
 
 /** Folders of one installation, all below DATA_DIR. */
 export interface Layout {

@@ -32,8 +32,8 @@ export interface ReceivedRequest {
 /** What the receiver answers: a status (with a body), or nothing at all. */
 export type Reply = number | { status: number; body: string } | 'hang';
 
-/** A real HTTP server on a free port (or a Unix socket) that records what it gets. */
-export async function startReceiver(reply: (request: ReceivedRequest) => Reply, socketPath?: string): Promise<{ url: string; received: ReceivedRequest[] }> {
+/** A real HTTP server on a free port that records what it gets. */
+export async function startReceiver(reply: (request: ReceivedRequest) => Reply): Promise<{ url: string; received: ReceivedRequest[] }> {
   const received: ReceivedRequest[] = [];
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -44,16 +44,12 @@ export async function startReceiver(reply: (request: ReceivedRequest) => Reply, 
     if (answer === 'hang') return;
     response.writeHead(typeof answer === 'number' ? answer : answer.status).end(typeof answer === 'number' ? '' : answer.body);
   });
-  await new Promise<void>((resolve) => {
-    if (socketPath === undefined) server.listen(0, '127.0.0.1', resolve);
-    else server.listen(socketPath, resolve);
-  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => {
     server.close();
     server.closeAllConnections();
   });
-  const port = socketPath === undefined ? (server.address() as AddressInfo).port : 0;
-  return { url: `http://127.0.0.1:${port}`, received };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received };
 }
 
 /** Waits until `check` no longer throws, 5 s at most. */

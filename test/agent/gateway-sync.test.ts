@@ -1,4 +1,4 @@
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -100,7 +100,7 @@ test('clients of a machine that has been down for twelve seconds are led to the 
 test('what cannot be written is said; clients are led all the same', async () => {
   const place = await makePlace([b]);
   // Where a text is to be written first.
-  await mkdir(`${place.paths[0]}.new`);
+  await mkdir(`${place.paths[0]}.next`);
   let looks = 0;
   const sync = startSync(place, { memory: { load: openFleetMemory(place.memory).load, save: async () => void looks++ } });
   await until(() => expect(looks).toBeGreaterThan(0));
@@ -119,6 +119,22 @@ describe('the upstreams’ files', () => {
     for (const path of place.paths) expect((await stat(path)).mode & 0o007).toBe(0);
     expect(await upstreams.give([])).toBe(true);
     expect(await upstreams.isAny()).toBe(false);
+  });
+
+  test('are filled from the last, and emptied from the first, which Caddy takes for all', async () => {
+    const place = await makePlace(null);
+    const upstreams = openUpstreams(place.paths);
+    await upstreams.give([]);
+    const [first = '', last = ''] = [place.paths[0], place.paths.at(-1)];
+    // One that cannot be written ends it there.
+    await mkdir(`${first}.next`);
+    await expect(upstreams.give(['a:1'])).rejects.toThrow('EISDIR');
+    expect([await readFile(first, 'utf8'), await readFile(last, 'utf8')]).toEqual(['', 'a:1']);
+    await rmdir(`${first}.next`);
+    await upstreams.give(['a:1']);
+    await mkdir(`${last}.next`);
+    await expect(upstreams.give([])).rejects.toThrow('EISDIR');
+    expect([await readFile(first, 'utf8'), await readFile(last, 'utf8')]).toEqual(['', 'a:1']);
   });
 
   test('are read before they are written: one that lost its text to a power cut gets it again', async () => {

@@ -196,6 +196,23 @@ describe('a fleet of three', () => {
     expect(await nodeOf(first)).toBe(node);
   });
 
+  it('hears of a machine that is shut down in order, whose LiveKit ends before its agent', async () => {
+    const gone = await nodeOf(first);
+    const record = async (): Promise<unknown> => JSON.parse(await fleet.redis(primary, ['HGET', 'fleet:nodes', nameOf(first)])) as unknown;
+    await fleet.lab.machine(first).shutDown();
+    expect(await record()).toMatchObject({ state: 'stopped', nodeId: null });
+    expect(await livekitNodes()).not.toContain(gone);
+    await fleet.lab.machine(first).boot();
+    await settle();
+    // One that is only given another agent says nothing of the kind.
+    const node = await nodeOf(first);
+    await fleet.lab.machine(first).exec(['systemctl', 'stop', 'livekit-fleet-agent']);
+    expect(await record()).toMatchObject({ state: 'serving', nodeId: node });
+    await fleet.lab.machine(first).exec(['systemctl', 'start', 'livekit-fleet-agent']);
+    await settle();
+    expect(await nodeOf(first)).toBe(node);
+  });
+
   it('takes joins again when the machine of the Redis primary loses its power, and its rooms go on', async () => {
     const former = primary;
     const lost = await nodeOf(former);

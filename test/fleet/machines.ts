@@ -25,6 +25,8 @@ export interface Machine {
   write(path: string, text: string): Promise<void>;
   /** Pulls the plug: no shutdown, the disk stays. */
   kill(): Promise<void>;
+  /** Ends it in order, as `systemctl poweroff` does. */
+  shutDown(): Promise<void>;
   /** Boots it (again) and waits until systemd is done. */
   boot(): Promise<void>;
   /** Loses every packet to and from another machine, without a word, until the returned function is called. */
@@ -151,6 +153,12 @@ async function plugIn(options: {
       pid = null;
       await until(async () => !existsSync(`/proc/${ended}`), 20_000);
       await forgetConnections(name);
+    },
+    async shutDown() {
+      await exec(['systemctl', 'poweroff']);
+      const ended = pid;
+      await until(async () => !existsSync(`/proc/${ended}`), 60_000);
+      [pid, init] = [null, null];
     },
     async boot() {
       await cable('up');

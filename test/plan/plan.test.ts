@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { renderParts } from '../../src/render/parts.ts';
+import { inRestartOrder } from '../../src/topology/topology.ts';
 import type { Role } from '../../src/topology/topology.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import type { Change, Desired, Observed } from '../../src/plan/plan.ts';
@@ -199,6 +200,38 @@ describe('ports', () => {
       { numRuns: 1000 },
     );
     expect(Math.min(seen.accepted, seen.refused)).toBeGreaterThan(20);
+  });
+});
+
+describe('what a program is only given to begin with', () => {
+  it('is written where there is none, and left as it is afterwards', () => {
+    const { desired } = desireFrom('');
+    const path = desired.files.find((file) => file.ownership.kind === 'theirs')?.path ?? '';
+    expect(path).toMatch(/upstream\.0$/);
+    const concerns = (changes: readonly Change[]): boolean => changes.some((change) => 'file' in change && change.file.path === path);
+    expect(concerns(makePlan(desired, nothing))).toBe(true);
+    const files = new Map([[path, { content: 'its own by now', mode: 0o600 }]]);
+    expect(concerns(makePlan(desired, { ...nothing, files }))).toBe(false);
+  });
+});
+
+describe('parts that are restarted', () => {
+  it('are so in the order in which they start, but LiveKit before its agent', () => {
+    const { topology } = desireFrom('');
+    expect(topology.parts.indexOf('agent')).toBeLessThan(topology.parts.indexOf('livekit'));
+    expect(inRestartOrder(topology.parts)).toEqual(['redis', 'sentinel', 'livekit', 'agent', 'service', 'caddy', 'backups']);
+    expect(inRestartOrder(['agent', 'caddy'])).toEqual(['agent', 'caddy']);
+    expect(inRestartOrder(['livekit'])).toEqual(['livekit']);
+  });
+
+  it('are not restarted for their log', () => {
+    const { desired } = desireFrom('');
+    const [log] = desired.files.filter((file) => file.path.endsWith('/logs/livekit/config'));
+    expect(log).toBeDefined();
+    const applied = Object.fromEntries(desired.parts.map(({ part, fingerprint }) => [part, fingerprint]));
+    const files = new Map(desired.files.map((file) => [file.path, { content: file === log ? 'other' : file.content, mode: file.mode }]));
+    const changes = makePlan(desired, { files, applied, running: new Set(desired.parts.map(({ part }) => part)) });
+    expect(kinds(changes)).toEqual([`update ${log?.path}`]);
   });
 });
 

@@ -205,7 +205,7 @@ export const problems = {
   NOT_A_COUNT: 'not a positive whole number. Example: 60',
   NOT_A_FLAG: 'use true or false',
   NOT_A_PORT_RANGE: 'not a port range (first below last, from 1024 on). Example: 50000-60000',
-  NOT_ABSOLUTE: 'not an absolute path, or it has spaces, quotes, \\, $ or %. Example: /var/lib/livekit-fleet',
+  NOT_ABSOLUTE: 'not an absolute path, or it has spaces, quotes, \\, $, %, { or }. Example: /var/lib/livekit-fleet',
   NOT_A_DATABASE: 'not postgres://user:password@host/database, with special characters as %XX. Example: postgres://fleet:secret@10.0.0.5/fleet?sslmode=require',
   NOT_A_URL: 'not an http:// or https:// URL. Example: https://example.com/hook',
   NOT_NODES: 'use localhost or IPv4 addresses with commas. Example: 192.168.1.2,192.168.1.3',

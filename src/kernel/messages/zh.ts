@@ -170,7 +170,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   NOT_A_COUNT: '不是正整数。例如：60',
   NOT_A_FLAG: '请用 true 或 false',
   NOT_A_PORT_RANGE: '不是端口段（前小后大，从 1024 起）。例如：50000-60000',
-  NOT_ABSOLUTE: '不是绝对路径，或含有空格、引号、\\、$、%。例如：/var/lib/livekit-fleet',
+  NOT_ABSOLUTE: '不是绝对路径，或含有空格、引号、\\、$、%、{、}。例如：/var/lib/livekit-fleet',
   NOT_A_DATABASE: '不是 postgres://用户:密码@主机/库（特殊字符写作 %XX）。例如：postgres://fleet:secret@10.0.0.5/fleet?sslmode=require',
   NOT_A_URL: '不是 http:// 或 https:// 地址。例如：https://example.com/hook',
   NOT_NODES: '请用 localhost 或逗号分隔的 IPv4 地址。例如：192.168.1.2,192.168.1.3',
