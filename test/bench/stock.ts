@@ -16,8 +16,11 @@ export async function makeStock({ lab }: FleetOfThree): Promise<void> {
 
 /** A machine goes and comes in Caddy's list, as after an edited Caddyfile: one reload for each, whatever it was that changed. */
 export async function changeUpstreams({ lab }: FleetOfThree): Promise<void> {
-  for (const change of ['1/2', '2/1'])
-    await run(lab, `sed -i 's/"retries": ${change}/' ${config} && systemctl kill --kill-whom=main -s USR1 livekit-fleet-caddy && sleep 1`);
+  for (const [from, to] of [
+    [1, 2],
+    [2, 1],
+  ])
+    await run(lab, `sed -i 's/"retries": ${from}/"retries": ${to}/' ${config} && systemctl kill --kill-whom=main -s USR1 livekit-fleet-caddy && sleep 1`);
 }
 
 /** Gives it back; the gateway's agent sets Caddy right. */
