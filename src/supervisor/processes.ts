@@ -17,8 +17,8 @@ const KILLED_SECONDS = 20;
 /** Programs of the supervision; while one is replaced the kernel adds DELETED. */
 const SUPERVISION = /\/(runsvdir|runsv|svlogd)( \(deleted\))?$/;
 const DELETED = ' (deleted)';
-/** After how long a part that does not run, and is not said to be told to end, will not run again. */
-const SETTLED_MS = 500;
+/** After how long a part that was told to end, and does not run, will not run again though nothing says so: after one that has ended at once runsv sleeps for a second. */
+const SETTLED_MS = 2_000;
 /** How long the supervision has to end, and after how long it does without the log lines that a full disk does not take. */
 const [LAST_MS, LOGS_MS] = [10_000, 3_000];
 
