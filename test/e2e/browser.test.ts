@@ -70,8 +70,10 @@ describe('a browser on localhost', () => {
 
   it('may be cut off on the only node, which then takes rooms again', async () => {
     const origin = `http://localhost:${place.ports['HTTP_PORT']}`;
-    const page = await openPage(await openBrowser(null), origin);
+    const browser = await openBrowser(null);
+    // Each on a page of its own: the client of the one before comes back by itself.
     const enter = async (): Promise<void> => {
+      const page = await openPage(browser, origin);
       const { id } = roomSchema.parse(await callApi(page, '', {}));
       const { url, token } = joinSchema.parse(await callApi(page, `/${id}/join`, { identity: 'ann' }));
       await page.evaluate((join) => window.seat.enter(join.url, join.token), { url, token });
