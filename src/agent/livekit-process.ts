@@ -1,5 +1,5 @@
 import { readFile, readdir } from 'node:fs/promises';
-import { hasCode } from '../kernel/has-code.ts';
+import { sendSignal } from '../kernel/send-signal.ts';
 
 /** The process of this machine's LiveKit, which runs under the agent's own user. */
 export interface LivekitProcess {
@@ -24,12 +24,8 @@ export function findLivekitProcess(configFile: string): LivekitProcess {
       const index = found.indexOf(true);
       return index === -1 ? null : Number(pids[index]);
     },
-    signal(pid, signal) {
-      try {
-        process.kill(pid, signal);
-      } catch (error) {
-        if (!hasCode(error, 'ESRCH')) throw error;
-      }
+    signal(pid, name) {
+      sendSignal(pid, name);
     },
   };
 }

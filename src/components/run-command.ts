@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { diskFullIn } from './disk-full.ts';
 import { SourceError } from './source-error.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { sendSignal } from '../kernel/send-signal.ts';
 
 /** Result of a finished command; code 127 where the program is missing, 124 where the deadline ended it. */
 export interface CommandResult {
@@ -100,11 +100,7 @@ export function createRunner(context: { scratch: string; storeDir: string; signa
 
 /** Ends a process group; one that has already ended is fine. */
 function endGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch (error) {
-    if (!hasCode(error, 'ESRCH')) throw error;
-  }
+  sendSignal(-pid, 'SIGKILL');
 }
 
 /** Programs put their own name before their words, or do not. */

@@ -3,7 +3,7 @@ import { readdir, readlink, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../host/host.ts';
 import { FleetError } from '../kernel/errors.ts';
-import { hasCode } from '../kernel/has-code.ts';
+import { sendSignal } from '../kernel/send-signal.ts';
 import { exitsFile, serviceFolder } from '../render/runit.ts';
 import { stopTimeoutSeconds } from '../topology/part-spec.ts';
 import type { Part, Topology } from '../topology/topology.ts';
@@ -123,7 +123,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
    */
   async function observe(part: Part): Promise<Supervised | null> {
     const noted = readSupervised(home(part));
-    if (noted === null || noted.state === 'down' || (noted.pid !== 0 && signal(noted.pid, 0))) return noted;
+    if (noted === null || noted.state === 'down' || (noted.pid !== 0 && sendSignal(noted.pid, 0))) return noted;
     const all = await supervision();
     const runsv = all.find((one) => one.folder === home(part) && !one.isLog);
     const children = `/proc/${runsv?.pid}/task/${runsv?.pid}/children`;
@@ -205,7 +205,7 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
       // What does not end is told below.
       for (const part of topology.parts.toReversed()) await endWatched(part).catch(ignoreUnended);
       const supervisor = supervisorPid();
-      if (supervisor !== null) signal(supervisor, 'SIGHUP');
+      if (supervisor !== null) sendSignal(supervisor, 'SIGHUP');
       for (const beganMs = performance.now(); ;) {
         const alive = await supervision();
         if (alive.length === 0) return;
@@ -213,9 +213,9 @@ export function processManager(host: Host, topology: Topology, { tools, now }: {
         if (ms > LAST_MS) throw new FleetError('STILL_RUNNING', { pids: alive.map(({ pid }) => pid).join(', ') });
         // Where runsvdir was killed, each runsv and its log writer live on until they are told, by a signal where the part was retired since.
         for (const part of await readdir(folder).catch(() => [])) write('x', `${folder}/${part}/supervise/control`);
-        for (const { pid } of alive.filter((one) => one.isHomeless)) signal(pid, 'SIGTERM');
+        for (const { pid } of alive.filter((one) => one.isHomeless)) sendSignal(pid, 'SIGTERM');
         // svlogd waits until it can write.
-        if (ms > LOGS_MS) for (const { pid } of alive.filter((one) => one.isLog)) signal(pid, 'SIGKILL');
+        if (ms > LOGS_MS) for (const { pid } of alive.filter((one) => one.isLog)) sendSignal(pid, 'SIGKILL');
         await delay(50);
       }
     },
@@ -288,16 +288,6 @@ function readText(path: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return '';
-  }
-}
-
-/** Gives false where the process has ended. */
-function signal(pid: number, name: NodeJS.Signals | 0): boolean {
-  try {
-    return process.kill(pid, name);
-  } catch (error) {
-    if (!hasCode(error, 'ESRCH')) throw error;
-    return false;
   }
 }
 
