@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AudioStream, ContinualGatheringPolicy, IceTransportType, Room, RoomEvent, TrackKind } from '@livekit/rtc-node';
+import { AudioStream, ContinualGatheringPolicy, DisconnectReason, IceTransportType, Room, RoomEvent, TrackKind } from '@livekit/rtc-node';
 import type { RemoteTrack } from '@livekit/rtc-node';
 import type { DrillClients, DrillCounts } from '../contract/drill.ts';
 import { roomApi } from '../meeting/api.ts';
@@ -62,10 +62,10 @@ export async function holdWatchedMeeting(
       counts.backAtMs = nowMs();
       note(`${name} is back`);
     });
-    client.on(RoomEvent.Disconnected, () => {
+    client.on(RoomEvent.Disconnected, (reason) => {
       if (signal.aborted) return;
       counts.reconnections += 1;
-      note(`${name} is out`);
+      note(`${name} is out: ${DisconnectReason[reason]}`);
     });
   }
   bob.on(RoomEvent.DataReceived, (payload) => {
@@ -76,13 +76,15 @@ export async function holdWatchedMeeting(
   const listening: Promise<void>[] = [];
   // One after the other: a client that had to enter anew publishes another track.
   bob.on(RoomEvent.TrackSubscribed, (track) => {
-    if (track.kind === TrackKind.KIND_AUDIO) listening.push(ear(track, signal));
+    if (track.kind !== TrackKind.KIND_AUDIO) return;
+    note('bob is given the tone');
+    listening.push(ear(track, signal));
   });
   for (const [identity, client] of [['alice', alice] as const, ['bob', bob] as const]) {
     const { url, token } = await api.join(room, identity, signal);
     await client.connect(url, token, { autoSubscribe: true, dynacast: false, ...(config.meeting.isRelayed ? relayed : {}) });
   }
-  const stopTone = await publishTone(alice);
+  const stopTone = await publishTone(alice, (error) => note(`the tone broke off: ${String(error)}`));
   while (counts.frames === 0) await sleep(20, undefined, { signal });
   emit({ kind: 'started', room });
   while (!signal.aborted) {

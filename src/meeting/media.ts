@@ -11,8 +11,11 @@ const WANTED_FRAMES = 50;
 /** Of 16-bit samples: comfort noise stays below 100, the tone reaches 8000. */
 const LOUD = 1000;
 
-/** Publishes a 440 Hz tone, 10 ms frames in real time, until the returned function is called. */
-export async function publishTone(room: Room): Promise<() => Promise<void>> {
+/**
+ * Publishes a 440 Hz tone, 10 ms frames in real time, until the returned function is called.
+ * @param onBroken hears why the tone has broken off before; the receiver hears silence then, which is what a step can name
+ */
+export async function publishTone(room: Room, onBroken: (error: unknown) => void = () => {}): Promise<() => Promise<void>> {
   const source = new AudioSource(RATE, 1);
   const track = LocalAudioTrack.createAudioTrack('tone', source);
   const options = new TrackPublishOptions();
@@ -26,8 +29,7 @@ export async function publishTone(room: Room): Promise<() => Promise<void>> {
       await source.captureFrame(new AudioFrame(samples, RATE, 1, FRAME));
     }
   })();
-  // A tone that breaks off shows as silence at the receiver, which is what a step can name.
-  const played = playing.catch(() => {});
+  const played = playing.catch(onBroken);
   return async () => {
     stopping.abort();
     await played;

@@ -7,6 +7,7 @@ import { brokenLivekit, until } from '../e2e/installation.ts';
 import { putVersions } from '../e2e/stand-in-versions.ts';
 import { deployFleetOfThree, mediaMachines, nameOf } from './fleet-of-three.ts';
 import type { FleetOfThree } from './fleet-of-three.ts';
+import type { Machine } from './machines.ts';
 import type { Meeting } from './user.ts';
 
 /** What is measured by `npm run bench -- failover` is only bounded here. */
@@ -15,6 +16,8 @@ const BACK_MS = 30_000;
 const ALONE_MS = 150_000;
 /** As long as it takes to see that nothing happens: several times what a vanished machine gets. */
 const PATIENCE_MS = 6_000;
+/** What is shown of a journal where sound does not come back. */
+const [SAID_LINES, SAID_CHARS] = [40, 300];
 
 const [SAME, BROKEN] = ['1.99.0', '1.13.3'];
 
@@ -28,8 +31,29 @@ function onAll(version: string): string[] {
   return mediaMachines.map(() => version);
 }
 
-function hasSoundSince(meeting: Meeting, ms: number): () => Promise<boolean> {
-  return async () => meeting.lastSoundMs() > ms;
+/** Waits for sound after this time. Rejects with what the clients and the machines say of the room. */
+async function hearSince(ms: number, meeting: Meeting, { lab, user }: FleetOfThree): Promise<void> {
+  await until(async () => meeting.lastSoundMs() > ms, BACK_MS).catch(async (error: unknown) => {
+    const heardMs = meeting.lastSoundMs();
+    const path = await user.roomNode(meeting.room).catch(String);
+    const counts = await meeting.end().catch(String);
+    const journals = await Promise.all([1, ...mediaMachines].map((number) => sayings(lab.machine(number), meeting.room).catch(String)));
+    const times = `waited for since ${new Date(ms).toISOString()}, last heard at ${new Date(heardMs).toISOString()}, the room's path now: ${path}`;
+    throw new Error(['no sound', times, JSON.stringify(counts, null, 1), ...journals].join('\n'), { cause: error });
+  });
+}
+
+/** The last lines of a machine's Caddy, agent and LiveKit; of LiveKit those of the room. */
+async function sayings(machine: Machine, room: string): Promise<string> {
+  const said = async (part: string, words: readonly string[]): Promise<string> => {
+    const { out } = await machine.exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'short-iso-precise', ...words]);
+    return out
+      .split('\n')
+      .slice(-SAID_LINES)
+      .map((line) => line.slice(0, SAID_CHARS))
+      .join('\n');
+  };
+  return (await Promise.all([said('caddy', []), said('agent', []), said('livekit', ['--grep', room])])).join('\n');
 }
 
 /** One story; the order matters. Machines lose their power in it, and cables are cut. */
@@ -78,7 +102,7 @@ describe('a fleet of three', () => {
     const atMs = Date.now();
     await until(async () => !(await livekitNodes()).includes(lost ?? ''), BACK_MS);
     expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
-    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await hearSince(atMs + 2_000, meeting, fleet);
     expect(await fleet.user.roomNode(meeting.room)).not.toBe(nameOf(first));
     const counts = await meeting.end();
     expect(counts.reconnections).toBeGreaterThan(0);
@@ -94,7 +118,7 @@ describe('a fleet of three', () => {
     const atMs = Date.now();
     await until(async () => !(await livekitNodes()).includes(hung ?? ''), BACK_MS);
     expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(hung);
-    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await hearSince(atMs + 2_000, meeting, fleet);
     await settle();
     expect(await nodeOf(first)).not.toBe(hung);
     await meeting.end();
@@ -115,13 +139,13 @@ describe('a fleet of three', () => {
     const hasEnded = async (): Promise<boolean> =>
       (await journal('livekit')).split('\n').some((line) => line.includes('room closed') && line.includes(meeting.room));
     await until(hasEnded, ALONE_MS);
-    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await hearSince(atMs + 2_000, meeting, fleet);
     for (const mend of mends) await mend();
     await until(async () => (await journal('agent')).includes('webhook dropped: the room goes on on another node'), BACK_MS);
     await settle();
     const joined = await fleet.user.ask(`/v1/rooms/${meeting.room}/join`, { method: 'POST', body: { identity: 'late' } });
     expect(joined, joined.text).toMatchObject({ ok: true });
-    await until(hasSoundSince(meeting, Date.now()), BACK_MS);
+    await hearSince(Date.now(), meeting, fleet);
     await meeting.end();
   });
 
@@ -140,11 +164,11 @@ describe('a fleet of three', () => {
     // Its LiveKit may be chosen for a room, but nobody is sent where the gateway does not come.
     await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
     // The clients reach its media all the time, and its signalling through another machine where the gateway does not.
-    await until(hasSoundSince(meeting, Date.now()), BACK_MS);
+    await hearSince(Date.now(), meeting, fleet);
     const before = meeting.lastSoundMs();
     await mend();
     await settle();
-    await until(hasSoundSince(meeting, before), BACK_MS);
+    await hearSince(before, meeting, fleet);
     const counts = await meeting.end();
     expect(counts.longestGapMs).toBeLessThan(2_000);
     expect(counts.reconnections > 0).toBe(who === 1);
@@ -171,7 +195,7 @@ describe('a fleet of three', () => {
       await until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
       const atMs = Date.now();
       await until(async () => (await fleet.user.roomNode(meeting.room)) !== nameOf(first), BACK_MS);
-      await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+      await hearSince(atMs + 2_000, meeting, fleet);
       const hasSaid = async (): Promise<boolean> =>
         (await fleet.lab.machine(first).exec(['journalctl', '-u', 'livekit-fleet-agent', '--no-pager', '-o', 'cat'])).out.includes(
           'this machine alone has lost its way to the Redis primary',
@@ -221,7 +245,7 @@ describe('a fleet of three', () => {
     const atMs = Date.now();
     primary = first;
     await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
-    await until(hasSoundSince(meeting, atMs + 2_000), BACK_MS);
+    await hearSince(atMs + 2_000, meeting, fleet);
     await meeting.end();
     // Neither LiveKit is left with a connection to a primary that is gone.
     for (const number of [first, second]) {
@@ -286,7 +310,7 @@ describe('a fleet of three', () => {
     await until(async () => !['0', killed].includes(await agentPid()), BACK_MS);
     const started = await run(['start'], ['timeout', '15']);
     expect(started, started.err).toMatchObject({ code: 0, out: expect.stringContaining('LiveKit goes on for those who are in it') });
-    await until(hasSoundSince(meeting, Date.now() + PATIENCE_MS), BACK_MS);
+    await hearSince(Date.now() + PATIENCE_MS, meeting, fleet);
     expect(await nodeOf(first)).toBe(was);
     expect(await meeting.end()).toMatchObject({ reconnections: 0 });
     await settle();

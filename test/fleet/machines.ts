@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { needPrograms } from '../debian-packages.ts';
@@ -16,6 +16,8 @@ const root = resolve(import.meta.dirname, '../..');
 const imagePackages = 'systemd,systemd-sysv,dbus,iproute2,nftables,ca-certificates,procps,curl,redis-server,sudo';
 /** Built anew when the list changes. */
 const image = `${root}/.cache/debian-bookworm-${createHash('sha256').update(imagePackages).digest('hex').slice(0, 8)}`;
+/** Far more than the machines of all labs need. */
+const WATCHES = 1_024;
 
 /** A Debian machine with its own systemd, address, network and disk (systemd-nspawn). */
 export interface Machine {
@@ -48,6 +50,7 @@ export interface Lab {
  */
 export async function createLab(options: { machines: readonly number[]; componentStore: string }): Promise<Lab> {
   await inTurn('image', buildImage);
+  await allowWatches();
   const id = randomBytes(3).toString('hex');
   const folder = await mkdtemp(`${tmpdir()}/fleet-lab-`);
   const switchName = `lf${id}s`;
@@ -64,7 +67,9 @@ export async function createLab(options: { machines: readonly number[]; componen
     },
     client: (argv, env = {}) => spawn('ip', ['netns', 'exec', clientName, ...argv], { env: { PATH: process.env['PATH'], ...env } }),
     async remove() {
-      for (const machine of machines.values()) await machine.destroy();
+      // What one machine leaves must not keep the others running.
+      const removed = await Promise.allSettled([...machines.values()].map((machine) => machine.destroy()));
+      for (const one of removed) if (one.status === 'rejected') throw one.reason;
       await rm(`/etc/netns/${clientName}`, { recursive: true, force: true });
       await run('ip', 'netns', 'del', clientName).catch(() => {});
       await run('ip', 'netns', 'del', switchName);
@@ -85,6 +90,12 @@ export async function createLab(options: { machines: readonly number[]; componen
     throw error;
   }
   return lab;
+}
+
+/** Each machine's systemd, logind and dbus watch files, seven times in all, and the kernel counts those of all machines as one user's. */
+async function allowWatches(): Promise<void> {
+  const path = '/proc/sys/fs/inotify/max_user_instances';
+  if (Number(await readFile(path, 'utf8')) < WATCHES) await writeFile(path, String(WATCHES));
 }
 
 /** Builds the image once; kept between runs. */
@@ -190,7 +201,8 @@ async function plugIn(options: {
       };
     },
     async destroy() {
-      if (pid !== null) await machine.kill();
+      // One that has not come up may have ended by itself.
+      if (pid !== null && existsSync(`/proc/${pid}`)) await machine.kill();
       await run('umount', disk);
       await run('ip', 'netns', 'del', name);
     },

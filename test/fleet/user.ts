@@ -129,7 +129,7 @@ export async function userOf(lab: Lab): Promise<User> {
         else if (word.kind === 'counts') ended.resolve(word);
         else if (word.kind === 'failed') fail(word.detail);
       });
-      child.once('close', () => fail('the clients have ended'));
+      child.once('close', (code, signal) => fail(`the clients have ended: ${signal ?? code}`));
       return {
         room: await started.promise,
         lastSoundMs: () => soundAtMs,
