@@ -20,7 +20,7 @@ const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheck
 const MAX_CONNECTIONS = 1_024;
 /** An access token has up to 16 384 characters of metadata. */
 const MAX_HEADER_BYTES = 128 * 1024;
-/** Caddy waits half a second. A primary that is lost answers nothing for longer, and a client would wait in vain. */
+/** A primary that is lost answers nothing for seconds, and a client would wait in vain. */
 const LOOK_UP_MS = 250;
 
 export interface HttpApiOptions {

@@ -140,13 +140,17 @@ function bodyUpTo(bytes: number): unknown {
   return { handler: 'request_body', max_size: bytes };
 }
 
+/** Twice what an agent that was killed is away; the Rust SDKs give their signalling 5 s in all. */
+const AGENT_PATIENCE = '2s';
+
 /** What clients ask of LiveKit, also below the path of a machine: signalling with its validation, and WHIP. Its server API and agents' socket are not theirs. */
 const CLIENT_PATHS = '^(?:/n/([^/]+))?/(?:rtc|whip)(?:/|$)';
 const WITHOUT_MACHINE = { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] };
 
 /**
  * Leads a client's signalling to the room's own node, wherever its path leads: through another node it would hang on Redis, and hear only
- * seconds later of the loss of its own. The agent says where; while it does not, any serving machine will do.
+ * seconds later of the loss of its own. The agent says where; it is waited for while it is slow or starts anew, and where it still does not,
+ * any serving machine will do.
  */
 function signallingRoute(agentPort: number): unknown {
   const asked = { handler: 'vars', is_led: 'yes' };
@@ -154,7 +158,8 @@ function signallingRoute(agentPort: number): unknown {
   const ask = {
     handler: 'reverse_proxy',
     upstreams: [{ dial: `127.0.0.1:${agentPort}` }],
-    transport: { protocol: 'http', dial_timeout: '200ms', response_header_timeout: '500ms' },
+    transport: { protocol: 'http', dial_timeout: '200ms', response_header_timeout: AGENT_PATIENCE },
+    load_balancing: { try_duration: AGENT_PATIENCE, try_interval: '50ms' },
     // Without the query, which holds the token once more and the client's offer.
     rewrite: { method: 'GET', uri: `${SIGNALLING_PATH}?` },
     headers: {

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { Server } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createHttpApi } from '../../src/agent/http-api.ts';
 import { signAccessToken } from '../../src/clients/livekit-token.ts';
@@ -102,6 +103,22 @@ test('a Redis that says nothing is not waited for', async () => {
   expect(await ask()).toEqual([204, expect.stringMatching(/^127\.0\.0\.1:/)]);
   freezeRedis();
   expect(await ask()).toEqual([204, null]);
+});
+
+test('an agent that is slow, or starts anew, is waited for', async () => {
+  const { url, agent, agentUrl } = await startFleet();
+  const path = `${url}${OWN}/rtc?access_token=${tokenFor('there')}`;
+  const [answer] = agent.listeners('request') as [RequestListener];
+  agent.removeAllListeners('request');
+  agent.on('request', (request, response) => setTimeout(() => void answer(request, response), 900));
+  expect(await (await fetch(path)).text()).toBe('B /rtc');
+  agent.close();
+  agent.closeAllConnections();
+  await once(agent, 'close');
+  const led = fetch(path);
+  await sleep(900);
+  agent.listen(Number(new URL(agentUrl).port), '127.0.0.1');
+  expect(await (await led).text()).toBe('B /rtc');
 });
 
 test('while the agent is away, or says nothing, any machine that serves will do', async () => {
