@@ -15,11 +15,12 @@ import { serve, startGateway } from './caddy-fixture.ts';
 import { silentLog } from './fixtures.ts';
 import { startRedis } from './redis.ts';
 
-/** Stands for a LiveKit: says its name, the path and the address that it takes for the client's, and takes WebSockets. */
+/** Stands for a LiveKit: says its name, the path, the address that it takes for the client's and what it was sent, and takes WebSockets. */
 function node(name: string): Server {
-  const server = createServer({ maxHeaderSize: 1024 * 1024 }, ({ url, headers }, response) =>
-    response.end(`${name} ${url?.split('?')[0]}${String(headers['cf-connecting-ip'] ?? '')}`),
-  );
+  const server = createServer({ maxHeaderSize: 1024 * 1024 }, async (request, response) => {
+    const { url, headers } = request;
+    response.end(`${name} ${url?.split('?')[0]}${String(headers['cf-connecting-ip'] ?? '')}${await text(request)}`);
+  });
   server.on('upgrade', (_request, socket) => socket.end(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n${name}`));
   return server;
 }
@@ -46,6 +47,12 @@ async function startFleet(): Promise<{ url: string; port: number; agent: Server;
   const agentPort = await serve(agent);
   const { port } = await startGateway({ AGENT_PORT: agentPort, LIVEKIT_HTTP_PORT: await serve(node('A')) });
   return { url: `http://127.0.0.1:${port}`, port, agent, agentUrl: `http://127.0.0.1:${agentPort}`, freezeRedis: server.freeze };
+}
+
+/** What a client that sends a body gets back. */
+async function offer(url: string): Promise<string> {
+  const headers = { authorization: `Bearer ${tokenFor('there')}` };
+  return (await fetch(`${url}${OWN}/whip/v1`, { method: 'POST', headers, body: ' offer' })).text();
 }
 
 test('a client is led to the node that its room is on, by whatever path it comes', async () => {
@@ -112,13 +119,14 @@ test('an agent that is slow, or starts anew, is waited for', async () => {
   agent.removeAllListeners('request');
   agent.on('request', (request, response) => setTimeout(() => void answer(request, response), 900));
   expect(await (await fetch(path)).text()).toBe('B /rtc');
+  expect(await offer(url)).toBe('B /whip/v1 offer');
   agent.close();
   agent.closeAllConnections();
   await once(agent, 'close');
-  const led = fetch(path);
+  const led = Promise.all([fetch(path).then((one) => one.text()), offer(url)]);
   await sleep(900);
   agent.listen(Number(new URL(agentUrl).port), '127.0.0.1');
-  expect(await (await led).text()).toBe('B /rtc');
+  expect(await led).toEqual(['B /rtc', 'B /whip/v1 offer']);
 });
 
 test('while the agent is away, or says nothing, any machine that serves will do', async () => {
@@ -131,4 +139,5 @@ test('while the agent is away, or says nothing, any machine that serves will do'
   agent.closeAllConnections();
   await once(agent, 'close');
   expect(await (await fetch(path)).text()).toBe('A /rtc');
+  expect(await offer(url)).toBe('A /whip/v1 offer');
 });
