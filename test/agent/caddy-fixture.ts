@@ -32,6 +32,11 @@ export function echoPath(): Server {
   });
 }
 
+/** An agent that knows no room's way. */
+function knowingNothing(): Server {
+  return createServer({ maxHeaderSize: 1024 * 1024 }, (_request, response) => response.writeHead(204).end());
+}
+
 export interface Gateway {
   /** Where plain http is served, the same routes as with TLS. */
   readonly port: number;
@@ -41,12 +46,16 @@ export interface Gateway {
   output(): string;
 }
 
-/** The real Caddy with the configuration that a `.env` with these variables asks for, `edit`ed, and its LiveKit as the one that serves; ends with the test. */
+/**
+ * The real Caddy with the configuration that a `.env` with these variables asks for, `edit`ed, and its LiveKit as the one that serves; ends with
+ * the test. Its agent, where none is named, knows no room's way.
+ */
 export async function startGateway(variables: Readonly<Record<string, string | number>>, edit: (json: string) => string = (json) => json): Promise<Gateway> {
   const program = globSync(`${inject('componentStore')}/caddy/*/bin/caddy`)[0] ?? '';
   const folder = await temporaryDirectory();
-  const [HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0, AGENT_PORT = 0] = await freePorts(4);
-  const all = { DATA_DIR: folder, DOMAIN: 'localhost', HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, AGENT_PORT, ...variables };
+  const [HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0] = await freePorts(3);
+  const AGENT_PORT = variables['AGENT_PORT'] ?? (await serve(knowingNothing()));
+  const all = { DATA_DIR: folder, DOMAIN: 'localhost', HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, ...variables, AGENT_PORT };
   const lines = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
   const { settings, topology } = desireFrom(lines.join(''));
   for (const part of ['caddy', 'agent']) await mkdir(`${folder}/state/${part}`, { recursive: true });

@@ -32,8 +32,9 @@ function onAll(version: string): string[] {
 }
 
 /**
- * A story whose clients have to come back is told once more where they do not: once in some hundred times two of them stayed silent, for a
- * reason that is not known yet. What was seen then is printed, whatever becomes of the second time.
+ * A story whose clients have to come back is told once more where no sound comes. Once in some hundred times the client library (rtc-node 1.1,
+ * after a full reconnection) is in the room again within a second, is told that LiveKit expects its track, exchanges messages, and never
+ * offers the track. What the clients and machines saw is printed, whatever becomes of the second time.
  */
 const TWICE = { retry: 1 };
 
