@@ -16,7 +16,7 @@ import type { WebhookRelay } from './webhook-relay/relay.ts';
 
 /** Callers are on this machine: what does not come at once, holds a connection in vain. Node checks every second, not every 30. */
 const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
-/** LiveKit has one connection per room with news, the service one per join; each lasts milliseconds. */
+/** LiveKit has one connection per room with news, the service one per join, Caddy one per client that comes in; each lasts milliseconds. */
 const MAX_CONNECTIONS = 1_024;
 /** An access token has up to 16 384 characters of metadata. */
 const MAX_HEADER_BYTES = 128 * 1024;

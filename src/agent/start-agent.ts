@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { knock } from '../clients/knock.ts';
@@ -44,6 +45,9 @@ import { startMembership } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
 import { openWebhookStore } from './webhook-relay/store.ts';
+
+/** To find the primary and connect takes tens of milliseconds. */
+const REDIS_MS = 500;
 
 /** The clocks and the log that the parts share. */
 export interface AgentEnvironment {
@@ -225,6 +229,8 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     wayTo: gateway === null ? null : (wanted) => gateway.wayTo(wanted),
     relay,
   });
+  // Caddy waits for an agent that starts anew, which is to know then where the rooms are.
+  if (gateway !== null && media === null) await readyWithin(redis, REDIS_MS);
   server.listen(config.port, config.bind);
   await once(server, 'listening');
   log.info({ machine: config.machine, bind: config.bind, port: config.port }, 'agent up');
@@ -253,6 +259,12 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     subscriber.disconnect();
     redis.disconnect();
   };
+}
+
+/** Waits until Redis answers, for so long at most. */
+async function readyWithin(redis: Redis, ms: number): Promise<void> {
+  if (redis.status === 'ready') return;
+  await Promise.race([new Promise((done) => redis.once('ready', done)), sleep(ms)]);
 }
 
 /** The part that this machine's Sentinel has in the fleet's vote; null where there is none. */

@@ -55,7 +55,7 @@ export function renderCaddy(settings: Settings, topology: Topology): RenderedFil
   const isServiceOurs = settings.BUSINESS_UPSTREAM === '';
   const toAnyNode = anyNode(pathsOf(topology));
   const routes = [
-    signallingRoute(settings.AGENT_PORT),
+    signallingRoute(settings.AGENT_PORT, topology),
     ...apiRoutes(topology.serviceUpstream, isServiceOurs),
     {
       match: [{ path_regexp: { pattern: CLIENT_PATHS } }, { path: ['/twirp/*', '/agent'] }],
@@ -140,26 +140,24 @@ function bodyUpTo(bytes: number): unknown {
   return { handler: 'request_body', max_size: bytes };
 }
 
-/** Twice what an agent that was killed is away; the Rust SDKs give their signalling 5 s in all. */
-const AGENT_PATIENCE = '2s';
-
 /** What clients ask of LiveKit, also below the path of a machine: signalling with its validation, and WHIP. Its server API and agents' socket are not theirs. */
 const CLIENT_PATHS = '^(?:/n/([^/]+))?/(?:rtc|whip)(?:/|$)';
 const WITHOUT_MACHINE = { handler: 'rewrite', path_regexp: [{ find: '^/n/[^/]+', replace: '' }] };
 
 /**
  * Leads a client's signalling to the room's own node, wherever its path leads: through another node it would hang on Redis, and hear only
- * seconds later of the loss of its own. The agent says where; it is waited for while it is slow or starts anew, and where it still does not,
- * any serving machine will do.
+ * seconds later of the loss of its own. The agent says where. It is waited for while it is slow, or starts anew, twice as long as that takes:
+ * some two seconds, three at most, of the five that the Rust SDKs give their signalling. After that any serving machine will do.
  */
-function signallingRoute(agentPort: number): unknown {
+function signallingRoute(agentPort: number, { hasMedia }: Topology): unknown {
   const asked = { handler: 'vars', is_led: 'yes' };
   const upstream = { handler: 'vars', upstream: `{http.reverse_proxy.header.${UPSTREAM_HEADER}}` };
   const ask = {
     handler: 'reverse_proxy',
     upstreams: [{ dial: `127.0.0.1:${agentPort}` }],
-    transport: { protocol: 'http', dial_timeout: '200ms', response_header_timeout: AGENT_PATIENCE },
-    load_balancing: { try_duration: AGENT_PATIENCE, try_interval: '50ms' },
+    transport: { protocol: 'http', dial_timeout: '200ms', response_header_timeout: '1s' },
+    // On a machine that is the whole fleet any machine is the right one.
+    ...(hasMedia ? {} : { load_balancing: { try_duration: '2s', try_interval: '200ms' } }),
     // Without the query, which holds the token once more and the client's offer.
     rewrite: { method: 'GET', uri: `${SIGNALLING_PATH}?` },
     headers: {

@@ -9,6 +9,7 @@ import { expect, inject, onTestFinished } from 'vitest';
 import { openUpstreams } from '../../src/agent/upstream-files.ts';
 import { upstreamFiles } from '../../src/contract/upstream-files.ts';
 import { renderCaddy } from '../../src/render/caddy.ts';
+import type { Role } from '../../src/topology/topology.ts';
 import { freePorts } from '../e2e/installation.ts';
 import { desireFrom } from '../golden/render.ts';
 import { temporaryDirectory, until } from './fixtures.ts';
@@ -48,18 +49,22 @@ export interface Gateway {
 
 /**
  * The real Caddy with the configuration that a `.env` with these variables asks for, `edit`ed, and its LiveKit as the one that serves; ends with
- * the test. Its agent, where none is named, knows no room's way.
+ * the test. Its agent, where none is named, knows no room's way. Alone, or a fleet's gateway by its `role`.
  */
-export async function startGateway(variables: Readonly<Record<string, string | number>>, edit: (json: string) => string = (json) => json): Promise<Gateway> {
+export async function startGateway(
+  variables: Readonly<Record<string, string | number>>,
+  edit: (json: string) => string = (json) => json,
+  role: Role = 'all',
+): Promise<Gateway> {
   const program = globSync(`${inject('componentStore')}/caddy/*/bin/caddy`)[0] ?? '';
   const folder = await temporaryDirectory();
   const [HTTP_PORT = 0, HTTPS_PORT = 0, GATEWAY_INTERNAL_PORT = 0] = await freePorts(3);
   const AGENT_PORT = variables['AGENT_PORT'] ?? (await serve(knowingNothing()));
   const all = { DATA_DIR: folder, DOMAIN: 'localhost', HTTP_PORT, HTTPS_PORT, GATEWAY_INTERNAL_PORT, ...variables, AGENT_PORT };
   const lines = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
-  const { settings, topology } = desireFrom(lines.join(''));
+  const { settings, topology } = desireFrom(lines.join(''), { role });
   for (const part of ['caddy', 'agent']) await mkdir(`${folder}/state/${part}`, { recursive: true });
-  await openUpstreams(upstreamFiles(`${folder}/state/agent`, true)).give([`127.0.0.1:${settings.LIVEKIT_HTTP_PORT}`]);
+  await openUpstreams(upstreamFiles(`${folder}/state/agent`, topology.hasMedia)).give([`127.0.0.1:${settings.LIVEKIT_HTTP_PORT}`]);
   await writeFile(`${folder}/caddy.json`, edit(renderCaddy(settings, topology).content));
   const env = { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
   const child = spawn(program, ['run', '--config', `${folder}/caddy.json`], { env, stdio: ['ignore', 'pipe', 'pipe'] });

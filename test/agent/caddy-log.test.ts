@@ -41,7 +41,7 @@ test.each(['info', 'debug'])('with LiveKit away no token is in the log, which st
 test.each(['is there', 'is away'])('at level debug no token of a request that LiveKit takes is in the log, where the agent %s', async (agent) => {
   const [nobody = 0] = await freePorts(1);
   const where = agent === 'is away' ? { AGENT_PORT: nobody } : {};
-  const gateway = await startGateway({ LIVEKIT_HTTP_PORT: await serve(echoPath()), LOG_LEVEL: 'debug', ...where });
+  const gateway = await startGateway({ LIVEKIT_HTTP_PORT: await serve(echoPath()), LOG_LEVEL: 'debug', ...where }, undefined, 'gateway');
   for (const path of ['/rtc/validate', '/n/m127-0-0-1/rtc/validate']) expect(await ask(gateway.port, path + (queries[0] ?? ''))).toBe(200);
   const asked = (): number => gateway.output().match(/"upstream roundtrip"/g)?.length ?? 0;
   // The agent is asked each time as well; while it is away, again and again.

@@ -45,7 +45,7 @@ async function startFleet(): Promise<{ url: string; port: number; agent: Server;
   const wayTo = ({ nodeId, machine }: Wanted): string | null => wayOf.get(nodeId ?? '') ?? wayOf.get(machine ?? '') ?? null;
   const agent = createHttpApi({ machine: 'm1', redis, log: silentLog, isLivekitServing: null, isInStep: null, wayTo, relay: null });
   const agentPort = await serve(agent);
-  const { port } = await startGateway({ AGENT_PORT: agentPort, LIVEKIT_HTTP_PORT: await serve(node('A')) });
+  const { port } = await startGateway({ AGENT_PORT: agentPort, LIVEKIT_HTTP_PORT: await serve(node('A')) }, undefined, 'gateway');
   return { url: `http://127.0.0.1:${port}`, port, agent, agentUrl: `http://127.0.0.1:${agentPort}`, freezeRedis: server.freeze };
 }
 

@@ -17,7 +17,7 @@ const imagePackages = 'systemd,systemd-sysv,dbus,iproute2,nftables,ca-certificat
 /** Built anew when the list changes. */
 const image = `${root}/.cache/debian-bookworm-${createHash('sha256').update(imagePackages).digest('hex').slice(0, 8)}`;
 /** Far more than the machines of all labs need. */
-const WATCHES = 1_024;
+const INSTANCES = 1_024;
 
 /** A Debian machine with its own systemd, address, network and disk (systemd-nspawn). */
 export interface Machine {
@@ -50,7 +50,7 @@ export interface Lab {
  */
 export async function createLab(options: { machines: readonly number[]; componentStore: string }): Promise<Lab> {
   await inTurn('image', buildImage);
-  await allowWatches();
+  await allowInstances();
   const id = randomBytes(3).toString('hex');
   const folder = await mkdtemp(`${tmpdir()}/fleet-lab-`);
   const switchName = `lf${id}s`;
@@ -67,12 +67,12 @@ export async function createLab(options: { machines: readonly number[]; componen
     },
     client: (argv, env = {}) => spawn('ip', ['netns', 'exec', clientName, ...argv], { env: { PATH: process.env['PATH'], ...env } }),
     async remove() {
-      // What one machine leaves must not keep the others running.
+      // What one machine leaves must not keep the others, nor the network.
       const removed = await Promise.allSettled([...machines.values()].map((machine) => machine.destroy()));
-      for (const one of removed) if (one.status === 'rejected') throw one.reason;
       await rm(`/etc/netns/${clientName}`, { recursive: true, force: true });
       await run('ip', 'netns', 'del', clientName).catch(() => {});
       await run('ip', 'netns', 'del', switchName);
+      for (const one of removed) if (one.status === 'rejected') throw one.reason;
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -86,16 +86,17 @@ export async function createLab(options: { machines: readonly number[]; componen
     }
     await Promise.all(options.machines.map((number) => lab.machine(number).boot()));
   } catch (error) {
-    await lab.remove();
+    // Why it did not come up matters more than what it leaves.
+    await lab.remove().catch(() => {});
     throw error;
   }
   return lab;
 }
 
-/** Each machine's systemd, logind and dbus watch files, seven times in all, and the kernel counts those of all machines as one user's. */
-async function allowWatches(): Promise<void> {
+/** Each machine's systemd, logind and dbus have inotify instances, seven in all, and the kernel counts those of all machines as one user's. */
+async function allowInstances(): Promise<void> {
   const path = '/proc/sys/fs/inotify/max_user_instances';
-  if (Number(await readFile(path, 'utf8')) < WATCHES) await writeFile(path, String(WATCHES));
+  if (Number(await readFile(path, 'utf8')) < INSTANCES) await writeFile(path, String(INSTANCES));
 }
 
 /** Builds the image once; kept between runs. */
