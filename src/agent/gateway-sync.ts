@@ -38,6 +38,8 @@ export interface GatewaySync {
   isInStep(): boolean;
   /** Where a client's signalling is led; see wayTo in contract/gateway-routes.ts. */
   wayTo(wanted: Wanted): string | null;
+  /** Resolves once the registry has been looked at. */
+  readonly looked: Promise<void>;
   /** Looks at once. */
   poke(): void;
   stop(): Promise<void>;
@@ -51,6 +53,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   let isLoaded = false;
   /** Null before the first time. */
   let isInStep: boolean | null = null;
+  const { promise: looked, resolve: onLooked } = Promise.withResolvers<void>();
   /** Machines whose connections were ended since they were last in reach. */
   const ended = new Set<string>();
 
@@ -92,6 +95,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     // A registry in which nobody has ever been says nothing.
     if (seen === null || (known === null && seen.fleet.length === 0)) return;
     known = seen.fleet;
+    if (readableSinceMs !== null) onLooked();
     giveUp(seen);
     await giveUpstreams(servingUpstreams(seen.fleet, seen.nowMs, machinesSeen));
     await endVanished(seen.fleet);
@@ -132,6 +136,7 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
   return {
     isInStep: () => known !== null && isInStep === true,
     wayTo: (wanted) => wayTo(known ?? [], wanted, machinesSeen),
+    looked,
     poke: () => ticker.poke(),
     stop: () => ticker.stop(),
   };

@@ -46,8 +46,8 @@ import type { Membership } from './membership.ts';
 import { startWebhookRelay } from './webhook-relay/relay.ts';
 import { openWebhookStore } from './webhook-relay/store.ts';
 
-/** To find the primary and connect takes tens of milliseconds. */
-const REDIS_MS = 500;
+/** To find the primary, connect and look takes tens of milliseconds. */
+const LOOK_MS = 500;
 
 /** The clocks and the log that the parts share. */
 export interface AgentEnvironment {
@@ -230,7 +230,7 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     relay,
   });
   // Caddy waits for an agent that starts anew, which is to know then where the rooms are.
-  if (gateway !== null && media === null) await readyWithin(redis, REDIS_MS);
+  if (gateway !== null && media === null) await Promise.race([gateway.looked, sleep(LOOK_MS)]);
   server.listen(config.port, config.bind);
   await once(server, 'listening');
   log.info({ machine: config.machine, bind: config.bind, port: config.port }, 'agent up');
@@ -259,12 +259,6 @@ async function startMember(config: AgentConfig, fleetRedis: FleetRedisConfig, en
     subscriber.disconnect();
     redis.disconnect();
   };
-}
-
-/** Waits until Redis answers, for so long at most. */
-async function readyWithin(redis: Redis, ms: number): Promise<void> {
-  if (redis.status === 'ready') return;
-  await Promise.race([new Promise((done) => redis.once('ready', done)), sleep(ms)]);
 }
 
 /** The part that this machine's Sentinel has in the fleet's vote; null where there is none. */

@@ -6,7 +6,7 @@ import { freePorts } from '../e2e/installation.ts';
 import { temporaryDirectory } from './fixtures.ts';
 
 /** A real Redis; gives connections to it. */
-export async function startRedis(): Promise<{ connect: () => Redis; kill: () => void; freeze: () => void }> {
+export async function startRedis(): Promise<{ port: number; connect: () => Redis; kill: () => void; freeze: () => void }> {
   const [port = 0] = await freePorts(1);
   const [program = ''] = globSync(`${inject('componentStore')}/redis/*/bin/redis-server`);
   const child = spawn(program, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', await temporaryDirectory()], { stdio: 'ignore' });
@@ -17,5 +17,5 @@ export async function startRedis(): Promise<{ connect: () => Redis; kill: () => 
     onTestFinished(() => redis.disconnect());
     return redis;
   };
-  return { connect, kill: () => void child.kill('SIGKILL'), freeze: () => void child.kill('SIGSTOP') };
+  return { port, connect, kill: () => void child.kill('SIGKILL'), freeze: () => void child.kill('SIGSTOP') };
 }
