@@ -9,7 +9,7 @@ import { expect, inject, onTestFinished, test } from 'vitest';
 import { upstreamFiles } from '../../src/contract/upstream-files.ts';
 import { startAgent } from '../../src/agent/start-agent.ts';
 import { startGateway } from './caddy-fixture.ts';
-import { silentLog, startReceiver, temporaryDirectory, until } from './fixtures.ts';
+import { agentConfig, agentEnvironment, startReceiver, temporaryDirectory, until } from './fixtures.ts';
 
 test('a media machine reaches a real Caddy through a real Redis, forgets its ended node, and marks its own end', async () => {
   const directory = await temporaryDirectory();
@@ -36,16 +36,12 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
   const livekit = await startReceiver((request) => ({ status: isUp ? 200 : 406, body: request.url === '/metrics' ? 'x{node_id="ND_1"} 1\n' : request.url }));
   const address = new URL(livekit.url).host;
   const stop = await startAgent(
-    {
+    agentConfig({
       machine: 'm2',
-      fleet: 'livekit',
-      bind: '127.0.0.1',
       port: agentPort,
       stateDir,
       journal: join(directory, 'journal.jsonl'),
-      logLevel: 'silent',
       redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: redisPort } },
-      sentinel: null,
       media: {
         signallingUrl: livekit.url,
         advertiseAddress: address,
@@ -56,13 +52,9 @@ test('a media machine reaches a real Caddy through a real Redis, forgets its end
         livekitConfig: join(directory, 'livekit.yaml'),
         keyFingerprint: 'ab',
       },
-      members: null,
-      socketsPipe: null,
-      upgrades: null,
       gateway: { webhooks: null },
-      webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
-    },
-    { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+    }),
+    agentEnvironment,
   );
   const upstream = (): Promise<string> => readFile(upstreamFiles(stateDir, true)[0] ?? '', 'utf8');
   await until(async () => expect(await upstream()).toBe(address), 15_000);

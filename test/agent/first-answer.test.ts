@@ -7,7 +7,7 @@ import { ROOM_NODE_KEY } from '../../src/contract/livekit-records.ts';
 import { NODES_KEY } from '../../src/contract/node-record.ts';
 import { TOKEN_HEADER, UPSTREAM_HEADER } from '../../src/contract/signalling.ts';
 import { freePorts } from '../e2e/installation.ts';
-import { nodeRecord, silentLog, temporaryDirectory } from './fixtures.ts';
+import { agentConfig, agentEnvironment, nodeRecord, temporaryDirectory } from './fixtures.ts';
 import { startRedis } from './redis.ts';
 
 test('a gateway’s agent that starts anew knows with its first answer where the rooms are', async () => {
@@ -23,26 +23,8 @@ test('a gateway’s agent that starts anew knows with its first answer where the
       await redis.hset(NODES_KEY, machine, JSON.stringify(record));
     }
     const [port = 0] = await freePorts(1);
-    const stop = await startAgent(
-      {
-        machine: 'm1',
-        fleet: 'livekit',
-        bind: '127.0.0.1',
-        port,
-        stateDir,
-        journal: join(stateDir, 'journal.jsonl'),
-        logLevel: 'silent',
-        redis: { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: server.port } },
-        sentinel: null,
-        media: null,
-        members: null,
-        socketsPipe: null,
-        upgrades: null,
-        gateway: { webhooks: null },
-        webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
-      },
-      { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
-    );
+    const redisAt = { sentinels: [], masterName: 'livekit', password: '', direct: { host: '127.0.0.1', port: server.port } };
+    const stop = await startAgent(agentConfig({ port, stateDir, redis: redisAt, gateway: { webhooks: null } }), agentEnvironment);
     const answer = await fetch(`http://127.0.0.1:${port}/v1/signalling`, { headers });
     await stop();
     expect(answer.headers.get(UPSTREAM_HEADER)).toBe(signalling);

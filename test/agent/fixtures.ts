@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { onTestFinished, vi } from 'vitest';
+import type { AgentConfig } from '../../src/agent/config.ts';
+import type { AgentEnvironment } from '../../src/agent/start-agent.ts';
 import type { NodeRecord } from '../../src/contract/node-record.ts';
 
 export const silentLog = pino({ level: 'silent' });
@@ -14,6 +16,28 @@ export const silentLog = pino({ level: 'silent' });
 export function nodeRecord(change: Partial<NodeRecord> & { machine: string }): NodeRecord {
   return { signalling: '10.0.0.2:7880', nodeId: 'ND_1', version: '1.13.5', state: 'serving', keyFingerprint: 'ab', updatedAtMs: 0, ...change };
 }
+
+/** The configuration of an agent that is machine `m1` of a fleet, and does nothing but what `change` says. */
+export function agentConfig(change: Partial<AgentConfig> & Pick<AgentConfig, 'port' | 'stateDir' | 'redis'>): AgentConfig {
+  return {
+    machine: 'm1',
+    fleet: 'livekit',
+    bind: '127.0.0.1',
+    journal: join(change.stateDir, 'journal.jsonl'),
+    logLevel: 'silent',
+    sentinel: null,
+    media: null,
+    members: null,
+    socketsPipe: null,
+    upgrades: null,
+    gateway: null,
+    webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
+    ...change,
+  };
+}
+
+/** Without a log, by the clocks of this computer. */
+export const agentEnvironment: AgentEnvironment = { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() };
 
 /** An empty directory that goes away with the test. */
 export async function temporaryDirectory(): Promise<string> {

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { openFleetMemory } from '../../src/agent/fleet-memory.ts';
 import { startAgent } from '../../src/agent/start-agent.ts';
 import { freePorts } from '../e2e/installation.ts';
-import { nodeRecord, silentLog, temporaryDirectory, until } from './fixtures.ts';
+import { agentConfig, agentEnvironment, nodeRecord, temporaryDirectory, until } from './fixtures.ts';
 import { hosts, masterName, startThree } from './sentinels.ts';
 import type { Fleet } from './sentinels.ts';
 
@@ -15,26 +15,8 @@ const recordOf = (host: string) => nodeRecord({ machine: `m${host.replaceAll('.'
 /** A gateway's agent whose configuration names the first machine only; gives whether it reaches Redis. */
 async function startGateway(fleet: Fleet, stateDir: string): Promise<() => Promise<boolean>> {
   const [port = 0] = await freePorts(1);
-  const stop = await startAgent(
-    {
-      machine: 'm1',
-      fleet: masterName,
-      bind: '127.0.0.1',
-      port,
-      stateDir,
-      journal: join(stateDir, 'journal.jsonl'),
-      logLevel: 'silent',
-      redis: { sentinels: [{ host: first, port: fleet.sentinelPort }], masterName, password: '', direct: null },
-      sentinel: null,
-      media: null,
-      members: null,
-      socketsPipe: null,
-      upgrades: null,
-      gateway: { webhooks: null },
-      webhook: { enabled: false, urls: [], keys: {}, signingKey: '' },
-    },
-    { log: silentLog, nowMs: () => Date.now(), monotonicMs: () => performance.now() },
-  );
+  const redis = { sentinels: [{ host: first, port: fleet.sentinelPort }], masterName, password: '', direct: null };
+  const stop = await startAgent(agentConfig({ fleet: masterName, port, stateDir, redis, gateway: { webhooks: null } }), agentEnvironment);
   onTestFinished(stop);
   return async () => ((await (await fetch(`http://127.0.0.1:${port}/healthz`)).json()) as { redis: boolean }).redis;
 }
