@@ -75,7 +75,9 @@ export async function applyPlan(desired: Desired, changes: readonly Change[], co
 
 /** All texts beside their targets, or none of them. */
 async function stageAll(context: ApplyContext, writes: readonly FileChange[]): Promise<StagedFile[]> {
-  const results = await Promise.allSettled(writes.map(({ file, content }) => stage(context, file, content)));
+  // Copies, which other threads make, are begun first; the texts are written meanwhile.
+  const inOrder = writes.toSorted((a, b) => Number(b.file.copyOf !== undefined) - Number(a.file.copyOf !== undefined));
+  const results = await Promise.allSettled(inOrder.map(({ file, content }) => stage(context, file, content)));
   const staged = results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   const failed = results.find((one) => one.status === 'rejected');
   if (failed === undefined) return staged;

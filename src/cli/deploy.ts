@@ -64,9 +64,9 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     const settled = (await settling?.settleRestore(context, { settings: first.settings, topology: first.topology })) ?? null;
     await createEnv(context);
     let early: ReturnType<typeof readServed> = Promise.resolve(null);
-    // A handshake takes 20 ms of this program's time: while others start, nobody waits for it.
+    // A handshake takes 20 ms of this program's time: while others start, nobody waits for it. What Caddy itself makes is read below.
     const onWell = (part: Part, given: Settings): void => {
-      if (part === 'caddy') early = readKept(host, given, first.topology).then((kept) => (kept !== null && isInForce(kept) ? kept : readServed(given)));
+      if (part === 'caddy' && first.topology.tls.kind !== 'internal') early = readServed(given);
     };
     const { settings, topology, prepared, changes, began } = await bringUp(context, { role, isNewFleet, ...sure, onWell });
     if (settled !== null) await settling?.awaitWell(context, { settings, topology, manager: prepared.manager });
@@ -78,7 +78,11 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     if (role === 'media') {
       return reporter.result({ ...result, ...sayJoin(context, settings, topology) });
     }
-    const served = (await early) ?? (await awaitCertificate({ settings, manager: prepared.manager, ...patience, now: context.now, signal: context.signal }));
+    const found = (await early) ?? (await readKept(host, settings, topology));
+    const served =
+      found !== null && isInForce(found)
+        ? found
+        : await awaitCertificate({ settings, manager: prepared.manager, ...patience, now: context.now, signal: context.signal });
     sayWhere(context, settings, topology);
     if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
     reporter.result({ ...result, url: topology.publicUrl, certificate: served });

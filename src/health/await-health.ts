@@ -6,6 +6,8 @@ import type { Health, ProbeContext } from './probe.ts';
 
 /** Parts that do not listen yet cost one look at the kernel's table, 0.2 ms; more often would only take the CPU from those that are starting. */
 const POLL_MS = 10;
+/** For so long an answer is believed of a part that goes on listening: to ask all of them anew would keep everybody waiting, for 10 ms. */
+const HEARD_MS = 1_000;
 /** Those of the supervisor itself stand between the part's own. */
 const LOG_LINES = 20;
 
@@ -17,9 +19,9 @@ export interface HealthContext extends ProbeContext {
 /** A part as its supervisor sees it, and whether it answers as it should. A part that is not running is never well. */
 export type PartHealth = PartStatus & { readonly health: Health };
 
-/** State and health of these parts, in their order. */
-export async function checkParts(context: HealthContext, parts: readonly Part[]): Promise<PartHealth[]> {
-  const [states, healths] = await Promise.all([context.manager.status(parts), probeAll(context, parts)]);
+/** State and health of these parts, in their order. @param heard see probeAll */
+export async function checkParts(context: HealthContext, parts: readonly Part[], heard?: ReadonlySet<Part>): Promise<PartHealth[]> {
+  const [states, healths] = await Promise.all([context.manager.status(parts), probeAll(context, parts, heard)]);
   return states.flatMap((state) => {
     const health = healths.find((one) => one.part === state.part);
     if (health === undefined) return [];
@@ -38,22 +40,22 @@ export async function awaitHealth(
 ): Promise<void> {
   const { settings, topology, manager, parts = topology.parts, now, signal } = options;
   const seconds = settings.HEALTH_TIMEOUT;
-  const well = new Set<Part>();
-  let waiting: readonly Part[] = parts;
+  /** When each part last answered well. */
+  const heardMs = new Map<Part, number>();
   const deadline = now() + seconds * 1000;
-  for (;;) {
-    // Those that are well are asked again only at the end, and only then what the supervisor says: that would take the CPU
-    // from those that start.
-    const isLast = waiting.length === parts.length;
-    const asked = isLast ? (await checkParts(options, parts)).map((one) => one.health) : await probeAll(options, waiting);
-    const sick = asked.filter((one) => !isUp(one));
-    for (const { part } of asked.filter(isUp)) {
-      if (!well.has(part)) options.onWell?.(part);
-      well.add(part);
+  for (let isLast = false; ;) {
+    const heard = new Set(parts.filter((part) => isLast || now() - (heardMs.get(part) ?? -Infinity) < HEARD_MS));
+    // What the supervisor says is asked last: that would take the CPU from those that start.
+    const asked: readonly Health[] = isLast ? (await checkParts(options, parts, heard)).map((one) => one.health) : await probeAll(options, parts, heard);
+    for (const one of asked.filter((each) => !heard.has(each.part) || !isUp(each))) {
+      if (isUp(one) && !heardMs.has(one.part)) options.onWell?.(one.part);
+      if (isUp(one)) heardMs.set(one.part, now());
+      else if (heardMs.has(one.part)) heardMs.set(one.part, -Infinity);
     }
-    waiting = sick.length === 0 ? parts : sick.map((one) => one.part);
+    const sick = asked.filter((one) => !isUp(one));
     const [first] = sick;
     if (first === undefined && isLast) return;
+    isLast = first === undefined;
     if (first === undefined) continue;
     signal.throwIfAborted();
     if (now() > deadline) {

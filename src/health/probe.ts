@@ -36,17 +36,26 @@ const ANSWER_MS = 1500;
 /** Where no media machine answers, Caddy says so only after it has tried two of them for a second each. */
 const CADDY_ANSWER_MS = 4000;
 
-/** Asks each of these parts once, side by side. */
-export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[]): Promise<Health[]> {
+/**
+ * Asks each of these parts once, side by side.
+ * @param heard parts that have answered well just now: of these, only whether they still hold their ports
+ */
+export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[], heard: ReadonlySet<Part> = new Set()): Promise<Health[]> {
   // Ours listen on IPv4, which the kernel prefers for 127.0.0.1: who holds the port on IPv6 alone is never asked.
   const listeners = readTcpListeners();
-  return Promise.all(parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners })));
+  return Promise.all(parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners, isHeard: heard.has(part) })));
 }
 
 /** A program of another user on a part's port is not asked: it may want the password that comes with the question. */
 async function probe(
   part: Part,
-  { settings, topology, uid, listeners }: { settings: Settings; topology: Topology; uid: number | null; listeners: readonly Listener[] },
+  {
+    settings,
+    topology,
+    uid,
+    listeners,
+    isHeard,
+  }: { settings: Settings; topology: Topology; uid: number | null; listeners: readonly Listener[]; isHeard: boolean },
 ): Promise<Health> {
   if (part === 'firewall') return probeFirewall(topology);
   if (part === 'sockets') return probeState(part, socketFiles(topology.layout).state);
@@ -57,6 +66,7 @@ async function probe(
   const stranger = holders.find((one) => one.uid !== uid);
   if (stranger !== undefined) return { part, ok: false, detail: `port ${port} is held by user id ${stranger.uid}` };
   if (holders.length === 0) return { part, ok: false, detail: `nothing listens on port ${port}` };
+  if (isHeard) return { part, ok: true, detail: 'listening' };
   try {
     const detail = await ask(part, settings, topology.role);
     return { part, ok: true, detail };

@@ -4,7 +4,6 @@ import {
   chownSync,
   closeSync,
   constants,
-  copyFileSync,
   existsSync,
   fchmodSync,
   fchownSync,
@@ -19,7 +18,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { FleetError } from '../kernel/errors.ts';
@@ -179,7 +178,7 @@ async function stage(path: string, content: Content, { mode, uid, gid }: FileAtt
   drop(former);
   const standing = lstatSync(path, { throwIfNoEntry: false });
   if (standing?.isDirectory() === true) throw new FleetError('FOLDER_IN_THE_WAY', { path });
-  const written = typeof content === 'string' ? openSync(beside, 'wx', mode) : openCopy(content.copyOf, beside);
+  const written = typeof content === 'string' ? openSync(beside, 'wx', mode) : await openCopy(content.copyOf, beside);
   let file: number;
   try {
     if (typeof content === 'string') writeFileSync(written, content);
@@ -220,9 +219,9 @@ async function stage(path: string, content: Content, { mode, uid, gid }: FileAtt
   return staged;
 }
 
-/** Copies a file without its bytes coming here, to where none stands. */
-function openCopy(from: string, to: string): number {
-  copyFileSync(from, to, constants.COPYFILE_EXCL);
+/** Copies a file without its bytes coming here, to where none stands, while this thread goes on. */
+async function openCopy(from: string, to: string): Promise<number> {
+  await copyFile(from, to, constants.COPYFILE_EXCL);
   return openSync(to, constants.O_WRONLY | constants.O_NOFOLLOW);
 }
 

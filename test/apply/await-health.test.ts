@@ -1,0 +1,112 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { awaitHealth } from '../../src/health/await-health.ts';
+import { parseSettings } from '../../src/settings/parse.ts';
+import type { PartStatus } from '../../src/supervisor/service-manager.ts';
+import { planTopology } from '../../src/topology/topology.ts';
+import type { Part } from '../../src/topology/topology.ts';
+import { idleManager } from './idle-manager.ts';
+
+const open = new Set<Server>();
+afterEach(() => {
+  for (const server of open) server.close().closeAllConnections();
+  open.clear();
+});
+
+/** Answers in a part's place, and counts how often it is asked. */
+async function listen(port = 0): Promise<{ port: number; asked: () => number; close: () => void }> {
+  let asked = 0;
+  const server = createServer((_, answer) => {
+    asked++;
+    answer.end();
+  });
+  open.add(server);
+  await once(server.listen(port, '127.0.0.1'), 'listening');
+  return { port: (server.address() as AddressInfo).port, asked: () => asked, close: () => void server.close().closeAllConnections() };
+}
+
+/** Waits for LiveKit and the agent on these ports; `states` is what the supervisor says where it is not `running`. */
+function wait(
+  ports: { livekit: number; agent: number },
+  { seconds = 30, states = {} }: { seconds?: number; states?: Partial<Record<Part, PartStatus['state']>> } = {},
+): {
+  ended: Promise<void>;
+  well: Part[];
+  isOver: () => boolean;
+} {
+  const { settings } = parseSettings(`LIVEKIT_HTTP_PORT=${ports.livekit}\nAGENT_PORT=${ports.agent}\nHEALTH_TIMEOUT=${seconds}\n`, {});
+  if (settings === null) throw new Error('no settings');
+  const topology = planTopology(settings, 'all', { addresses: [], hasSystemd: false, hasNft: false });
+  const status = async (parts: readonly Part[]): Promise<PartStatus[]> =>
+    parts.map((part) => ({ part, state: states[part] ?? 'running', pid: 1, uptimeSeconds: 1, exits: 0, lastExit: null }));
+  const well: Part[] = [];
+  let isOver = false;
+  const ended = awaitHealth({
+    settings,
+    topology,
+    manager: { ...idleManager, status, tailLog: async () => 'its last lines' },
+    user: { uid: process.getuid?.() ?? 0 },
+    parts: ['livekit', 'agent'],
+    onWell: (part) => well.push(part),
+    now: () => performance.now(),
+    signal: new AbortController().signal,
+  }).finally(() => (isOver = true));
+  return { ended, well, isOver: () => isOver };
+}
+
+describe('waiting for health', () => {
+  it('asks no part again that has just answered', async () => {
+    const [livekit, agent] = [await listen(), await listen()];
+    const { ended, well } = wait({ livekit: livekit.port, agent: agent.port });
+    await ended;
+    expect([livekit.asked(), agent.asked(), well]).toEqual([1, 1, ['livekit', 'agent']]);
+  });
+
+  it('goes on where a part that has answered listens no more', async () => {
+    const [livekit, agent] = [await listen(), await listen()];
+    agent.close();
+    const { ended, well, isOver } = wait({ livekit: livekit.port, agent: agent.port });
+    while (livekit.asked() === 0) await delay(5);
+    livekit.close();
+    await listen(agent.port);
+    await delay(300);
+    expect(isOver()).toBe(false);
+    await listen(livekit.port);
+    await ended;
+    expect(well).toEqual(['livekit', 'agent']);
+  });
+
+  it('asks again where an answer is old by the time that the others come', async () => {
+    const [livekit, agent] = [await listen(), await listen()];
+    agent.close();
+    const { ended } = wait({ livekit: livekit.port, agent: agent.port });
+    await delay(1_500);
+    await listen(agent.port);
+    await ended;
+    expect(livekit.asked()).toBeGreaterThan(1);
+  });
+
+  it('believes the supervisor that a part is ending or keeps ending', async () => {
+    const [livekit, agent] = [await listen(), await listen()];
+    const states: Partial<Record<Part, PartStatus['state']>> = { agent: 'failing' };
+    const { ended, isOver } = wait({ livekit: livekit.port, agent: agent.port }, { states });
+    await delay(200);
+    expect(isOver()).toBe(false);
+    delete states.agent;
+    await ended;
+  });
+
+  it('ends after HEALTH_TIMEOUT and says which part is not well', async () => {
+    const [livekit, agent] = [await listen(), await listen()];
+    agent.close();
+    const { ended } = wait({ livekit: livekit.port, agent: agent.port }, { seconds: 1 });
+    await expect(ended).rejects.toMatchObject({
+      code: 'NOT_HEALTHY',
+      params: { parts: `agent (nothing listens on port ${agent.port})`, log: 'its last lines' },
+    });
+  });
+});
