@@ -6,6 +6,8 @@ import type { Health, ProbeContext } from './probe.ts';
 
 /** Parts that do not listen yet cost one look at the kernel's table, 0.2 ms; more often would only take the CPU from those that are starting. */
 const POLL_MS = 10;
+/** The last ones have the CPU to themselves, and are waited for. */
+const [FEW, FEW_POLL_MS] = [2, 4];
 /** For so long an answer is believed of a part that goes on listening: to ask all of them anew would keep everybody waiting, for 10 ms. */
 const HEARD_MS = 1_000;
 /** Those of the supervisor itself stand between the part's own. */
@@ -62,7 +64,7 @@ export async function awaitHealth(
       const log = await manager.tailLog(first.part, LOG_LINES);
       throw new FleetError('NOT_HEALTHY', { seconds, parts: sick.map((one) => `${one.part} (${one.detail})`).join(', '), log });
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, sick.length > FEW ? POLL_MS : FEW_POLL_MS));
   }
 }
 
