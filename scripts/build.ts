@@ -78,10 +78,8 @@ const spared: Readonly<Record<string, string>> = {
 const spareModules: Plugin = {
   name: 'spare-modules',
   setup({ onLoad }) {
-    onLoad({ filter: new RegExp(`/node_modules/(${Object.keys(spared).join('|')})$`) }, ({ path }) => {
-      const contents = spared[path.slice(path.lastIndexOf('/node_modules/') + '/node_modules/'.length)];
-      return contents === undefined ? null : { contents, resolveDir: dirname(path) };
-    });
+    for (const [file, contents] of Object.entries(spared))
+      onLoad({ filter: new RegExp(`/node_modules/${file}$`) }, ({ path }) => ({ contents, resolveDir: dirname(path) }));
   },
 };
 

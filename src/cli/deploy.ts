@@ -78,11 +78,10 @@ export async function deploy(context: CliContext, { role, isDryRun, isNewFleet, 
     if (role === 'media') {
       return reporter.result({ ...result, ...sayJoin(context, settings, topology) });
     }
-    const found = (await early) ?? (await readKept(host, settings, topology));
+    const kept = await readKept(host, settings, topology);
     const served =
-      found !== null && isInForce(found)
-        ? found
-        : await awaitCertificate({ settings, manager: prepared.manager, ...patience, now: context.now, signal: context.signal });
+      (kept !== null && isInForce(kept) ? kept : await early) ??
+      (await awaitCertificate({ settings, manager: prepared.manager, ...patience, now: context.now, signal: context.signal }));
     sayWhere(context, settings, topology);
     if (!isInForce(served)) reporter.line(describeCertificate(context, served, { settings, topology }));
     reporter.result({ ...result, url: topology.publicUrl, certificate: served });

@@ -42,19 +42,21 @@ export async function awaitHealth(
 ): Promise<void> {
   const { settings, topology, manager, parts = topology.parts, now, signal } = options;
   const seconds = settings.HEALTH_TIMEOUT;
-  /** When each part last answered well. */
+  const well = new Set<Part>();
+  /** When each part that is well has last answered. */
   const heardMs = new Map<Part, number>();
   const deadline = now() + seconds * 1000;
   for (let isLast = false; ;) {
     const heard = new Set(parts.filter((part) => isLast || now() - (heardMs.get(part) ?? -Infinity) < HEARD_MS));
     // What the supervisor says is asked last: that would take the CPU from those that start.
     const asked: readonly Health[] = isLast ? (await checkParts(options, parts, heard)).map((one) => one.health) : await probeAll(options, parts, heard);
-    for (const one of asked.filter((each) => !heard.has(each.part) || !isUp(each))) {
-      if (isUp(one) && !heardMs.has(one.part)) options.onWell?.(one.part);
-      if (isUp(one)) heardMs.set(one.part, now());
-      else if (heardMs.has(one.part)) heardMs.set(one.part, -Infinity);
-    }
     const sick = asked.filter((one) => !isUp(one));
+    for (const { part } of sick) heardMs.delete(part);
+    for (const { part } of asked.filter(isUp)) {
+      if (!well.has(part)) options.onWell?.(part);
+      well.add(part);
+      if (!heard.has(part)) heardMs.set(part, now());
+    }
     const [first] = sick;
     if (first === undefined && isLast) return;
     isLast = first === undefined;

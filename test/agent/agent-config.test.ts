@@ -3,25 +3,16 @@ import { parseAgentConfig } from '../../src/agent/config.ts';
 import { nodeIdOf } from '../../src/agent/livekit-probe.ts';
 import { createServingJudge } from '../../src/agent/media-registry.ts';
 import { parseNodeRecords } from '../../src/contract/node-record.ts';
-import { nodeRecord } from './fixtures.ts';
+import { agentConfig, nodeRecord } from './fixtures.ts';
 
-const valid = {
+const valid = agentConfig({
   machine: 'm10-0-0-2',
-  fleet: 'livekit',
-  bind: '127.0.0.1',
   port: 7980,
   stateDir: '/var/lib/agent',
-  journal: '/var/log/journal.jsonl',
   logLevel: 'info',
   redis: { sentinels: [], masterName: 'livekit', password: 'top-secret', direct: { host: '127.0.0.1', port: 6379 } },
-  sentinel: null,
-  media: null,
-  members: null,
-  socketsPipe: null,
-  upgrades: null,
-  gateway: null,
   webhook: { enabled: true, urls: ['http://127.0.0.1:8080/api/webhook'], keys: { key: 'top-secret' }, signingKey: 'key' },
-};
+});
 
 test('a valid file is read', () => {
   expect(parseAgentConfig(JSON.stringify(valid))).toEqual({ config: valid });

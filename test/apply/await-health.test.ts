@@ -1,21 +1,13 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { awaitHealth } from '../../src/health/await-health.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
 import type { PartStatus } from '../../src/supervisor/service-manager.ts';
 import { planTopology } from '../../src/topology/topology.ts';
 import type { Part } from '../../src/topology/topology.ts';
+import { serve } from '../agent/caddy-fixture.ts';
 import { idleManager } from './idle-manager.ts';
-
-const open = new Set<Server>();
-afterEach(() => {
-  for (const server of open) server.close().closeAllConnections();
-  open.clear();
-});
 
 /** Answers in a part's place, and counts how often it is asked. */
 async function listen(port = 0): Promise<{ port: number; asked: () => number; close: () => void }> {
@@ -24,9 +16,7 @@ async function listen(port = 0): Promise<{ port: number; asked: () => number; cl
     asked++;
     answer.end();
   });
-  open.add(server);
-  await once(server.listen(port, '127.0.0.1'), 'listening');
-  return { port: (server.address() as AddressInfo).port, asked: () => asked, close: () => void server.close().closeAllConnections() };
+  return { port: await serve(server, port), asked: () => asked, close: () => void server.close().closeAllConnections() };
 }
 
 /** Waits for LiveKit and the agent on these ports; `states` is what the supervisor says where it is not `running`. */
