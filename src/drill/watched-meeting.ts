@@ -103,7 +103,8 @@ export async function holdWatchedMeeting(
     await send(alice, counts);
     await sleep(MESSAGE_MS);
   }
-  // Seen with rtc-node 1.1 after a full reconnection: LiveKit expects the track, and the client never offers it.
+  // Before 0.12.74 the client's native part could lock itself out after a full reconnection, and never offer the track that LiveKit expects:
+  // https://github.com/livekit/rust-sdks/pull/1252
   if (!isToneBroken && messageAtMs - heardAtMs > MUTE_MS) note('messages arrive, sound does not');
   // Until one that is sent now arrives: a client may be on its way back.
   for (const deadline = nowMs() + TAIL_MS; counts.last < counts.sent && nowMs() < deadline; await sleep(MESSAGE_MS * 10))

@@ -189,7 +189,7 @@ describe('four machines', () => {
     expect(states).toContain('-++');
     const counts = await meeting.end();
     expect(counts.received).toBeGreaterThan(0);
-    expect(counts.last).toBe(counts.sent);
+    expect(counts.last, counts.timeline.join('\n')).toBe(counts.sent);
   });
 
   it('stops where a LiveKit does not come back, and begins nothing where a machine does not serve', async () => {

@@ -131,7 +131,7 @@ describe('the guide', () => {
     expect(restarted.out).toContain('LiveKit waits for 2 participant(s) to leave');
     await until(async () => (await user.roomNode(meeting.room)) !== '', 20_000);
     const counts = await meeting.end();
-    expect(counts.last).toBe(counts.sent);
+    expect(counts.last, counts.timeline.join('\n')).toBe(counts.sent);
     expect((await fleet(number, ['restart', 'livekit'])).out).not.toContain('waits for');
   });
 
