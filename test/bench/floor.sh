@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The least that brings this stack up: starts the rendered parts with no supervisor and no agent, asks each every 50 ms
+# The least that brings this stack up: starts the rendered parts with no supervisor and no agent, asks each every 10 ms
 # until all answer, prints "up", and ends them when its standard input closes.
 # Usage: floor.sh ENV_FILE, of an installation whose rendered files stand in DATA_DIR, beside those that name Caddy's upstreams.
 . "$1" || exit 2
 pids=()
+# Waits without a process.
+exec {never}<> <(:)
 trap '{ kill -KILL "${pids[@]}"; wait; } 2>/dev/null' EXIT
 for part in redis sentinel livekit service caddy; do
   "$DATA_DIR/run/services/$part/run" >"$DATA_DIR/logs/$part/floor.log" </dev/null &
@@ -20,8 +22,8 @@ answers() {
   [[ $line == $4* ]]
 }
 
-http() { until answers "$1" "GET $2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" 1 "HTTP/1.1 $3"; do sleep 0.05; done; }
-redis() { until answers "$1" "AUTH $REDIS_PASSWORD\r\n$2\r\n" 2 "$3"; do sleep 0.05; done; }
+http() { until answers "$1" "GET $2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" 1 "HTTP/1.1 $3"; do read -t 0.01 -u $never; done; }
+redis() { until answers "$1" "AUTH $REDIS_PASSWORD\r\n$2\r\n" 2 "$3"; do read -t 0.01 -u $never; done; }
 
 {
   redis "$REDIS_PORT" PING +PONG

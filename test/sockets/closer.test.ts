@@ -31,6 +31,11 @@ describe('the sockets part', () => {
   const tell = (line: string): Promise<void> => appendFile(`${folder}/run.pipe`, line);
   const rules = async (): Promise<string> => text(inside(['nft', 'list', 'ruleset']).stdout as Readable);
   const state = (): Promise<string> => readFile(`${folder}/run.state`, 'utf8').catch(() => '');
+  const start = async (): Promise<void> => {
+    part = inside(['/bin/sh', `${folder}/sockets.sh`, `${folder}/run`, 'nobody', '6379,7880', '7980,50000-50010', '6379', '7880']);
+    part.stdout?.resume();
+    await until(async () => (await state()) === 'ready\n', 5_000);
+  };
 
   beforeEach(async () => {
     await needPrograms({ ss: 'iproute2', nft: 'nftables' });
@@ -39,9 +44,7 @@ describe('the sockets part', () => {
     const network = 'ip link set lo up; ip address add 10.9.8.7/32 dev lo; echo ready; exec sleep infinity';
     holder = spawn('unshare', ['-n', 'sh', '-c', network], { stdio: ['ignore', 'pipe', 'ignore'] });
     await once(holder.stdout ?? holder, 'data');
-    part = inside(['/bin/sh', `${folder}/sockets.sh`, `${folder}/run`, 'nobody', '6379,7880', '7980,50000-50010', '6379', '7880']);
-    part.stdout?.resume();
-    await until(async () => (await state()) === 'ready\n', 5_000);
+    await start();
     lines = [];
     connections = inside([process.execPath, `${import.meta.dirname}/connections.ts`, ...own]);
     if (connections.stdout !== null) createInterface(connections.stdout).on('line', (line) => lines.push(line));
@@ -94,6 +97,20 @@ describe('the sockets part', () => {
     const gone = once(part, 'exit');
     part.kill('SIGTERM');
     await gone;
+    expect(await rules()).toBe('');
+  });
+
+  it('takes back, where it starts anew, what one that was killed has cut', async () => {
+    await tell('cut 60\n');
+    await until(async () => (await rules()).includes('elements'), 5_000);
+    const gone = once(part, 'exit');
+    part.kill('SIGKILL');
+    await gone;
+    await rm(`${folder}/run.state`);
+    expect(await rules()).toContain('elements');
+    // Its reader, which goes on waiting for a line.
+    await tell('\n');
+    await start();
     expect(await rules()).toBe('');
   });
 

@@ -33,6 +33,7 @@ end_all() {
 # Packets of the service user's programs, and those for their ports, but for this machine's own. The elements run out by themselves.
 cut() {
   printf '%s\n' "$1" | grep -Exq '[1-9][0-9]?' && [ "$1" -le 60 ] && [ -z "$2" ] || { echo refused; return; }
+  true >"$base.cut" || return
   nft -f - <<RULES 2>&1 || return
 table $table
 delete table $table
@@ -59,22 +60,27 @@ RULES
   echo "cut off for $1 s"
 }
 
+# Of this program or of one that was killed.
 mend() {
-  nft delete table $table 2>/dev/null
+  [ ! -e "$base.cut" ] || { nft delete table $table 2>/dev/null; rm -f "$base.cut"; }
 }
 
 reader=
 mend
 trap 'mend; kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
-rm -f "$base.pipe"
+[ ! -e "$base.pipe" ] || rm -f "$base.pipe"
 mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
-if ! ss -h 2>&1 | grep -q -e --kill; then
-  say 'cannot: ss of iproute2 is missing or too old; after a power cut LiveKit may have to be restarted'
-elif grep -qs '^# CONFIG_INET_DIAG_DESTROY is not set' "/boot/config-$(uname -r)"; then
-  say 'cannot: the kernel does not end connections on command (INET_DIAG_DESTROY); after a power cut LiveKit may have to be restarted'
-else
-  say ready
-fi
+case $(ss -h 2>&1) in
+  *--kill*)
+    read -r kernel </proc/sys/kernel/osrelease
+    if grep -qs '^# CONFIG_INET_DIAG_DESTROY is not set' "/boot/config-$kernel"; then
+      say 'cannot: the kernel does not end connections on command (INET_DIAG_DESTROY); after a power cut LiveKit may have to be restarted'
+    else
+      say ready
+    fi
+    ;;
+  *) say 'cannot: ss of iproute2 is missing or too old; after a power cut LiveKit may have to be restarted' ;;
+esac
 
 while :; do
   # At most a page at a time: a word that is cut off lacks its port.

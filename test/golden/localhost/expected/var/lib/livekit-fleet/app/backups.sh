@@ -2,7 +2,7 @@
 # Written by livekit-fleet. Usage: backups.sh BASE PROJECT ENV SUPERVISOR SECONDS
 export LC_ALL=C
 umask 027
-base=$1 project=$(readlink -f "$2") env=$(readlink -f "$3") supervisor=$4 interval=$5
+base=$1 supervisor=$4 interval=$5
 
 say() {
   printf '%s\n' "$1" >"$base.state.new" && mv "$base.state.new" "$base.state"
@@ -14,12 +14,15 @@ failed() {
 
 at() { date -u -d "@$1" +%FT%TZ; }
 
-least() { [ "$1" -lt "$2" ] && echo "$1" || echo "$2"; }
+# Sets `least`.
+least() { [ "$1" -lt "$2" ] && least=$1 || least=$2; }
 
-due_in() {
-  next=$(($(date +%s) + $1))
+due_at() {
+  next=$1
   echo "$next" >"$base.next.new" && mv "$base.next.new" "$base.next"
 }
+
+due_in() { due_at $(($(date +%s) + $1)); }
 
 # Nobody but root may have a hand in what root runs here, and reads: in no file of it, and in no folder on the way to it. DATA_DIR, which
 # may be below, is the product's own; nothing in .cache is run.
@@ -50,21 +53,24 @@ trap '[ -z "$child" ] || kill $child 2>/dev/null; rm -f "$base.state"; exit 0' T
 
 next=
 [ ! -r "$base.next" ] || read -r next <"$base.next"
-case $next in '' | *[!0-9]*) due_in "$(least 600 "$interval")" ;; esac
 while :; do
   now=$(date +%s)
+  least 600 "$interval"
+  case $next in '' | *[!0-9]*) due_at $((now + least)) ;; esac
   # The interval may be shorter than it was, or the clock was wrong.
-  [ "$((next - now))" -le "$interval" ] || due_in "$interval"
+  [ "$((next - now))" -le "$interval" ] || due_at $((now + interval))
   say "next backup $(at "$next")"
   if [ "$next" -gt "$now" ]; then
     # It may survive this script, and must not hold its log then.
-    sleep "$(least 3600 "$((next - now))")" >/dev/null 2>&1 &
+    least 3600 $((next - now))
+    sleep "$least" >/dev/null 2>&1 &
     child=$!
     wait $child
     child=
     continue
   fi
   say 'backing up'
+  project=$(readlink -f "$2") env=$(readlink -f "$3")
   if problem=$(is_roots); then
     back_up </dev/null &
     child=$!
@@ -75,10 +81,11 @@ while :; do
     echo "refused: $problem"
     code=refused
   fi
+  least 3600 "$interval"
   case $code in
     0) due_in "$interval" ;;
     3) due_in 60 ;;
-    refused) failed "refused: $problem"; due_in "$(least 3600 "$interval")" ;;
-    *) failed "✗ the backup of $(at "$now") failed (see logs backups)"; due_in "$(least 3600 "$interval")" ;;
+    refused) failed "refused: $problem"; due_in "$least" ;;
+    *) failed "✗ the backup of $(at "$now") failed (see logs backups)"; due_in "$least" ;;
   esac
 done

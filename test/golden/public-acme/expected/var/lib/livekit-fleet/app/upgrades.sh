@@ -23,7 +23,8 @@ if [ "$1" = run ]; then
   exit 0
 fi
 
-base=$1 project=$(readlink -f "$2") env=$(readlink -f "$3") supervisor=$4
+base=$1 supervisor=$4
+installed_at=$2 set_in=$3
 
 say() {
   echo "$1"
@@ -60,6 +61,7 @@ carry_out() {
 
 begin() {
   flock -n "$base.lock" true || { refuse "$id" 'another one goes on'; return; }
+  project=$(readlink -f "$installed_at") env=$(readlink -f "$set_in")
   problem=$(is_roots) || { refuse "$id" "$problem"; return; }
   : >"$base.log"
   echo "$id -" >"$base.result"
@@ -74,7 +76,7 @@ begin() {
 
 reader=
 trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
-rm -f "$base.pipe"
+[ ! -e "$base.pipe" ] || rm -f "$base.pipe"
 mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
 say ready
 
