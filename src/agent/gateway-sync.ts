@@ -93,9 +93,10 @@ export function startGatewaySync(options: GatewaySyncOptions): GatewaySync {
     isLoaded = true;
     const seen = await look();
     // A registry in which nobody has ever been says nothing.
-    if (seen === null || (known === null && seen.fleet.length === 0)) return;
-    known = seen.fleet;
+    const isAny = seen !== null && (known !== null || seen.fleet.length > 0);
+    if (isAny) known = seen.fleet;
     if (readableSinceMs !== null) onLooked();
+    if (!isAny) return;
     giveUp(seen);
     await giveUpstreams(servingUpstreams(seen.fleet, seen.nowMs, machinesSeen));
     await endVanished(seen.fleet);

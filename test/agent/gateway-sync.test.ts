@@ -58,7 +58,8 @@ test('before anybody has registered, what the deploy or an agent before has writ
   const place = await makePlace(null);
   await openUpstreams(place.paths).give(['b:1']);
   let looks = 0;
-  startSync(place, { redis: connect(), subscriber: connect(), monotonicMs: () => ++looks });
+  const sync = startSync(place, { redis: connect(), subscriber: connect(), monotonicMs: () => ++looks });
+  await sync.looked;
   await until(() => expect(looks).toBeGreaterThan(2));
   expect(await place.upstreams()).toEqual(['b:1']);
 });
