@@ -31,10 +31,10 @@ function onAll(version: string): string[] {
   return mediaMachines.map(() => version);
 }
 
-/** Does the work, at whose end the meeting's clients leave, and then what has to be done whatever became of it. Rejects with what went wrong first. */
-async function takingCare(meeting: Meeting, work: () => Promise<void>, care: () => Promise<void>): Promise<void> {
+/** Does the work, at whose end the meeting's clients leave where there is one, and then what has to be done whatever became of it. Rejects with what went wrong first. */
+async function takingCare(meeting: Meeting | null, work: () => Promise<void>, care: () => Promise<void>): Promise<void> {
   const [worked] = await Promise.allSettled([work()]);
-  if (worked.status === 'rejected') meeting.kill();
+  if (worked.status === 'rejected') meeting?.kill();
   const [cared] = await Promise.allSettled([care()]);
   for (const one of [worked, cared]) if (one.status === 'rejected') throw one.reason;
 }
@@ -190,31 +190,39 @@ describe('a fleet of three', () => {
     const observer = who === 1 ? 1 : second;
     const node = await nodeOf(first);
     const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
-    const mend = await fleet.lab.machine(first).cutFrom(observer);
-    await until(async () => (await unreachableFrom(observer)).includes(nameOf(first)), BACK_MS);
-    await awaitWords(observer);
-    expect(await livekitNodes()).toContain(node);
-    expect(await nodeOf(first)).toBe(node);
-    // Its LiveKit may be chosen for a room, but nobody is sent where the gateway does not come.
-    await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
-    // The clients reach its media all the time, and its signalling through another machine where the gateway does not.
-    await hearSince(Date.now(), meeting, fleet);
-    const before = meeting.lastSoundMs();
-    await mend();
-    await settle();
-    await hearSince(before, meeting, fleet);
-    const counts = await meeting.end();
-    expect(counts.longestGapMs).toBeLessThan(2_000);
-    expect(counts.reconnections > 0).toBe(who === 1);
-    expect(await nodeOf(first)).toBe(node);
+    const mends = [await fleet.lab.machine(first).cutFrom(observer)];
+    const work = async (): Promise<void> => {
+      await until(async () => (await unreachableFrom(observer)).includes(nameOf(first)), BACK_MS);
+      await awaitWords(observer);
+      expect(await livekitNodes()).toContain(node);
+      expect(await nodeOf(first)).toBe(node);
+      // Its LiveKit may be chosen for a room, but nobody is sent where the gateway does not come.
+      await until(async () => (await fleet.user.ask('/v1/rooms', { method: 'POST', body: { start: true } })).ok, BACK_MS);
+      // The clients reach its media all the time, and its signalling through another machine where the gateway does not.
+      await hearSince(Date.now(), meeting, fleet);
+      const before = meeting.lastSoundMs();
+      await mendAll(mends);
+      await settle();
+      await hearSince(before, meeting, fleet);
+      const counts = await meeting.end();
+      expect(counts.longestGapMs).toBeLessThan(2_000);
+      expect(counts.reconnections > 0).toBe(who === 1);
+      expect(await nodeOf(first)).toBe(node);
+    };
+    await takingCare(meeting, work, async () => {
+      await mendAll(mends);
+      await settle();
+    });
   });
 
   it('starts the LiveKit anew that was cut off from all others, whose rooms they have taken over', async () => {
     const node = await nodeOf(first);
     const mends = await Promise.all([1, primary, second].map((other) => fleet.lab.machine(first).cutFrom(other)));
-    await until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
-    for (const mend of mends) await mend();
-    await settle();
+    const work = (): Promise<void> => until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
+    await takingCare(null, work, async () => {
+      await mendAll(mends);
+      await settle();
+    });
     const now = await nodeOf(first);
     expect(now).not.toBe(node);
     expect(await livekitNodes()).toContain(now);
