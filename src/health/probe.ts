@@ -43,7 +43,14 @@ const CADDY_ANSWER_MS = 4000;
 export async function probeAll({ settings, topology, user }: ProbeContext, parts: readonly Part[], heard: ReadonlySet<Part> = new Set()): Promise<Health[]> {
   // Ours listen on IPv4, which the kernel prefers for 127.0.0.1: who holds the port on IPv6 alone is never asked.
   const listeners = readTcpListeners();
-  return Promise.all(parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners, isHeard: heard.has(part) })));
+  return Promise.all(
+    parts.map((part) => probe(part, { settings, topology, uid: user?.uid ?? null, listeners, isHeard: heard.has(part) && isOwnWord(part, topology) })),
+  );
+}
+
+/** What LiveKit's answer is worth on a media machine, its agent says, which may have come up since. */
+function isOwnWord(part: Part, { role }: Topology): boolean {
+  return part !== 'livekit' || role !== 'media';
 }
 
 /** A program of another user on a part's port is not asked: it may want the password that comes with the question. */

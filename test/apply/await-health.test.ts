@@ -5,16 +5,16 @@ import { awaitHealth } from '../../src/health/await-health.ts';
 import { parseSettings } from '../../src/settings/parse.ts';
 import type { PartStatus } from '../../src/supervisor/service-manager.ts';
 import { planTopology } from '../../src/topology/topology.ts';
-import type { Part } from '../../src/topology/topology.ts';
+import type { Part, Role } from '../../src/topology/topology.ts';
 import { serve } from '../agent/caddy-fixture.ts';
 import { idleManager } from './idle-manager.ts';
 
 /** Answers in a part's place, and counts how often it is asked. */
-async function listen(port = 0): Promise<{ port: number; asked: () => number; close: () => void }> {
+async function listen(port = 0, say = (): string => ''): Promise<{ port: number; asked: () => number; close: () => void }> {
   let asked = 0;
   const server = createServer((_, answer) => {
     asked++;
-    answer.end();
+    answer.end(say());
   });
   return { port: await serve(server, port), asked: () => asked, close: () => void server.close().closeAllConnections() };
 }
@@ -22,15 +22,15 @@ async function listen(port = 0): Promise<{ port: number; asked: () => number; cl
 /** Waits for LiveKit and the agent on these ports; `states` is what the supervisor says where it is not `running`. */
 function wait(
   ports: { livekit: number; agent: number },
-  { seconds = 30, states = {} }: { seconds?: number; states?: Partial<Record<Part, PartStatus['state']>> } = {},
+  { seconds = 30, states = {}, role = 'all' }: { seconds?: number; states?: Partial<Record<Part, PartStatus['state']>>; role?: Role } = {},
 ): {
   ended: Promise<void>;
   well: Part[];
   isOver: () => boolean;
 } {
-  const { settings } = parseSettings(`LIVEKIT_HTTP_PORT=${ports.livekit}\nAGENT_PORT=${ports.agent}\nHEALTH_TIMEOUT=${seconds}\n`, {});
+  const { settings } = parseSettings(`LIVEKIT_HTTP_PORT=${ports.livekit}\nAGENT_PORT=${ports.agent}\nHEALTH_TIMEOUT=${seconds}\nNODES=10.0.0.2\n`, {});
   if (settings === null) throw new Error('no settings');
-  const topology = planTopology(settings, 'all', { addresses: [], hasSystemd: false, hasNft: false });
+  const topology = planTopology(settings, role, { addresses: ['10.0.0.2'], hasSystemd: false, hasNft: false });
   const status = async (parts: readonly Part[]): Promise<PartStatus[]> =>
     parts.map((part) => ({ part, state: states[part] ?? 'running', pid: 1, uptimeSeconds: 1, exits: 0, lastExit: null }));
   const well: Part[] = [];
@@ -78,6 +78,19 @@ describe('waiting for health', () => {
     await listen(agent.port);
     await ended;
     expect(livekit.asked()).toBeGreaterThan(1);
+  });
+
+  it('waits on a media machine until its agent, which came up after LiveKit, has told the fleet', async () => {
+    const [livekit, former] = [await listen(), await listen()];
+    former.close();
+    const { ended, isOver } = wait({ livekit: livekit.port, agent: former.port }, { role: 'media' });
+    while (livekit.asked() === 0) await delay(5);
+    let isTold = false;
+    await listen(former.port, () => JSON.stringify({ livekit: isTold }));
+    await delay(300);
+    expect(isOver()).toBe(false);
+    isTold = true;
+    await ended;
   });
 
   it('believes the supervisor that a part is ending or keeps ending', async () => {
