@@ -111,6 +111,12 @@ describe('a fleet of three', () => {
     await rm(store, { recursive: true });
   });
 
+  /** Connects machines again, and waits until all is as it was. */
+  const makeWhole = async (mends: (() => Promise<void>)[]): Promise<void> => {
+    await mendAll(mends);
+    await settle();
+  };
+
   it('goes on with its rooms elsewhere when a machine loses its power', async () => {
     const lost = await nodeOf(first);
     const meeting = await fleet.user.startMeeting({ on: nameOf(first) });
@@ -177,10 +183,7 @@ describe('a fleet of three', () => {
       await hearSince(Date.now(), meeting, fleet);
       await meeting.end();
     };
-    await takingCare(meeting, work, async () => {
-      await mendAll(mends);
-      await settle();
-    });
+    await takingCare(meeting, work, () => makeWhole(mends));
   });
 
   it.each([
@@ -209,20 +212,14 @@ describe('a fleet of three', () => {
       expect(counts.reconnections > 0).toBe(who === 1);
       expect(await nodeOf(first)).toBe(node);
     };
-    await takingCare(meeting, work, async () => {
-      await mendAll(mends);
-      await settle();
-    });
+    await takingCare(meeting, work, () => makeWhole(mends));
   });
 
   it('starts the LiveKit anew that was cut off from all others, whose rooms they have taken over', async () => {
     const node = await nodeOf(first);
     const mends = await Promise.all([1, primary, second].map((other) => fleet.lab.machine(first).cutFrom(other)));
     const work = (): Promise<void> => until(async () => !(await livekitNodes()).includes(node ?? ''), BACK_MS);
-    await takingCare(null, work, async () => {
-      await mendAll(mends);
-      await settle();
-    });
+    await takingCare(null, work, () => makeWhole(mends));
     const now = await nodeOf(first);
     expect(now).not.toBe(node);
     expect(await livekitNodes()).toContain(now);
@@ -248,10 +245,7 @@ describe('a fleet of three', () => {
       await meeting.end();
       expect(await fleet.redis(primary, ['HVALS', 'room_node_map'])).not.toContain(node);
     };
-    await takingCare(meeting, work, async () => {
-      await mendAll(mends);
-      await settle();
-    });
+    await takingCare(meeting, work, () => makeWhole(mends));
   });
 
   it.each(['livekit', 'agent'])('keeps a machine whose %s is stopped for a while', async (part) => {

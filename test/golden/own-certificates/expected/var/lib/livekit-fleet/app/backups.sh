@@ -55,8 +55,7 @@ next=
 [ ! -r "$base.next" ] || read -r next <"$base.next"
 while :; do
   now=$(date +%s)
-  least 600 "$interval"
-  case $next in '' | *[!0-9]*) due_at $((now + least)) ;; esac
+  case $next in '' | *[!0-9]*) least 600 "$interval"; due_at $((now + least)) ;; esac
   # The interval may be shorter than it was, or the clock was wrong.
   [ "$((next - now))" -le "$interval" ] || due_at $((now + interval))
   say "next backup $(at "$next")"
