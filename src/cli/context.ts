@@ -34,6 +34,8 @@ export interface CliContext {
   readonly reporter: Reporter;
   readonly language: Language;
   readonly signal: AbortSignal;
+  /** A signal of its own that the next interrupt aborts: for what puts things back after the first one. */
+  readonly nextInterrupt: () => AbortSignal;
   readonly now: () => number;
 }
 
@@ -50,9 +52,18 @@ export class SettingsProblems extends FleetError<'SETTINGS_INVALID'> {
 export function createContext(options: GlobalOptions): CliContext {
   const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '..');
   const language = chooseLanguage(options.lang, process.env);
-  const abort = new AbortController();
+  const aborts: AbortController[] = [];
+  const nextInterrupt = (): AbortSignal => {
+    const abort = new AbortController();
+    aborts.push(abort);
+    return abort.signal;
+  };
+  const signal = nextInterrupt();
+  const interrupt = (): void => {
+    for (const one of aborts) one.abort(new FleetError('INTERRUPTED', {}, { exitCode: 130 }));
+  };
   // Heard again and again: whoever listens once leaves the second one to end the process half-way.
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => abort.abort(new FleetError('INTERRUPTED', {}, { exitCode: 130 })));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt);
   const reporter = createReporter({
     language,
     isJson: options.json === true,
@@ -66,7 +77,8 @@ export function createContext(options: GlobalOptions): CliContext {
     host: localHost(),
     reporter,
     language,
-    signal: abort.signal,
+    signal,
+    nextInterrupt,
     now: () => performance.now(),
   };
 }

@@ -152,8 +152,9 @@ async function replace(
   } catch (error) {
     await tables?.close();
     await undoRestore(context, machine, { manager, isKept: hasRun, first: error, isGivenUp: false });
-    // Should that fail as well, what is wrong with it was so before; the first failure is what is said.
-    if (!isBare) await bringBack({ ...context, signal: new AbortController().signal }, { ...deploying, isAlone }).catch(() => startAnyway(manager, parts));
+    // Should that fail as well, or be interrupted, what is wrong with it was so before; the first failure is what is said.
+    const again = { ...context, signal: context.nextInterrupt() };
+    if (!isBare) await bringBack(again, { ...deploying, isAlone }).catch(() => startAnyway(manager, parts));
     throw error;
   }
   const awaySeconds = Number(((now() - stopped) / 1000).toFixed(1));

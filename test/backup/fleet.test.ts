@@ -127,6 +127,29 @@ describe('a fleet', () => {
     await fleet.settle();
   });
 
+  it('leaves its people to themselves when whoever interrupts a restore does so again while what stood before comes back', async () => {
+    const log = '/root/restore.log';
+    await sh(2, 'cp /etc/fleet.env /root/former.env; echo LOG_LEVEL=debug >>/etc/fleet.env');
+    await done(2, ['deploy-livekit-only']);
+    await fleet.settle();
+    const meeting = await fleet.user.startMeeting({ on: nameOf(2) });
+    const before = await livekit(2);
+    const restored = sh(2, `/opt/livekit-fleet/部署.sh restore ${archives.get(2)} --yes --env /etc/fleet.env >${log} 2>&1; echo $?`);
+    for (const isWaiting of [/waits for 2 participant/, /before the restore is back[^]*waits for 2 participant/]) {
+      await until(async () => isWaiting.test(await sh(2, `cat ${log}`)), 30_000);
+      await sh(2, "pkill -INT -f 'dist/cli.cjs restore'");
+    }
+    expect(await restored, await sh(2, `cat ${log}`)).toBe('130');
+    expect(await sh(2, 'grep -c ^LOG_LEVEL=debug /etc/fleet.env')).toBe('1');
+    expect([await livekit(2), meeting.lastSoundMs() > Date.now() - 2_000]).toEqual([before, true]);
+    // With nobody left it ends, and another one starts, from the files of now.
+    await meeting.end();
+    await fleet.settle();
+    await sh(2, 'mv /root/former.env /etc/fleet.env');
+    await done(2, ['deploy-livekit-only']);
+    await untilWell(() => run(2, ['status']));
+  });
+
   it('has what a killed restore began on machine 1 undone by join as well', async () => {
     const line = /部署\.sh join (\S+)/.exec((await run(2, ['deploy-livekit-only'])).out)?.[1] ?? '';
     await sh(

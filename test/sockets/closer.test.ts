@@ -11,6 +11,7 @@ import { connectionEnder } from '../../src/agent/dead-sockets.ts';
 import { closerScript } from '../../src/render/socket-closer.ts';
 import { needPrograms } from '../debian-packages.ts';
 import { until } from '../e2e/installation.ts';
+import { hasReader, isRead } from '../reader.ts';
 
 const [redis, livekit, foreign, loopback] = ['10.9.8.7:6379', '10.9.8.7:7880', '10.9.8.7:5432', '127.0.0.1:6379'] as const;
 const own = [redis, livekit, foreign, loopback];
@@ -102,14 +103,13 @@ describe('the sockets part', () => {
 
   it('takes back, where it starts anew, what one that was killed has cut', async () => {
     await tell('cut 60\n');
-    await until(async () => (await rules()).includes('elements'), 5_000);
+    await until(async () => (await rules()).includes('elements') && hasReader(part.pid ?? 0), 5_000);
     const gone = once(part, 'exit');
     part.kill('SIGKILL');
     await gone;
     await rm(`${folder}/run.state`);
     expect(await rules()).toContain('elements');
-    // Its reader, which goes on waiting for a line.
-    await tell('\n');
+    await until(async () => !(await isRead(`${folder}/run.pipe`)), 5_000);
     await start();
     expect(await rules()).toBe('');
   });

@@ -8,6 +8,7 @@ import type { UpgradeOrder } from '../../src/contract/orders.ts';
 import { parseOrder, parseReport } from '../../src/contract/orders.ts';
 import { upgraderScript } from '../../src/render/upgrader.ts';
 import { until } from '../e2e/installation.ts';
+import { hasReader, isRead } from '../reader.ts';
 
 const ID = '0b9c5b0e-6f2e-4a53-9d7f-0d3b7c7f5a11';
 
@@ -137,6 +138,16 @@ describe.runIf(process.getuid?.() === 0)('the upgrades part', () => {
     await startPart();
     expect(await running).toMatchObject({ code: 0 });
   }, 20_000);
+
+  it('leaves no process where it is killed', async () => {
+    await until(async () => hasReader(part.pid ?? 0), 5_000);
+    const gone = once(part, 'exit');
+    part.kill('SIGKILL');
+    await gone;
+    await until(async () => !(await isRead(files().pipe)), 5_000);
+    await rm(`${folder}/data/run/upgrades.state`);
+    await startPart();
+  });
 
   it('lets the group of the service write to its pipe, and nobody read it', async () => {
     const pipe = await stat(files().pipe);

@@ -82,9 +82,12 @@ case $(ss -h 2>&1) in
   *) say 'cannot: ss of iproute2 is missing or too old; after a power cut LiveKit may have to be restarted' ;;
 esac
 
+# The reader ends with this program, also where that is killed; to that systemd sees itself, and where it confines this program setpriv fails.
+ends_too=
+[ -n "${INVOCATION_ID:-}" ] || ends_too='setpriv --pdeathsig KILL'
 while :; do
   # At most a page at a time: a word that is cut off lacks its port.
-  dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
+  $ends_too dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
   reader=$!
   wait $reader || exit 1
   while read -r address port rest; do

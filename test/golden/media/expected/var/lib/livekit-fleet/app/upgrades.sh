@@ -80,9 +80,12 @@ trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM I
 mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
 say ready
 
+# The reader ends with this program, also where that is killed; to that systemd sees itself, and where it confines this program setpriv fails.
+ends_too=
+[ -n "${INVOCATION_ID:-}" ] || ends_too='setpriv --pdeathsig KILL'
 while :; do
   # At most a page at a time: a line that is cut off lacks its version.
-  dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
+  $ends_too dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
   reader=$!
   wait $reader || exit 1
   while read -r id language what version rest; do
