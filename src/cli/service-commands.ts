@@ -1,18 +1,14 @@
 import type { Command } from 'commander';
+import { optionsOf } from './command-tools.ts';
+import type { CommandTools, Commands } from './command-tools.ts';
 import { addToken, listDeadLetters, listTokens, listWebhooks, replayWebhooks, revokeToken, testWebhooks } from './commands.ts';
-import type { CliContext, GlobalOptions } from './context.ts';
 
-/** What every command is made with. */
-export interface CommandTools {
-  action(work: (context: CliContext, ...words: string[]) => Promise<number | void>): (...all: unknown[]) => Promise<void>;
-  examples(...lines: string[]): string;
-  say(zh: string, en: string): string;
-}
-
-/** The commands that speak with the business service of this machine. */
-export function addServiceCommands(program: Command, tools: CommandTools): void {
-  addTokenCommands(program, tools);
-  addWebhookCommands(program, tools);
+/** What speaks with the business service of this machine. */
+export function serviceCommands(tools: CommandTools): Commands {
+  return {
+    tokens: (program) => addTokenCommands(program, tools),
+    webhooks: (program) => addWebhookCommands(program, tools),
+  };
 }
 
 function addWebhookCommands(program: Command, { action, examples, say }: CommandTools): void {
@@ -37,7 +33,7 @@ function addWebhookCommands(program: Command, { action, examples, say }: Command
     .description(say('重发未送达的消息（默认为所有接收地址的）', 'send again what was not taken (default: of all endpoints)'))
     .option('--letters <numbers>', say('只重发这些编号，逗号分隔', 'these numbers alone, with commas between'))
     .addHelpText('after', examples('./部署.sh webhooks replay', './部署.sh webhooks replay we_…', './部署.sh webhooks replay we_… --letters 17,18 --json'))
-    .action(action((context, id) => replayWebhooks(context, id, { letters: replay.optsWithGlobals<GlobalOptions & { letters?: string }>().letters })));
+    .action(action((context, id) => replayWebhooks(context, id, { letters: optionsOf<{ letters?: string }>(replay).letters })));
   webhooks
     .command('test [id]')
     .description(say('立即发送一条测试消息（默认发往所有启用的接收地址）', 'send a test message at once (default: to all that are switched on)'))
@@ -58,7 +54,7 @@ function addTokenCommands(program: Command, { action, examples, say }: CommandTo
     .addHelpText('after', examples('./部署.sh tokens add app', './部署.sh tokens add billing --scope rooms:read,history:read --expires 90d --json'))
     .action(
       action((context, name = '') => {
-        const { scope = '*', expires } = add.optsWithGlobals<GlobalOptions & { scope?: string; expires?: string }>();
+        const { scope = '*', expires } = optionsOf<{ scope?: string; expires?: string }>(add);
         return addToken(context, name, { scopes: scope, expires });
       }),
     );

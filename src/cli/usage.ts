@@ -19,6 +19,16 @@ export function sniffLanguage(argv: readonly string[], environment: Readonly<Rec
   return chooseLanguage(at === -1 ? joined : argv[at + 1], environment);
 }
 
+/** The word that names the command, or an option that only its help has; null where there is none. */
+export function firstWord(words: readonly string[]): string | null {
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? '';
+    if (word === '--env' || word === '--lang') at++;
+    else if (!/^--(env=|lang=|json$)/.test(word)) return word;
+  }
+  return null;
+}
+
 /** Makes help speak the language, or JSON, and usage errors come as exceptions; call it before adding commands, which inherit it. */
 export function speak(program: Command, language: Language, { isJson }: { isJson: boolean }): void {
   const isChinese = language === 'zh';
