@@ -15,7 +15,7 @@ export interface BenchInstallation {
   pids(): Promise<Record<string, number>>;
   /** Stops what runs and forgets DATA_DIR; the `.env` with its secrets stays. */
   clear(): Promise<void>;
-  /** Puts DATA_DIR aside till the end: after a removal ext4 looks for 5 s for inodes that were not just freed, up to 10 ms a file. */
+  /** Puts DATA_DIR aside till the end: for a minute or more after a removal, ext4 without a journal searches for inodes that were not just freed, a millisecond or more for each new file. */
   forgetData(): Promise<void>;
 }
 
