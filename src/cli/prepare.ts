@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync } from 'node:fs';
-import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { readChosen } from '../apply/chosen-version.ts';
 import type { ChosenVersion } from '../apply/chosen-version.ts';
@@ -138,7 +138,7 @@ function nodeIn(storeDir: string): string {
 /** This very Node, copied to where the service user may read it (a checkout below /root is closed to it). */
 async function bringNode(storeDir: string): Promise<string> {
   const target = nodeIn(storeDir);
-  if ((await size(target)) === (await size(process.execPath))) return target;
+  if (size(target) === size(process.execPath)) return target;
   const temporary = `${target}.${process.pid}`;
   try {
     await mkdir(dirname(target), { recursive: true });
@@ -153,9 +153,6 @@ async function bringNode(storeDir: string): Promise<string> {
 }
 
 /** Bytes of a file; -1 where it is missing. */
-function size(path: string): Promise<number> {
-  return stat(path).then(
-    (info) => info.size,
-    () => -1,
-  );
+function size(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? -1;
 }

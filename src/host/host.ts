@@ -4,6 +4,7 @@ import {
   chownSync,
   closeSync,
   constants,
+  copyFile,
   existsSync,
   fchmodSync,
   fchownSync,
@@ -14,11 +15,12 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { copyFile, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { FleetError } from '../kernel/errors.ts';
@@ -84,6 +86,8 @@ export interface StagedFile {
 }
 
 const toDisk = promisify(fsync);
+/** As `node:fs/promises` does it, which takes 1 ms to load. */
+const copyAside = promisify(copyFile);
 
 /** The largest file of ours, the business service's program, is a tenth of this. */
 const MAX_READ_BYTES = 16 * 1024 * 1024;
@@ -128,7 +132,7 @@ export function localHost(): Host {
     stage: (path, content, options) => onDisk(path, () => stage(path, content, options)),
     remove,
     move: async (from, to) => void (await rename(from, to).catch(ignoreMissing)),
-    list: async (path) => (await readdir(path).catch(ignoreMissing)) ?? [],
+    list,
     async makeFolder(path, { mode, uid, gid }) {
       await onDisk(path, async () => mkdirSync(path, { recursive: true, mode }));
       chmodSync(path, mode);
@@ -221,7 +225,7 @@ async function stage(path: string, content: Content, { mode, uid, gid }: FileAtt
 
 /** Copies a file without its bytes coming here, to where none stands, while this thread goes on. */
 async function openCopy(from: string, to: string): Promise<number> {
-  await copyFile(from, to, constants.COPYFILE_EXCL);
+  await copyAside(from, to, constants.COPYFILE_EXCL);
   return openSync(to, constants.O_WRONLY | constants.O_NOFOLLOW);
 }
 
@@ -234,7 +238,16 @@ async function flush(file: number): Promise<void> {
   }
 }
 
+async function list(path: string): Promise<string[]> {
+  try {
+    return existsSync(path) ? readdirSync(path) : [];
+  } catch (error) {
+    return ignoreMissing(error) ?? [];
+  }
+}
+
 async function remove(path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
   try {
     await rm(path, { recursive: true, force: true });
   } catch (error) {
