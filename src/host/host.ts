@@ -240,7 +240,7 @@ async function flush(file: number): Promise<void> {
 
 async function list(path: string): Promise<string[]> {
   try {
-    return existsSync(path) ? readdirSync(path) : [];
+    return readdirSync(path);
   } catch (error) {
     return ignoreMissing(error) ?? [];
   }
