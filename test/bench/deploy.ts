@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { withInstallation } from './bench-installation.ts';
-import { keepRendered, timeFloor } from './floor.ts';
+import { keepRendered, timeBareNode, timeFloor } from './floor.ts';
 import { measureKilled } from './killed.ts';
 import { measureResident } from './resident.ts';
 import type { Row } from './table.ts';
@@ -27,6 +27,7 @@ export async function benchDeploy({ rounds, store, signal, say }: DeployBenchOpt
     const fresh: number[] = [];
     const again: number[] = [];
     const floor: number[] = [];
+    const bareNode: number[] = [];
     for (let round = 1; round <= rounds; round++) {
       signal.throwIfAborted();
       fresh.push(await bench.timed(['deploy']));
@@ -37,10 +38,13 @@ export async function benchDeploy({ rounds, store, signal, say }: DeployBenchOpt
       await bench.clear();
       signal.throwIfAborted();
       floor.push(await timeFloor(bench));
-      say(`round ${round}: deploy ${fresh.at(-1)?.toFixed(2)} s, again ${again.at(-1)?.toFixed(2)} s, bare ${floor.at(-1)?.toFixed(2)} s`);
+      bareNode.push(await timeBareNode(bench));
+      const seconds = [fresh, again, floor, bareNode].map((values) => `${values.at(-1)?.toFixed(2)} s`);
+      say(`round ${round}: deploy ${seconds[0]}, again ${seconds[1]}, bare ${seconds[2]}, with bare Nodes ${seconds[3]}`);
     }
     return [
       { name: 'deploy, machine prepared', unit: 's', ours: fresh, floor, limit: { times: 1.5 } },
+      { name: 'of that, Node itself', unit: 's', ours: bareNode, floor, limit: { times: 1.5 } },
       { name: 'deploy, nothing to change', unit: 's', ours: again, floor: [], limit: { value: 1 } },
       resident,
       killed,

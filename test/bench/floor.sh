@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The least that brings this stack up: starts the rendered parts with no supervisor and no agent, asks each every 10 ms
 # until all answer, prints "up", and ends them when its standard input closes.
-# Usage: floor.sh ENV_FILE, of an installation whose rendered files stand in DATA_DIR, beside those that name Caddy's upstreams.
+# Usage: floor.sh ENV_FILE [PORT], of an installation whose rendered files stand in DATA_DIR, beside those that name Caddy's upstreams;
+# PORT: of a program that somebody else has started, and that is asked as well.
 . "$1" || exit 2
 pids=()
 # Waits without a process.
@@ -31,6 +32,7 @@ redis() { until answers "$1" "AUTH $REDIS_PASSWORD\r\n$2\r\n" 2 "$3"; do read -t
   http "$LIVEKIT_HTTP_PORT" / 200
   http "$GATEWAY_INTERNAL_PORT" /rtc/validate 401
   http "$SERVICE_PORT" /readyz 200
+  [ -z "${2:-}" ] || http "$2" / 200
 } 2>/dev/null
 echo up
 read -r _

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, cp, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+import { freePorts } from '../e2e/installation.ts';
 import type { BenchInstallation } from './bench-installation.ts';
 
 /** Longest that the bare stack may take; far beyond any machine's need. */
@@ -20,13 +21,24 @@ export async function keepRendered({ place, data }: BenchInstallation): Promise<
   await copyOwners(data, kept);
 }
 
+/** Starts the kept files by bare-node.cjs; see timeFloor. */
+export async function timeBareNode(bench: BenchInstallation): Promise<number> {
+  const [port] = await freePorts(1);
+  // As the CLI is started.
+  return timeFloor(bench, [process.execPath, '--min-semi-space-size=16', `${import.meta.dirname}/bare-node.cjs`], [String(port)]);
+}
+
 /** Lays the kept files into an empty DATA_DIR, starts them bare and gives the seconds until every part answered. */
-export async function timeFloor({ place, data, forgetData }: BenchInstallation): Promise<number> {
+export async function timeFloor(
+  { place, data, forgetData }: BenchInstallation,
+  [program = '', ...first]: readonly string[] = [`${import.meta.dirname}/floor.sh`],
+  last: readonly string[] = [],
+): Promise<number> {
   const kept = keptFolder(place.folder);
   await cp(kept, data, { recursive: true });
   await copyOwners(kept, data);
   const began = performance.now();
-  const bare = spawn(`${import.meta.dirname}/floor.sh`, [place.envFile], { stdio: ['pipe', 'pipe', 'inherit'], timeout: DEADLINE_MS });
+  const bare = spawn(program, [...first, place.envFile, ...last], { stdio: ['pipe', 'pipe', 'inherit'], timeout: DEADLINE_MS });
   const ended = once(bare, 'exit');
   try {
     for await (const line of createInterface({ input: bare.stdout })) if (line === 'up') return (performance.now() - began) / 1000;
