@@ -198,7 +198,9 @@ async function bundle(): Promise<void> {
     // No module, but a script for starter.cjs, which names the sources in its first line. What an import would be is required.
     // To ask `performance` for the first time takes 1 ms, for nine modules of Node that measure other things.
     define: { 'import.meta.url': '__url', 'import.meta.dirname': '__dirname', 'performance.now': '__now' },
-    banner: { js: `// ${stamp}\n(async (require, __url, __filename, __dirname) => {const __now = () => Number(process.hrtime.bigint()) / 1e6;` },
+    banner: {
+      js: `// ${stamp}\n(async (require, __url, __filename, __dirname) => {const __start = process.hrtime.bigint(), __now = () => Number(process.hrtime.bigint() - __start) / 1e6;`,
+    },
     footer: { js: '})' },
   } satisfies BuildOptions & { write: false };
   const plugins = [lazyBuiltins, quickIoredis, spareModules];

@@ -53,7 +53,7 @@ export interface BackupOptions {
 
 /** Says a step's progress once a second at most. */
 export function progressOf({ reporter, now }: CliContext, id: string): (detail: string) => void {
-  let last = 0;
+  let last = now();
   return (detail) => {
     if (now() - last < 1_000) return;
     last = now();

@@ -85,9 +85,8 @@ for (const [name, add] of Object.entries(commands)) if (name === asked || asked 
 
 try {
   // What every program is asked; commander's own would need the number before anybody asks.
-  await program.parseAsync(
-    ['--version', '-V'].includes(process.argv[2] ?? '') ? [...process.argv.slice(0, 2), 'version', ...process.argv.slice(3)] : process.argv,
-  );
+  const isVersion = asked === '--version' || asked === '-V';
+  await program.parseAsync(isVersion ? process.argv.map((word) => (word === asked ? 'version' : word)) : process.argv);
 } catch (error) {
   const reporter = createContext({ lang: language, json: isJson }).reporter;
   if (error instanceof CommanderError) sayUsage(reporter, error);
@@ -103,16 +102,23 @@ try {
 process.exit();
 
 function sayUsage(reporter: Reporter, error: CommanderError): void {
-  const isMonitor = process.argv[2] === 'monitor';
-  const all = Object.keys(commands).filter((name) => name !== 'monitor');
-  const given = error.code === 'commander.help' && process.argv[2] === 'help' ? process.argv[3] : undefined;
+  const words = process.argv.slice(2);
+  const given = error.code === 'commander.help' && asked === 'help' ? words[words.indexOf('help') + 1] : undefined;
   // Commander shows the whole help for a command that it does not know, and not a word about that.
-  const isUnknown = given !== undefined && !given.startsWith('-') && !all.includes(given);
+  const isUnknown = given !== undefined && !given.startsWith('-') && given !== 'help' && !Object.hasOwn(commands, given);
   const known = isUnknown
-    ? new FleetError('UNKNOWN_COMMAND', { given, suggestion: all.join(', ') }, { exitCode: 2 })
-    : usageError(error, isMonitor ? ['status', 'logs'] : all);
+    ? new FleetError('UNKNOWN_COMMAND', { given, suggestion: namesWithin([]).join(', ') }, { exitCode: 2 })
+    : usageError(error, namesWithin(words));
   if (known !== null) reporter.error(known.code, known.params);
   process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
+
+/** The commands that could have stood where these words lead to none. */
+function namesWithin(words: readonly string[]): string[] {
+  let at: Command = program;
+  for (const word of words) at = at.commands.find((one) => one.name() === word) ?? at;
+  const names = at === program ? [] : at.commands.map((one) => one.name());
+  return names.length > 0 ? names : Object.keys(commands).filter((name) => name !== 'monitor');
 }
 
 function parseLanguage(text: string): string {

@@ -7,6 +7,7 @@ import { desire } from '../apply/desired.ts';
 import { bringComponents, missing } from '../components/bring.ts';
 import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
+import { explainUnusable } from '../components/component-store.ts';
 import { isDiskFull } from '../kernel/has-code.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
@@ -147,8 +148,9 @@ async function bringNode(storeDir: string): Promise<string> {
     await rename(temporary, target);
     return target;
   } catch (error) {
-    await rm(temporary, { force: true });
-    throw isDiskFull(error) ? new FleetError('DISK_FULL', { path: storeDir }, { cause: error }) : error;
+    // Why it did not come about matters more.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw isDiskFull(error) ? new FleetError('DISK_FULL', { path: storeDir }, { cause: error }) : explainUnusable(error, storeDir);
   }
 }
 

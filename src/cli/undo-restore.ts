@@ -106,7 +106,7 @@ async function putBack(context: CliContext, machine: Machine, options: UndoOptio
   }
   // Else the same command would take what it had begun for a machine of its own.
   if (isBare) for (const file of [appliedFile(topology), roleFile(layout)]) await host.remove(file);
-  const keptAs = isKept || former !== null ? new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '') : null;
+  const keptAs = isKept || former !== null ? new Date().toISOString().replaceAll(/[-:.]/g, '') : null;
   const kept = await undoSwap(host, layout, { keptAs, onLost: (error) => onLost('.env', error) });
   reporter.emit({ kind: 'note', code: isWhole ? 'RESTORE_UNDONE' : 'RESTORE_UNDONE_HERE' });
   if (kept !== null && former !== null) reporter.emit({ kind: 'note', code: 'RESTORE_FORMER_KEPT', params: { path: `${kept}/${former}` } });

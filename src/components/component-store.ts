@@ -5,6 +5,8 @@ import { chmod, cp, lstat, mkdir, mkdtemp, open, readFile, readdir, rename, rm, 
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import * as z from 'zod';
+import { FleetError } from '../kernel/errors.ts';
+import { codeOf, isUnusable } from '../kernel/has-code.ts';
 import { parseJson } from '../kernel/parse-json.ts';
 import type { ComponentName } from './catalogue.ts';
 import { SourceError } from './source-error.ts';
@@ -69,7 +71,7 @@ function look(place: string): Stats | null {
 
 /** A new folder beside the components, on the same file system, so that the later rename is atomic. Removes those of runs that were killed. */
 export async function makeStage(storeDir: string): Promise<string> {
-  await makeReadableFolder(storeDir);
+  await makeReadableFolder(storeDir).catch((error: unknown) => Promise.reject(explainUnusable(error, storeDir)));
   for (const entry of readdirOrNone(storeDir)) {
     const [, pid, startedAt] = /^\.stage-(\d+)-(\d+)-/.exec(entry) ?? [];
     const isDead = pid === undefined || (await startOf(pid)) !== startedAt;
@@ -149,6 +151,11 @@ async function startOf(pid: string): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(nullIfMissing);
   const [state, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
   return state === 'Z' || state === 'X' ? undefined : rest[18];
+}
+
+/** What to say where a store cannot be made, or another error as it is. */
+export function explainUnusable(error: unknown, storeDir: string): unknown {
+  return isUnusable(error) ? new FleetError('COMPONENT_DIR_UNUSABLE', { path: storeDir, reason: codeOf(error) }, { exitCode: 2, cause: error }) : error;
 }
 
 function readdirOrNone(folder: string): string[] {

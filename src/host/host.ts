@@ -18,6 +18,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
@@ -268,9 +269,9 @@ async function settle(paths: readonly string[]): Promise<void> {
 function drop(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
   try {
-    rmSync(path, { force: true });
+    unlinkSync(path);
   } catch (error) {
-    throw hasCode(error, 'ERR_FS_EISDIR') ? new FleetError('FOLDER_IN_THE_WAY', { path }, { cause: error }) : error;
+    throw hasCode(error, 'EISDIR') ? new FleetError('FOLDER_IN_THE_WAY', { path }, { cause: error }) : error;
   }
 }
 

@@ -1,8 +1,8 @@
-import { mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, unlinkSync } from 'node:fs';
 import { readlink, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FleetError } from '../kernel/errors.ts';
-import { codeOf, hasCode } from '../kernel/has-code.ts';
+import { codeOf, hasCode, isUnusable } from '../kernel/has-code.ts';
 
 /**
  * Runs `work` while holding the lock and gives it back in any case. A lock whose process is gone is taken over.
@@ -14,14 +14,14 @@ export async function withLock<T>(path: string, command: string, work: () => Pro
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
   } catch (error) {
-    if (!hasCode(error, 'ENOTDIR', 'EEXIST', 'ENOENT', 'EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENAMETOOLONG')) throw error;
+    if (!isUnusable(error)) throw error;
     throw new FleetError('DATA_DIR_UNUSABLE', { path: dirname(path), reason: codeOf(error) }, { exitCode: 2, cause: error });
   }
   await takeLock(path, `${process.pid} ${startOf(process.pid) ?? '-'} ${command}`);
   try {
     return await work();
   } finally {
-    rmSync(path, { force: true });
+    release(path);
   }
 }
 
@@ -30,6 +30,15 @@ export async function holderOf(path: string): Promise<string | null> {
   const held = await readlink(path).catch(() => null);
   const [pid = '', started = '', command = ''] = held?.split(' ') ?? [];
   return held !== null && startOf(Number(pid)) === started ? command : null;
+}
+
+/** Not `rmSync`: some versions of Node 24 leave a link that leads nowhere. */
+function release(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
+  }
 }
 
 async function takeLock(path: string, own: string): Promise<void> {

@@ -12,3 +12,8 @@ export function isDiskFull(error: unknown): boolean {
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
+
+/** Whether a folder cannot be made because of the path that was named. */
+export function isUnusable(error: unknown): boolean {
+  return hasCode(error, 'ENOTDIR', 'EEXIST', 'ENOENT', 'EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENAMETOOLONG');
+}

@@ -163,6 +163,9 @@ describe('the command line', () => {
   it.each([
     ['deplyo', 'UNKNOWN_COMMAND', { given: 'deplyo', suggestion: 'deploy' }],
     ['xyzzy', 'UNKNOWN_COMMAND', { given: 'xyzzy', suggestion: COMMANDS.join(', ') }],
+    ['constructor', 'UNKNOWN_COMMAND', { given: 'constructor', suggestion: COMMANDS.join(', ') }],
+    ['tokens foo', 'UNKNOWN_COMMAND', { given: 'foo', suggestion: 'add, list, revoke' }],
+    ['monitor foo', 'UNKNOWN_COMMAND', { given: 'foo', suggestion: 'status, logs' }],
     ['deploy --dryrun', 'UNKNOWN_OPTION', { given: '--dryrun', suggestion: '--dry-run' }],
     ['logs --folow', 'UNKNOWN_OPTION', { given: '--folow', suggestion: '--follow' }],
     ['logs --lines', 'OPTION_WITHOUT_VALUE', { option: '-n, --lines <n>' }],
@@ -287,7 +290,8 @@ describe('the command line', () => {
     const file = `${place}/closed.env`;
     await writeFile(file, 'DOMAIN=localhost\n', { mode: 0o600 });
     const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as { version: string };
-    for (const asked of ['version', '--version', '-V']) expect(await run(asked, { isRoot: false })).toEqual({ code: 0, out: version, err: '' });
+    for (const asked of ['version', '--version', '-V', '--lang zh --version'])
+      expect(await run(asked, { isRoot: false })).toEqual({ code: 0, out: version, err: '' });
     expect((await run('--help', { isRoot: false })).code).toBe(0);
     const closed = await run(`verify --json --env ${file}`, { isRoot: false });
     expect([closed.code, JSON.parse(closed.out)]).toEqual([1, { error: 'ENV_UNREADABLE', path: file }]);

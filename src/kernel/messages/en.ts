@@ -89,6 +89,7 @@ export const errors = {
   ROLE_CHANGES:
     'This machine was deployed with {was}; {wanted} would end parts that others count on. To apply changes of .env alone: ./部署.sh {was}. For another role first run ./部署.sh {way}, then {wanted}.',
   DATA_DIR_UNUSABLE: 'DATA_DIR={path} cannot be used ({reason}). Name an empty folder, or one that does not exist yet.',
+  COMPONENT_DIR_UNUSABLE: 'COMPONENT_DIR={path} cannot be used ({reason}). Name a folder that root may write, or one that does not exist yet.',
   DATA_DIR_MOVES:
     'This machine is deployed with DATA_DIR={from}; with {to} it would begin without its data. Set it back, or move the data: DATA_DIR={from} ./部署.sh stop; mv {from} {to}; rm /etc/systemd/system/livekit-fleet-*.service; then the same command again.',
   NO_PRIMARY:

@@ -81,6 +81,7 @@ export const zh: Readonly<Record<MessageCode, string>> = {
   ROLE_CHANGES:
     '本机是用 {was} 部署的；{wanted} 会终止其他机器依赖的部件。只想应用 .env 的更改：./部署.sh {was}。要改变角色：先运行 ./部署.sh {way}，再运行 {wanted}。',
   DATA_DIR_UNUSABLE: 'DATA_DIR={path} 不可用（{reason}）。请指定空目录或尚不存在的目录。',
+  COMPONENT_DIR_UNUSABLE: 'COMPONENT_DIR={path} 不可用（{reason}）。请指定 root 可写的目录或尚不存在的目录。',
   DATA_DIR_MOVES:
     '本机部署时 DATA_DIR={from}；改为 {to} 会在没有数据的情况下开始。请改回，或迁移数据：DATA_DIR={from} ./部署.sh stop；mv {from} {to}；rm /etc/systemd/system/livekit-fleet-*.service；再运行同一命令。',
   NO_PRIMARY: '集群的 Redis 主节点 {address} 没有应答，无法通知。等 Sentinel 换上新的主节点（./部署.sh status），或用 --now 直接继续。',
