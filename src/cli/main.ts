@@ -107,18 +107,16 @@ function sayUsage(reporter: Reporter, error: CommanderError): void {
   // Commander shows the whole help for a command that it does not know, and not a word about that.
   const isUnknown = given !== undefined && !given.startsWith('-') && given !== 'help' && !Object.hasOwn(commands, given);
   const known = isUnknown
-    ? new FleetError('UNKNOWN_COMMAND', { given, suggestion: namesWithin([]).join(', ') }, { exitCode: 2 })
-    : usageError(error, namesWithin(words));
+    ? new FleetError('UNKNOWN_COMMAND', { given, suggestion: knownNames().join(', ') }, { exitCode: 2 })
+    : usageError(error, knownNames());
   if (known !== null) reporter.error(known.code, known.params);
   process.exitCode = error.exitCode === 0 ? 0 : 2;
 }
 
-/** The commands that could have stood where these words lead to none. */
-function namesWithin(words: readonly string[]): string[] {
-  let at: Command = program;
-  for (const word of words) at = at.commands.find((one) => one.name() === word) ?? at;
-  const names = at === program ? [] : at.commands.map((one) => one.name());
-  return names.length > 0 ? names : Object.keys(commands).filter((name) => name !== 'monitor');
+/** The commands that could have stood where there was none of this name. */
+function knownNames(): string[] {
+  const below = program.commands.find((one) => one.name() === asked)?.commands ?? [];
+  return below.length > 0 ? below.map((one) => one.name()) : Object.keys(commands).filter((name) => name !== 'monitor');
 }
 
 function parseLanguage(text: string): string {

@@ -163,6 +163,7 @@ describe('the command line', () => {
   it.each([
     ['deplyo', 'UNKNOWN_COMMAND', { given: 'deplyo', suggestion: 'deploy' }],
     ['xyzzy', 'UNKNOWN_COMMAND', { given: 'xyzzy', suggestion: COMMANDS.join(', ') }],
+    ['xyzzy tokens', 'UNKNOWN_COMMAND', { given: 'xyzzy', suggestion: COMMANDS.join(', ') }],
     ['constructor', 'UNKNOWN_COMMAND', { given: 'constructor', suggestion: COMMANDS.join(', ') }],
     ['tokens foo', 'UNKNOWN_COMMAND', { given: 'foo', suggestion: 'add, list, revoke' }],
     ['monitor foo', 'UNKNOWN_COMMAND', { given: 'foo', suggestion: 'status, logs' }],
