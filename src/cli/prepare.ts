@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { chmod, copyFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { readChosen } from '../apply/chosen-version.ts';
 import type { ChosenVersion } from '../apply/chosen-version.ts';
@@ -7,7 +7,7 @@ import { desire } from '../apply/desired.ts';
 import { bringComponents, missing } from '../components/bring.ts';
 import type { BroughtComponents } from '../components/bring.ts';
 import type { ComponentName } from '../components/catalogue.ts';
-import { explainUnusable } from '../components/component-store.ts';
+import { makeReadableFolder } from '../components/component-store.ts';
 import { isDiskFull } from '../kernel/has-code.ts';
 import { FleetError } from '../kernel/errors.ts';
 import type { Desired } from '../plan/plan.ts';
@@ -142,7 +142,7 @@ async function bringNode(storeDir: string): Promise<string> {
   if (size(target) === size(process.execPath)) return target;
   const temporary = `${target}.${process.pid}`;
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeReadableFolder(storeDir, dirname(target));
     await copyFile(process.execPath, temporary);
     await chmod(temporary, 0o755);
     await rename(temporary, target);
@@ -150,7 +150,7 @@ async function bringNode(storeDir: string): Promise<string> {
   } catch (error) {
     // Why it did not come about matters more.
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw isDiskFull(error) ? new FleetError('DISK_FULL', { path: storeDir }, { cause: error }) : explainUnusable(error, storeDir);
+    throw isDiskFull(error) ? new FleetError('DISK_FULL', { path: storeDir }, { cause: error }) : error;
   }
 }
 

@@ -71,7 +71,7 @@ function look(place: string): Stats | null {
 
 /** A new folder beside the components, on the same file system, so that the later rename is atomic. Removes those of runs that were killed. */
 export async function makeStage(storeDir: string): Promise<string> {
-  await makeReadableFolder(storeDir).catch((error: unknown) => Promise.reject(explainUnusable(error, storeDir)));
+  await makeReadableFolder(storeDir);
   for (const entry of readdirOrNone(storeDir)) {
     const [, pid, startedAt] = /^\.stage-(\d+)-(\d+)-/.exec(entry) ?? [];
     const isDead = pid === undefined || (await startOf(pid)) !== startedAt;
@@ -86,7 +86,7 @@ export async function commitStage(storeDir: string, name: ComponentName, staged:
   const manifest: Manifest = { version, source, binaries, files: await settleFiles(folder) };
   await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o644, flush: true });
   const target = join(storeDir, name, version);
-  await makeReadableFolder(join(storeDir, name));
+  await makeReadableFolder(storeDir, dirname(target));
   const other = await readStored(target);
   // Another run beside this one was quicker, and its programs may be in use.
   if (other !== null && (await findDamage(other)) === null) return other;
@@ -140,9 +140,15 @@ async function flush(path: string): Promise<void> {
   }
 }
 
-/** A folder that the service user may enter, whatever the umask; one that is there stays as it is. */
-async function makeReadableFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
+/**
+ * A folder of the store that the service user may enter, whatever the umask; one that is there stays as it is.
+ * @throws FleetError COMPONENT_DIR_UNUSABLE
+ */
+export async function makeReadableFolder(storeDir: string, path = storeDir): Promise<void> {
+  const first = await mkdir(path, { recursive: true }).catch((error: unknown) => {
+    if (!isUnusable(error)) throw error;
+    throw new FleetError('COMPONENT_DIR_UNUSABLE', { path: storeDir, reason: codeOf(error) }, { exitCode: 2, cause: error });
+  });
   if (first !== undefined) for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
 }
 
@@ -151,11 +157,6 @@ async function startOf(pid: string): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(nullIfMissing);
   const [state, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
   return state === 'Z' || state === 'X' ? undefined : rest[18];
-}
-
-/** What to say where a store cannot be made, or another error as it is. */
-export function explainUnusable(error: unknown, storeDir: string): unknown {
-  return isUnusable(error) ? new FleetError('COMPONENT_DIR_UNUSABLE', { path: storeDir, reason: codeOf(error) }, { exitCode: 2, cause: error }) : error;
 }
 
 function readdirOrNone(folder: string): string[] {

@@ -248,6 +248,7 @@ async function list(path: string): Promise<string[]> {
 }
 
 async function remove(path: string): Promise<void> {
+  // Mostly there is none, and what removes folders takes 1 ms to load.
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
   try {
     await rm(path, { recursive: true, force: true });

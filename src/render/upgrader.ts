@@ -1,5 +1,6 @@
 import { upgradesBase, upgradesScript } from '../topology/upgrade-files.ts';
 import type { Topology } from '../topology/topology.ts';
+import { orderPipe } from './order-pipe.ts';
 import { ourFile } from './rendered-file.ts';
 import { rootsCheck } from './roots-check.ts';
 import type { RenderedFile } from './rendered-file.ts';
@@ -80,20 +81,14 @@ begin() {
   fi
 }
 
-reader=
+${orderPipe}
+
 trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
-[ ! -e "$base.pipe" ] || rm -f "$base.pipe"
-mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
+open_pipe
 say ready
 
-# The reader ends with this program, also where that is killed; to that systemd sees itself, and where it confines this program setpriv fails.
-ends_too=
-[ -n "\${INVOCATION_ID:-}" ] || ends_too='setpriv --pdeathsig KILL'
 while :; do
-  # At most a page at a time: a line that is cut off lacks its version.
-  $ends_too dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
-  reader=$!
-  wait $reader || exit 1
+  await_lines
   while read -r id language what version rest; do
     case "$language $rest" in 'zh ' | 'en ') ;; *) what= ;; esac
     is_id "$id" || what=

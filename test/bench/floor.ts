@@ -25,20 +25,19 @@ export async function keepRendered({ place, data }: BenchInstallation): Promise<
 export async function timeBareNode(bench: BenchInstallation): Promise<number> {
   const [port] = await freePorts(1);
   // As the CLI is started.
-  return timeFloor(bench, [process.execPath, '--min-semi-space-size=16', `${import.meta.dirname}/bare-node.cjs`], [String(port)]);
+  return timeFloor(bench, [process.execPath, '--min-semi-space-size=16', `${import.meta.dirname}/bare-node.cjs`, String(port)]);
 }
 
-/** Lays the kept files into an empty DATA_DIR, starts them bare and gives the seconds until every part answered. */
+/** Lays the kept files into an empty DATA_DIR, starts them bare and gives the seconds until every part answered. The command line ends with the settings file. */
 export async function timeFloor(
   { place, data, forgetData }: BenchInstallation,
-  [program = '', ...first]: readonly string[] = [`${import.meta.dirname}/floor.sh`],
-  last: readonly string[] = [],
+  [program = '', ...words]: readonly string[] = [`${import.meta.dirname}/floor.sh`],
 ): Promise<number> {
   const kept = keptFolder(place.folder);
   await cp(kept, data, { recursive: true });
   await copyOwners(kept, data);
   const began = performance.now();
-  const bare = spawn(program, [...first, place.envFile, ...last], { stdio: ['pipe', 'pipe', 'inherit'], timeout: DEADLINE_MS });
+  const bare = spawn(program, [...words, place.envFile], { stdio: ['pipe', 'pipe', 'inherit'], timeout: DEADLINE_MS });
   const ended = once(bare, 'exit');
   try {
     for await (const line of createInterface({ input: bare.stdout })) if (line === 'up') return (performance.now() - began) / 1000;

@@ -66,10 +66,24 @@ mend() {
 }
 
 reader=
+open_pipe() {
+  [ ! -e "$base.pipe" ] || rm -f "$base.pipe"
+  mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
+}
+
+# The reader ends with this program, also where that is killed; to that systemd sees itself, and where it confines this program setpriv fails.
+ends_too=
+[ -n "${INVOCATION_ID:-}" ] || ends_too='setpriv --pdeathsig KILL'
+# Into $base.read. At most a page at a time: a line that is cut off lacks its last word.
+await_lines() {
+  $ends_too dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
+  reader=$!
+  wait $reader || exit 1
+}
+
 mend
 trap 'mend; kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
-[ ! -e "$base.pipe" ] || rm -f "$base.pipe"
-mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
+open_pipe
 case $(ss -h 2>&1) in
   *--kill*)
     read -r kernel </proc/sys/kernel/osrelease
@@ -82,14 +96,8 @@ case $(ss -h 2>&1) in
   *) say 'cannot: ss of iproute2 is missing or too old; after a power cut LiveKit may have to be restarted' ;;
 esac
 
-# The reader ends with this program, also where that is killed; to that systemd sees itself, and where it confines this program setpriv fails.
-ends_too=
-[ -n "${INVOCATION_ID:-}" ] || ends_too='setpriv --pdeathsig KILL'
 while :; do
-  # At most a page at a time: a word that is cut off lacks its port.
-  $ends_too dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
-  reader=$!
-  wait $reader || exit 1
+  await_lines
   while read -r address port rest; do
     if [ "$address" = cut ]; then cut "$port" "$rest"; elif is_allowed "$address" "$port" "$rest"; then end_all "$address" "$port"; else echo 'refused'; fi
   done <"$base.read"

@@ -75,19 +75,27 @@ begin() {
 }
 
 reader=
-trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
-[ ! -e "$base.pipe" ] || rm -f "$base.pipe"
-mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
-say ready
+open_pipe() {
+  [ ! -e "$base.pipe" ] || rm -f "$base.pipe"
+  mkfifo -m 620 "$base.pipe" && exec 3<>"$base.pipe" || exit 1
+}
 
 # The reader ends with this program, also where that is killed; to that systemd sees itself, and where it confines this program setpriv fails.
 ends_too=
 [ -n "${INVOCATION_ID:-}" ] || ends_too='setpriv --pdeathsig KILL'
-while :; do
-  # At most a page at a time: a line that is cut off lacks its version.
+# Into $base.read. At most a page at a time: a line that is cut off lacks its last word.
+await_lines() {
   $ends_too dd bs=4096 count=1 <&3 >"$base.read" 2>/dev/null &
   reader=$!
   wait $reader || exit 1
+}
+
+trap 'kill $reader 2>/dev/null; rm -f "$base.pipe" "$base.state"; exit 0' TERM INT
+open_pipe
+say ready
+
+while :; do
+  await_lines
   while read -r id language what version rest; do
     case "$language $rest" in 'zh ' | 'en ') ;; *) what= ;; esac
     is_id "$id" || what=
